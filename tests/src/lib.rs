@@ -1,0 +1,1 @@
+//! Whole programs and properties that cross crates: see `tests/tests`.

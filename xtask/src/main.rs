@@ -1,0 +1,50 @@
+//! `cargo xtask`: the workspace's chores, the same for a person and for CI.
+
+mod ci;
+mod run;
+
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  ci               everything CI runs: fmt, clippy, docs, tests, loom, fuzz
+  fmt              cargo fmt --check
+  clippy           clippy over the workspace, warnings denied
+  doc              rustdoc over the workspace, warnings denied
+  test             the README's test command
+  loom             the loom models of every crate
+  fuzz [SECONDS]   the seeded fuzz loops, SECONDS each (default 10)
+";
+
+fn main() -> std::process::ExitCode {
+    match dispatch() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("xtask: {e}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = lexopt::Parser::from_env();
+    let Some(Value(command)) = args.next()? else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    match command.string()?.as_str() {
+        "ci" => ci::all(),
+        "fmt" => ci::fmt(),
+        "clippy" => ci::clippy(),
+        "doc" => ci::doc(),
+        "test" => ci::test(),
+        "loom" => ci::loom(),
+        "fuzz" => ci::fuzz(match args.next()? {
+            Some(Value(seconds)) => seconds.parse()?,
+            None => 10,
+            Some(other) => return Err(other.unexpected().into()),
+        }),
+        other => Err(format!("no command {other:?}; allowed are those below\n\n{HELP}").into()),
+    }
+}
