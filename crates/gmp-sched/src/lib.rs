@@ -1,10 +1,73 @@
 //! Go's G-M-P scheduler.
 
+#![warn(missing_docs)]
+
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!(
     "gmp-sched needs Linux on x86-64: it switches stacks in assembly and parks on futexes"
 );
 
-mod status;
+// Protocols: all that loom models.
+mod attention;
+mod gate;
+mod join_word;
+mod park_word;
+mod runq;
+mod sync;
 
-pub use status::{GStatus, PStatus};
+macro_rules! not_loom {
+    ($($vis:vis mod $name:ident;)*) => { $(#[cfg(not(loom))] $vis mod $name;)* };
+}
+
+not_loom! {
+    mod arch;
+    mod bracket;
+    mod census;
+    mod cpus;
+    mod deadlock;
+    mod fatal;
+    mod finish;
+    mod globq;
+    mod idle;
+    mod join;
+    mod overflow;
+    mod park;
+    mod poll;
+    mod queues;
+    mod records;
+    mod retake;
+    mod runtime;
+    mod runtime2;
+    mod schedule;
+    mod stack;
+    mod stats;
+    mod status;
+    mod steal;
+    mod stop_world;
+    mod switch;
+    mod sys;
+    mod syscall;
+    mod sysmon;
+    mod sysmon_note;
+    mod task;
+    mod unwind;
+    mod wait_reason;
+}
+
+#[cfg(not(loom))]
+pub use self::{
+    deadlock::OnDeadlock,
+    join::{JoinError, JoinHandle},
+    park::{Goroutine, park},
+    poll::Poll,
+    runtime::{
+        BuildError, Builder, Handle, Runtime, Shutdown, check_preempt, go, num_goroutine, spawn,
+        yield_now,
+    },
+    stats::Stats,
+    status::{GStatus, PStatus},
+    sys::nanotime,
+    syscall::{blocking, blocking_now, raw_blocking},
+    unwind::goexit,
+    wait_reason::WaitReason,
+};

@@ -1,0 +1,141 @@
+//! "all goroutines are asleep - deadlock!" (R52), and the report on every goroutine.
+//!
+//! Go's `checkdead` and `tracebackothers`. Decided by sysmon when it finds nothing to watch, over
+//! the whole process ([`crate::census`]): every M idle, nobody waiting for the clock or for I/O, and
+//! no thread that is none of ours. As a last check every other thread must be asleep by the
+//! kernel's account, twice with the same census: a thread that was woken but has not run yet shows
+//! as running.
+
+use crate::census::{self, Census};
+use crate::records;
+use crate::runtime2::{G, Sched};
+use crate::status::GStatus;
+use crate::sys;
+use core::fmt::Write;
+use core::sync::atomic::{AtomicU8, Ordering};
+use std::io::Write as _;
+
+/// What to do when all goroutines are asleep for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum OnDeadlock {
+    /// Print the report and exit with status 2, as Go does.
+    #[default]
+    Exit,
+    /// Print the report once and go on: for programs whose threads may be woken from outside, by a
+    /// signal or a debugger.
+    Report,
+}
+
+static ON_DEADLOCK: AtomicU8 = AtomicU8::new(0);
+
+/// Sets it for the process.
+pub(crate) fn set(what: OnDeadlock) {
+    ON_DEADLOCK.store(what as u8, Ordering::Relaxed);
+}
+
+/// What a look found.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// Not a deadlock.
+    No,
+    /// It may be, but somebody is still on the way to sleep: look again soon.
+    Unsure,
+    /// Reported.
+    Yes,
+}
+
+/// One look. `last` is the census of the look before, if that was unsure.
+pub(crate) fn check(scheds: &[&'static Sched], last: &mut Option<Census>) -> Verdict {
+    let now = census::take();
+    if !now.all_asleep() || scheds.iter().any(|s| can_wake(s)) {
+        *last = None;
+        return Verdict::No;
+    }
+    if now.parked == 0 && scheds.iter().all(|s| s.num_goroutine() == 0) {
+        *last = None;
+        return Verdict::No;
+    }
+    match others_asleep() {
+        Some((threads, _)) if threads != now.known_threads() => Verdict::No,
+        Some((_, true)) if *last == Some(now) => {
+            report(scheds);
+            Verdict::Yes
+        }
+        Some(_) => {
+            *last = Some(now);
+            Verdict::Unsure
+        }
+        // Without /proc nobody can tell whether other threads exist.
+        None => Verdict::No,
+    }
+}
+
+/// Whether something other than a goroutine could ready one of this runtime.
+fn can_wake(sched: &'static Sched) -> bool {
+    sched.nglobq.load(Ordering::SeqCst) > 0
+        || sched.ps().any(|p| !p.runq.is_empty())
+        || sched
+            .hooks()
+            .poll
+            .is_some_and(|poll| sched.ps().any(|p| poll.pending(p.id as usize)))
+}
+
+/// Threads of the process, and whether all but the calling one are asleep.
+fn others_asleep() -> Option<(usize, bool)> {
+    let me = sys::gettid().to_string();
+    let (mut n, mut asleep) = (0, true);
+    for task in std::fs::read_dir("/proc/self/task").ok()? {
+        let task = task.ok()?;
+        n += 1;
+        if task.file_name().to_string_lossy() == me {
+            continue;
+        }
+        let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
+        // The name, in parentheses, may hold anything; the state follows its end.
+        asleep &= stat.rsplit(") ").next()?.starts_with('S');
+    }
+    Some((n, asleep))
+}
+
+#[cold]
+fn report(scheds: &[&'static Sched]) {
+    let mut text = String::from("fatal error: all goroutines are asleep - deadlock!\n");
+    for sched in scheds {
+        text.push_str(&traceback(sched));
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    if ON_DEADLOCK.load(Ordering::Relaxed) == OnDeadlock::Exit as u8 {
+        std::process::exit(2);
+    }
+}
+
+/// One paragraph for each live goroutine of a runtime: id, state or wait reason, where it was spawned.
+pub(crate) fn traceback(sched: &'static Sched) -> String {
+    const MOST: usize = 100;
+    let mut text = String::new();
+    let mut gs: Vec<_> = records::live_gs(sched).collect();
+    gs.sort_by_key(|g| g.id.load(Ordering::Relaxed));
+    for g in gs.iter().take(MOST) {
+        describe(g, &mut text);
+    }
+    if gs.len() > MOST {
+        let _ = writeln!(text, "\n... and {} goroutines more", gs.len() - MOST);
+    }
+    text
+}
+
+fn describe(g: &G, text: &mut String) {
+    let id = g.id.load(Ordering::Relaxed);
+    let state = match g.status() {
+        GStatus::Waiting => g.reason().as_str(),
+        // A goroutine that keeps its thread while it waits.
+        GStatus::Syscall => g.reason().as_str(),
+        other => other.as_str(),
+    };
+    let _ = writeln!(text, "\ngoroutine {id} [{state}]:");
+    // SAFETY: null or a `&'static Location` that the spawner stored.
+    if let Some(at) = unsafe { g.spawned_at.load(Ordering::Relaxed).as_ref() } {
+        let _ = writeln!(text, "\tspawned at {at}");
+    }
+}

@@ -1,0 +1,172 @@
+//! When to wake another thread: idle Ps, spinning Ms, and the dance that loses no work.
+//!
+//! Re-creates the protocol that Go's `proc.go` (1.19) describes at "Worker thread parking/unparking".
+//! An M that has no work *spins* for a while: it looks at everybody's queues before it sleeps.
+//! At most one M is woken at a time, and only while nobody spins: the spinning one, when it finds
+//! work, wakes the next.
+//!
+//! ```text
+//!   submit                          stop spinning
+//!   1. put work on a queue          1. give the P to the idle list
+//!   2. fence                        2. spinning -= 1
+//!   3. spinning == 0 and a P idle?  3. fence
+//!      then spinning 0 -> 1,        4. look at all queues again;
+//!      and start an M                  work? take a P back and spin
+//! ```
+//!
+//! Of the two fences one comes first. If the submitter's: the sleeper's second look finds the work.
+//! If the sleeper's: the submitter sees no spinner and an idle P. So work never sits on a queue while
+//! a P idles and nobody is on the way. (`runnext` is the exception that the scheduler makes on
+//! purpose: what is there will be run by its owner; sysmon covers an owner that computes on.)
+
+use crate::sync::atomic::{AtomicU32, Ordering, fence};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    idle_ps: AtomicU32,
+    spinning: AtomicU32,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self {
+            idle_ps: AtomicU32::new(0),
+            spinning: AtomicU32::new(0),
+        }
+    }
+
+    /// After work was put on a queue: whether the caller has to start an M, which it then counts
+    /// as spinning already.
+    #[inline]
+    pub(crate) fn submitted(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.idle_ps.load(Ordering::Relaxed) > 0
+            && self.spinning.load(Ordering::Relaxed) == 0
+            && self
+                .spinning
+                .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Whether one more M may spin: at most half as many as there are busy Ps.
+    pub(crate) fn may_spin(&self, procs: u32) -> bool {
+        let busy = procs.saturating_sub(self.idle_ps.load(Ordering::Relaxed));
+        2 * self.spinning.load(Ordering::Relaxed) < busy
+    }
+
+    pub(crate) fn start_spinning(&self) {
+        self.spinning.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One M less spins. True if it was the last. The caller looks at all queues afterwards.
+    pub(crate) fn stop_spinning(&self) -> bool {
+        let before = self.spinning.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(before > 0, "more Ms stopped spinning than started");
+        fence(Ordering::SeqCst);
+        before == 1
+    }
+
+    /// A P joined the idle list. Under the runtime's lock.
+    pub(crate) fn p_idle(&self) {
+        self.idle_ps.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A P left the idle list. Under the runtime's lock.
+    pub(crate) fn p_busy(&self) {
+        self.idle_ps.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn idle_ps(&self) -> u32 {
+        self.idle_ps.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn spinning(&self) -> u32 {
+        self.spinning.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Gate;
+
+    #[test]
+    fn one_m_is_started_at_a_time_and_only_for_an_idle_p() {
+        let g = Gate::new();
+        assert!(!g.submitted(), "no P idles");
+        g.p_idle();
+        g.p_idle();
+        assert!(g.submitted());
+        assert!(!g.submitted(), "one is on the way");
+        assert!(g.stop_spinning());
+        assert!(g.submitted());
+    }
+
+    #[test]
+    fn spinners_are_at_most_half_of_the_busy_ps() {
+        let g = Gate::new();
+        g.p_idle();
+        assert!(g.may_spin(4));
+        g.start_spinning();
+        assert!(g.may_spin(4));
+        g.start_spinning();
+        assert!(!g.may_spin(4));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::Gate;
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use loom::thread;
+
+    /// The spinning dance: after a submit and a sleeper's last look, either the sleeper saw the work
+    /// or the submitter started an M.
+    #[test]
+    fn loom_spinning_dance_strands_no_work() {
+        loom::model(|| {
+            let s = Arc::new((Gate::new(), AtomicBool::new(false), AtomicU32::new(0)));
+            s.0.start_spinning();
+            let sleeper = {
+                let s = s.clone();
+                thread::spawn(move || {
+                    s.0.p_idle();
+                    s.0.stop_spinning();
+                    s.1.load(Ordering::Relaxed)
+                })
+            };
+            s.1.store(true, Ordering::Relaxed);
+            let started = s.0.submitted();
+            let seen = sleeper.join().unwrap();
+            assert!(
+                started || seen,
+                "work on the queue, a P idle, nobody on the way"
+            );
+        });
+    }
+
+    /// Two submitters start at most one M between them while it spins.
+    #[test]
+    fn loom_two_submitters_start_one_m() {
+        loom::model(|| {
+            let s = Arc::new((Gate::new(), AtomicU32::new(0)));
+            s.0.p_idle();
+            s.0.p_idle();
+            let ts: Vec<_> = (0..2)
+                .map(|_| {
+                    let s = s.clone();
+                    thread::spawn(move || {
+                        if s.0.submitted() {
+                            s.1.fetch_add(1, Ordering::Relaxed);
+                        }
+                    })
+                })
+                .collect();
+            for t in ts {
+                t.join().unwrap();
+            }
+            assert_eq!(s.1.load(Ordering::Relaxed), 1);
+        });
+    }
+}

@@ -1,0 +1,421 @@
+//! Idle Ms and Ps, and the making, parking and waking of Ms (R18-R21).
+//!
+//! Re-creates `startm`, `stopm`, `mget`, `mput`, `pidleget`, `pidleput`, `acquirep`, `releasep`,
+//! `handoffp` and `wakep` of Go 1.19's `proc.go`. The dance that decides *when* stands in
+//! [`crate::gate`].
+//!
+//! Invariants
+//! - A P on the idle list is `Pidle`, has no M, and its queue is empty. (A P that is handed on
+//!   with work in its queue is given to an M directly.)
+//! - An M on the idle list has no P, does not spin, and sleeps on its note or is about to.
+//! - Whoever takes an M off the list gives it a P (or, at the end, none) and then sets its note:
+//!   each sleep is ended by exactly one note.
+
+use crate::bracket::Rt;
+use crate::runtime2::{Inner, M, P, Phase, Sched};
+use crate::status::PStatus;
+use crate::{census, fatal, records, sys, sysmon_note};
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+use std::thread;
+
+/// How often an M looks at its note before it sleeps: a wake-up within this time costs its waker
+/// no system call.
+const NOTE_SPINS: u32 = 200;
+
+impl Inner {
+    /// Takes an idle P, for a caller that gives it to an M at once.
+    pub(crate) fn pidle_get(&mut self, sched: &Sched) -> Option<&'static P> {
+        let p = self.pidle?;
+        self.pidle = p.link.take();
+        sched.gate.p_busy();
+        Some(p)
+    }
+
+    /// Puts a P on the idle list. It is `Pidle`, and its queue is empty.
+    pub(crate) fn pidle_put(&mut self, sched: &Sched, p: &'static P) {
+        debug_assert_eq!(p.status(), PStatus::Idle);
+        p.link.set(self.pidle);
+        self.pidle = Some(p);
+        sched.gate.p_idle();
+    }
+
+    /// A P has just become `Pgcstop`: stop-the-world has one less to wait for.
+    pub(crate) fn p_stopped(&mut self, sched: &Sched) {
+        self.stopwait -= 1;
+        if self.stopwait == 0 {
+            sched.ended.notify_all();
+        }
+    }
+
+    /// From here on the M counts as running, whoever takes it: it is about to be woken.
+    fn m_get(&mut self) -> Option<&'static M> {
+        let m = self.midle?;
+        self.midle = m.link.take();
+        m.idle.set(false);
+        self.nmidle -= 1;
+        census::m_wakes();
+        Some(m)
+    }
+
+    fn m_put(&mut self, m: &'static M) {
+        census::m_idles();
+        m.idle.set(true);
+        m.link.set(self.midle);
+        self.midle = Some(m);
+        self.nmidle += 1;
+    }
+
+    /// Takes this M off the idle list; false if somebody else did.
+    fn m_remove(&mut self, m: &'static M) -> bool {
+        if !m.idle.get() {
+            return false;
+        }
+        let mut at = self.midle;
+        if at.is_some_and(|first| core::ptr::eq(first, m)) {
+            self.midle = m.link.take();
+        } else {
+            while let Some(prev) = at {
+                let next = prev.link.get();
+                if next.is_some_and(|n| core::ptr::eq(n, m)) {
+                    prev.link.set(m.link.take());
+                    break;
+                }
+                at = next;
+            }
+        }
+        m.idle.set(false);
+        self.nmidle -= 1;
+        census::m_wakes();
+        true
+    }
+}
+
+/// Gives the calling M a P and opens its bracket (`acquirep`). The P is `Pidle` and the caller's.
+pub(crate) fn acquire_p(m: &'static M, p: &'static P) -> Rt {
+    p.set_status(PStatus::Running);
+    p.m.store(core::ptr::from_ref(m).cast_mut(), Ordering::Release);
+    m.p.set(Some(p));
+    m.preempted.set(false);
+    m.attention.enter();
+    m.attention.regained();
+    // SAFETY: the calling thread is m, its bracket is open, and it holds p.
+    unsafe { Rt::assume(m) }
+}
+
+/// Takes the P from the calling M (`releasep`): the P is `Pidle` and the caller's.
+pub(crate) fn release_p(rt: Rt) -> (&'static M, &'static P) {
+    let (m, p) = (rt.m(), rt.p());
+    // A request that nobody will answer any more must not be mistaken for one to the next bearer.
+    let _ = m.attention.claim();
+    m.attention.give_up();
+    rt.leave();
+    m.p.set(None);
+    p.m.store(core::ptr::null_mut(), Ordering::Release);
+    p.set_status(PStatus::Idle);
+    (m, p)
+}
+
+/// Starts an M for an idle P, if there is one. With `spinning` the caller has counted it in the
+/// gate, and the count is given back if there is no P (`startm`).
+pub(crate) fn start_m_for_idle_p(sched: &'static Sched, spinning: bool) {
+    let p = sched.lock.lock().pidle_get(sched);
+    match p {
+        Some(p) => start_m(sched, p, spinning),
+        None if spinning => {
+            sched.gate.stop_spinning();
+        }
+        None => {}
+    }
+}
+
+/// Runs this P, which is `Pidle` and the caller's, on an idle or new M.
+pub(crate) fn start_m(sched: &'static Sched, p: &'static P, spinning: bool) {
+    let mut inner = sched.lock.lock();
+    match inner.m_get() {
+        Some(m) => {
+            drop(inner);
+            note_with(m, p, spinning);
+        }
+        None => {
+            let m = new_m(sched, &mut inner);
+            let stack = inner.thread_stack;
+            drop(inner);
+            m.spinning.set(spinning);
+            m.nextp.store(core::ptr::from_ref(p).cast_mut(), Ordering::Release);
+            spawn_thread(sched, m, stack);
+            sysmon_note::wake();
+        }
+    }
+}
+
+/// Wakes an M that was taken off the idle list, with a P to run.
+fn note_with(m: &'static M, p: &'static P, spinning: bool) {
+    debug_assert!(m.nextp.load(Ordering::Relaxed).is_null());
+    m.spinning.set(spinning);
+    m.nextp.store(core::ptr::from_ref(p).cast_mut(), Ordering::Release);
+    wake_note(m);
+    sysmon_note::wake();
+}
+
+fn wake_note(m: &M) {
+    if m.note.swap(1, Ordering::Release) == 2 {
+        sys::futex_wake(&raw const m.note);
+    }
+}
+
+/// Gives a P to one particular M, which waits by [`sleep_on_note`] (`startlockedm`).
+pub(crate) fn hand_to(m: &'static M, p: &'static P) {
+    note_with(m, p, false);
+}
+
+fn new_m(sched: &'static Sched, inner: &mut Inner) -> &'static M {
+    if inner.mcount >= inner.max_threads {
+        fatal::fatal(format_args!(
+            "thread exhaustion: the runtime's {} threads are all blocked or busy, which is the \
+             limit; raise it with Builder::max_threads or set_max_threads",
+            inner.max_threads
+        ));
+    }
+    inner.mcount += 1;
+    sched.stats.ms_made.fetch_add(1, Ordering::Relaxed);
+    let m = records::new_m();
+    m.sched.set(Some(sched));
+    inner.allm.push(m);
+    census::m_starts();
+    m
+}
+
+fn spawn_thread(sched: &'static Sched, m: &'static M, stack: usize) {
+    let main = sched.hooks().m_main;
+    let builder = thread::Builder::new()
+        .name(format!("gmp-m{}", m.id.load(Ordering::Relaxed)))
+        .stack_size(stack);
+    if let Err(e) = builder.spawn(move || main(m)) {
+        fatal::fatal(format_args!(
+            "cannot start an operating system thread beside {} others: {e}",
+            sched.lock.lock().mcount
+        ));
+    }
+}
+
+/// Sleeps until somebody gives this M a P, and takes it. `None`: the M has to end.
+/// The caller has no P, does not spin, and holds no goroutine that needs the thread (`stopm`).
+pub(crate) fn stop_m(m: &'static M) -> Option<Rt> {
+    let sched = m.sched();
+    debug_assert!(!m.spinning.get());
+    {
+        let mut inner = sched.lock.lock();
+        if sched.phase() >= Phase::Stopping {
+            return None;
+        }
+        inner.m_put(m);
+    }
+    if let Some(idle) = sched.hooks().thread_idle {
+        idle();
+    }
+    sleep_on_note(m, None);
+    take_nextp(m)
+}
+
+/// As [`stop_m`], but wakes by itself at `deadline` (nanoseconds of [`sys::nanotime`]) if nobody
+/// wakes it before, and then looks for an idle P.
+pub(crate) fn stop_m_until(m: &'static M, deadline: u64) -> Option<Rt> {
+    let sched = m.sched();
+    {
+        let mut inner = sched.lock.lock();
+        if sched.phase() >= Phase::Stopping {
+            return None;
+        }
+        inner.watcher = Some(m);
+        inner.m_put(m);
+    }
+    if let Some(idle) = sched.hooks().thread_idle {
+        idle();
+    }
+    census::watcher_sleeps();
+    let noted = sleep_on_note(m, Some(deadline));
+    census::watcher_wakes();
+    let mut inner = sched.lock.lock();
+    if inner.watcher.is_some_and(|w| core::ptr::eq(w, m)) {
+        inner.watcher = None;
+        sched.sleeping_until.store(u64::MAX, Ordering::SeqCst);
+    }
+    if !noted && inner.m_remove(m) {
+        let p = inner.pidle_get(sched);
+        drop(inner);
+        // No idle P: those that run will look at the clock themselves.
+        return match p {
+            Some(p) => Some(acquire_p(m, p)),
+            None => stop_m(m),
+        };
+    }
+    drop(inner);
+    if !noted {
+        // Taken off the list at the last moment: the note is on its way.
+        sleep_on_note(m, None);
+    }
+    take_nextp(m)
+}
+
+/// The P that came with the note; none at the end of the runtime.
+pub(crate) fn take_nextp(m: &'static M) -> Option<Rt> {
+    let p = m.nextp.swap(core::ptr::null_mut(), Ordering::Acquire);
+    // SAFETY: null or a P that the waker took off the idle list for us; Ps are never freed.
+    let p = unsafe { p.as_ref() }?;
+    Some(acquire_p(m, p))
+}
+
+/// Sleeps until the M's note is set, and clears it. False if the deadline came first.
+/// The note is 0 (nothing), 1 (set) or 2 (somebody sleeps).
+pub(crate) fn sleep_on_note(m: &M, deadline: Option<u64>) -> bool {
+    for _ in 0..NOTE_SPINS {
+        if m.note.load(Ordering::Relaxed) == 1 {
+            break;
+        }
+        core::hint::spin_loop();
+    }
+    let _ = m.note.compare_exchange(0, 2, Ordering::Acquire, Ordering::Acquire);
+    loop {
+        if m.note.load(Ordering::Acquire) == 1 {
+            m.note.store(0, Ordering::Relaxed);
+            return true;
+        }
+        let timeout = match deadline {
+            None => None,
+            Some(d) => {
+                let now = sys::nanotime();
+                if now >= d {
+                    // Leave no sleeper's mark; a note that arrives just now counts.
+                    let left = m.note.compare_exchange(2, 0, Ordering::Acquire, Ordering::Acquire);
+                    if left.is_err() {
+                        m.note.store(0, Ordering::Relaxed);
+                        return true;
+                    }
+                    return false;
+                }
+                Some(Duration::from_nanos(d - now))
+            }
+        };
+        sys::futex_wait(&m.note, 2, timeout);
+    }
+}
+
+/// The watcher of the clock should wake by `when`: wakes it if it sleeps longer (`wakeNetPoller`).
+pub(crate) fn wake_watcher(sched: &'static Sched, when: u64) {
+    if sched.sleeping_until.load(Ordering::SeqCst) <= when {
+        return;
+    }
+    let mut inner = sched.lock.lock();
+    let Some(m) = inner.watcher else { return };
+    if sched.sleeping_until.load(Ordering::SeqCst) <= when || !inner.m_remove(m) {
+        return;
+    }
+    inner.watcher = None;
+    sched.sleeping_until.store(u64::MAX, Ordering::SeqCst);
+    match inner.pidle_get(sched) {
+        Some(p) => {
+            drop(inner);
+            note_with(m, p, false);
+        }
+        // All Ps run: whoever goes idle next will see the deadline.
+        None => inner.m_put(m),
+    }
+}
+
+/// Puts a goroutine on the global queue and wakes somebody for it. From any thread, in any state.
+pub(crate) fn inject(sched: &'static Sched, g: &'static crate::runtime2::G) {
+    let mut inner = sched.lock.lock();
+    inner.globq.push(g);
+    sched.nglobq.store(inner.globq.len(), Ordering::Release);
+    drop(inner);
+    wakep(sched);
+}
+
+/// After work was put where other Ps can get it: starts an M if a P idles and nobody spins.
+#[inline]
+pub(crate) fn wakep(sched: &'static Sched) {
+    if sched.gate.submitted() {
+        wakep_cold(sched);
+    }
+}
+
+#[cold]
+fn wakep_cold(sched: &'static Sched) {
+    start_m_for_idle_p(sched, true);
+}
+
+/// Finds a bearer for a P that is `Pidle` and the caller's: an M if there is work for it, else the
+/// idle list (`handoffp`).
+pub(crate) fn handoff_p(sched: &'static Sched, p: &'static P) {
+    sched.stats.handoffs.fetch_add(1, Ordering::Relaxed);
+    if !p.runq.is_empty() {
+        return start_m(sched, p, false);
+    }
+    let mut inner = sched.lock.lock();
+    if sched.gcwaiting.load(Ordering::Acquire) {
+        p.set_status(PStatus::Gcstop);
+        return inner.p_stopped(sched);
+    }
+    if inner.globq.len() > 0 {
+        drop(inner);
+        return start_m(sched, p, false);
+    }
+    // The last running P must watch the clock: somebody has to find timers that come due.
+    if sched.hooks().poll.is_some() && inner.watcher.is_none() {
+        drop(inner);
+        return start_m(sched, p, false);
+    }
+    inner.pidle_put(sched, p);
+    drop(inner);
+    wakep_if_work(sched);
+}
+
+/// The second look that goes with putting a P on the idle list from outside the dance.
+fn wakep_if_work(sched: &'static Sched) {
+    core::sync::atomic::fence(Ordering::SeqCst);
+    if sched.nglobq.load(Ordering::Relaxed) > 0 || sched.ps().any(|p| p.runq.len() > 0) {
+        wakep(sched);
+    }
+}
+
+/// Gives this M's P to another M, because the thread ends. Returns the M, without a P.
+pub(crate) fn hand_p_on(rt: Rt) -> &'static M {
+    let sched = rt.sched();
+    let (m, p) = release_p(rt);
+    handoff_p(sched, p);
+    m
+}
+
+/// Puts the P away for good, because the runtime stops. Returns the M, without a P.
+pub(crate) fn retire_p(rt: Rt) -> &'static M {
+    let sched = rt.sched();
+    let mut inner = sched.lock.lock();
+    let (m, p) = release_p(rt);
+    inner.pidle_put(sched, p);
+    m
+}
+
+/// The M's thread ends; its record may serve another.
+pub(crate) fn m_exits(m: &'static M) {
+    let sched = m.sched();
+    let mut inner = sched.lock.lock();
+    inner.mcount -= 1;
+    inner.allm.retain(|x| !core::ptr::eq(*x, m));
+    census::m_ends();
+    m.spinning.set(false);
+    sched.ended.notify_all();
+    drop(inner);
+    records::free_m(m);
+}
+
+/// Ends all idle Ms: they find no P with their note.
+pub(crate) fn dismiss_idle(sched: &'static Sched) {
+    loop {
+        let m = sched.lock.lock().m_get();
+        match m {
+            Some(m) => wake_note(m),
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Handles: waiting for a goroutine's end and taking its result.
+
+use crate::bracket;
+use crate::park;
+use crate::records;
+use crate::runtime2::G;
+use crate::task::{JoinResult, take_result};
+use crate::unwind::Unwinding;
+use crate::wait_reason::WaitReason;
+use core::any::Any;
+use core::fmt;
+use core::marker::PhantomData;
+use core::pin::Pin;
+use core::sync::atomic::Ordering;
+use core::task::{Context, Poll};
+
+/// Why a goroutine has no result.
+pub struct JoinError {
+    id: u64,
+    kind: Kind,
+}
+
+enum Kind {
+    Panic(Box<dyn Any + Send>),
+    Exited,
+    Cancelled,
+}
+
+impl JoinError {
+    pub(crate) fn from_payload(id: u64, payload: Box<dyn Any + Send>) -> Self {
+        let kind = match payload.downcast::<Unwinding>() {
+            Ok(u) => match *u {
+                Unwinding::Exit => Kind::Exited,
+                Unwinding::Abort => Kind::Cancelled,
+            },
+            Err(payload) => Kind::Panic(payload),
+        };
+        Self { id, kind }
+    }
+
+    pub(crate) fn exited(id: u64) -> Self {
+        Self { id, kind: Kind::Exited }
+    }
+
+    pub(crate) fn cancelled(id: u64) -> Self {
+        Self { id, kind: Kind::Cancelled }
+    }
+
+    /// The id of the goroutine that ended so.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// It panicked.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        matches!(self.kind, Kind::Panic(_))
+    }
+
+    /// It called [`goexit`](crate::goexit).
+    #[must_use]
+    pub fn is_exited(&self) -> bool {
+        matches!(self.kind, Kind::Exited)
+    }
+
+    /// Its runtime was shut down before it ended.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.kind, Kind::Cancelled)
+    }
+
+    /// The panic's payload, as `std::panic::resume_unwind` takes it.
+    ///
+    /// # Errors
+    /// `self`, if it did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        match self.kind {
+            Kind::Panic(p) => Ok(p),
+            kind => Err(Self { kind, ..self }),
+        }
+    }
+
+    /// The panic's payload.
+    ///
+    /// # Panics
+    /// If the goroutine did not panic.
+    #[must_use]
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        match self.try_into_panic() {
+            Ok(p) => p,
+            Err(e) => panic!("into_panic: {e}"),
+        }
+    }
+
+    fn message(&self) -> Option<&str> {
+        let Kind::Panic(p) = &self.kind else { return None };
+        p.downcast_ref::<&'static str>().copied().or_else(|| p.downcast_ref::<String>().map(|s| &**s))
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.kind, self.message()) {
+            (Kind::Panic(_), Some(m)) => write!(f, "goroutine {} panicked: {m}", self.id),
+            (Kind::Panic(_), None) => write!(f, "goroutine {} panicked", self.id),
+            (Kind::Exited, _) => write!(f, "goroutine {} called goexit", self.id),
+            (Kind::Cancelled, _) => {
+                write!(f, "goroutine {} was cancelled by its runtime's shutdown", self.id)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// The handle of a goroutine: waits for its end and takes its result.
+///
+/// [`join`](Self::join) blocks, on goroutines and threads; in async code the handle is a future of
+/// `Result<T, JoinError>`. Dropping it detaches the goroutine, which runs on; its result is dropped.
+#[must_use = "dropping the handle detaches the goroutine and loses its result; write `drop(go(..))` to say so"]
+pub struct JoinHandle<T> {
+    /// None once a poll has given the result.
+    g: Option<&'static G>,
+    _result: PhantomData<T>,
+}
+
+// SAFETY: the handle only takes a `T` out of the record, wherever it is.
+unsafe impl<T: Send> Send for JoinHandle<T> {}
+// SAFETY: by reference it can be asked whether the goroutine is done, and nothing else.
+unsafe impl<T: Send> Sync for JoinHandle<T> {}
+
+impl<T> Unpin for JoinHandle<T> {}
+impl<T> std::panic::UnwindSafe for JoinHandle<T> {}
+impl<T> std::panic::RefUnwindSafe for JoinHandle<T> {}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("id", &self.g.map(|g| g.id.load(Ordering::Relaxed)))
+            .field("is_finished", &self.is_finished())
+            .finish()
+    }
+}
+
+impl<T> JoinHandle<T> {
+    /// # Safety
+    /// The record holds a task with result `T`, and this is its only handle.
+    pub(crate) unsafe fn new(g: &'static G) -> Self {
+        Self { g: Some(g), _result: PhantomData }
+    }
+
+    /// The goroutine's id.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.g().id.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has ended, so that `join` returns at once.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.g.is_none_or(|g| g.join.is_done())
+    }
+
+    #[inline]
+    fn g(&self) -> &'static G {
+        self.g.expect("a JoinHandle was used after it gave its result as a future")
+    }
+
+    /// Waits for the goroutine to end and returns its result. **May park.**
+    ///
+    /// Inside a future this blocks the thread: `.await` the handle there instead.
+    ///
+    /// # Errors
+    /// A [`JoinError`] if it panicked, called `goexit`, or was cancelled by its runtime's shutdown.
+    pub fn join(self) -> Result<T, JoinError> {
+        let g = self.g();
+        if !g.join.is_done() {
+            withdraw(g);
+            let begin = |w: &core::task::Waker| match g.join.register(park::waker_into_words(w.clone())) {
+                Ok(()) => false,
+                Err(words) => {
+                    drop(park::waker_from_words(words));
+                    true
+                }
+            };
+            park::wait_until(WaitReason::Join, begin, || g.join.is_done());
+        }
+        self.take()
+    }
+
+    /// The result of a goroutine that is done.
+    fn take(self) -> JoinResult<T> {
+        let g = self.g();
+        core::mem::forget(self);
+        // SAFETY: this is the handle; it saw DONE; it is consumed.
+        let result = unsafe { take_result(g) };
+        free(g);
+        result
+    }
+}
+
+fn withdraw(g: &G) {
+    if let Some(words) = g.join.withdraw() {
+        drop(park::waker_from_words(words));
+    }
+}
+
+fn free(g: &'static G) {
+    match bracket::enter() {
+        Ok(rt) => {
+            records::put_g(&rt, g);
+            rt.leave();
+        }
+        Err(_) => records::put_g_foreign(g),
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let Some(g) = self.g else { return };
+        withdraw(g);
+        if g.join.detach() {
+            // SAFETY: handle and runner are both done, so the result is ours.
+            unsafe { (g.task().drop_result)(g) };
+            free(g);
+        }
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    /// # Panics
+    /// If it is polled again after it returned the result.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let g = this.g();
+        let join = &g.join;
+        if !join.is_done() {
+            let same = join.registered().is_some_and(|words| {
+                let waker = core::mem::ManuallyDrop::new(park::waker_from_words(words));
+                waker.will_wake(cx.waker())
+            });
+            if same {
+                return Poll::Pending;
+            }
+            withdraw(g);
+            match join.register(park::waker_into_words(cx.waker().clone())) {
+                Ok(()) => return Poll::Pending,
+                Err(words) => drop(park::waker_from_words(words)),
+            }
+        }
+        this.g = None;
+        // SAFETY: as in `take`.
+        let result = unsafe { take_result(g) };
+        free(g);
+        Poll::Ready(result)
+    }
+}

@@ -1,0 +1,27 @@
+//! The seam for what a P looks at besides its queues: timers, and later I/O.
+
+/// What `find_runnable` asks before it steals or sleeps.
+///
+/// Alone, gmp-sched has none: no timers. `gort` plugs in gtimer, one heap per P.
+///
+/// All times are nanoseconds of `CLOCK_MONOTONIC` ([`crate::nanotime`]). The calls are made with no
+/// lock held and outside the scheduler's bracket, so implementations may ready goroutines, wake
+/// wakers and drop values; they must not park.
+pub trait Poll: Sync {
+    /// Runs what is due on `p` at `now`. Returns the next deadline of `p` (`None`: there is none)
+    /// and how many entries ran.
+    fn poll(&self, p: usize, now: u64) -> (Option<u64>, usize);
+
+    /// The earliest deadline of `p` as far as it can be seen without a lock. Called by every
+    /// scheduling round, so it should be one load.
+    fn next_deadline(&self, p: usize) -> Option<u64>;
+
+    /// Whether `p` may have entries whose firing could wake a goroutine: a runtime with such an
+    /// entry is not deadlocked.
+    fn pending(&self, p: usize) -> bool {
+        self.next_deadline(p).is_some()
+    }
+
+    /// `from` will not be polled any more: its entries have to move to `to`.
+    fn adopt(&self, from: usize, to: usize);
+}

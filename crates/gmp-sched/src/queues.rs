@@ -1,0 +1,148 @@
+//! Putting goroutines on queues and getting them off again (R22, R24, R34, R40).
+//!
+//! `runqput`, `runqget`, `globrunqget` and the first half of `schedule` of Go 1.19's `proc.go`, over
+//! the ring ([`crate::runq`]) and the global queue ([`crate::globq`]). All but `inject` need the
+//! bracket: these are the holder's ends of the queues.
+
+use crate::bracket::Rt;
+use crate::idle;
+use crate::runtime2::G;
+use crate::status::GStatus;
+use core::sync::atomic::Ordering;
+
+/// The global queue comes first every so many rounds, or two goroutines that respawn each other
+/// could keep the local queue busy for ever (R22).
+const GLOBQ_TICK: u32 = 61;
+
+/// Queue items are `&'static G`, as pointers.
+#[inline(always)]
+pub(crate) fn item(g: &'static G) -> *mut G {
+    core::ptr::from_ref(g).cast_mut()
+}
+
+/// What a queue gave: null, or a record that is the caller's now.
+#[inline(always)]
+fn taken(g: *mut G) -> Option<&'static G> {
+    // SAFETY: queues hold only pointers made by `item` from `&'static G`.
+    unsafe { g.as_ref() }
+}
+
+/// Puts a runnable goroutine at the tail of the local queue, or half the queue on the global one.
+#[inline]
+pub(crate) fn runq_put(rt: &Rt, g: &'static G) {
+    while !rt.p().runq.put(item(g)) {
+        if overflow(rt, g) {
+            break;
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn overflow(rt: &Rt, g: &'static G) -> bool {
+    let sched = rt.sched();
+    rt.p().runq.take_half(item(g), |batch| {
+        sched.stats.overflows.fetch_add(1, Ordering::Relaxed);
+        let mut inner = sched.lock.lock();
+        for g in batch {
+            inner.globq.push(taken(*g).expect("the ring holds no null"));
+        }
+        sched.nglobq.store(inner.globq.len(), Ordering::Release);
+    })
+}
+
+/// Makes a runnable goroutine the next of this P; what was next goes to the tail, where others can
+/// have it, and then somebody idle is woken.
+#[inline]
+pub(crate) fn runq_put_next(rt: &Rt, g: &'static G) {
+    if let Some(kicked) = taken(rt.p().runq.put_next(item(g))) {
+        runq_put(rt, kicked);
+        surplus(rt);
+    }
+}
+
+/// After this P got more work than it will run next.
+#[inline]
+fn surplus(rt: &Rt) {
+    // With one P there is nobody to wake, and no fence to pay.
+    let sched = rt.sched();
+    if sched.procs.load(Ordering::Relaxed) > 1 {
+        idle::wakep(sched);
+    }
+}
+
+/// Readies a goroutine whose wait the caller ended (`goready`).
+#[inline]
+pub(crate) fn ready(rt: &Rt, g: &'static G) {
+    g.set_status(GStatus::Runnable);
+    if core::ptr::eq(g.sched(), rt.sched()) {
+        runq_put_next(rt, g);
+    } else {
+        idle::inject(g.sched(), g);
+    }
+}
+
+/// The next goroutine of this P's own queues, the global one every 61st round. Ticks unless it
+/// inherits the slice (R34, R40).
+#[inline]
+pub(crate) fn pick(rt: &Rt) -> Option<&'static G> {
+    let p = rt.p();
+    let tick = p.schedtick.load(Ordering::Relaxed);
+    if tick.is_multiple_of(GLOBQ_TICK)
+        && rt.sched().nglobq.load(Ordering::Relaxed) > 0
+        && let Some(g) = from_globq(rt, 1)
+    {
+        rt.sched().stats.globq_fair.fetch_add(1, Ordering::Relaxed);
+        new_slice(rt);
+        return Some(g);
+    }
+    if let Some(g) = taken(p.runq.get_next()) {
+        return Some(g);
+    }
+    let g = taken(p.runq.get())?;
+    new_slice(rt);
+    Some(g)
+}
+
+#[inline]
+pub(crate) fn new_slice(rt: &Rt) {
+    let p = rt.p();
+    p.schedtick.store(p.schedtick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    let m = rt.m();
+    if m.attention.peek() != 0 || m.preempted.get() {
+        // The request was for the slice that has just ended.
+        m.attention.claim();
+        m.preempted.set(false);
+    }
+}
+
+/// Takes one goroutine from the global queue and moves up to `max - 1` more to the local ring:
+/// this P's share, at most half a ring (`globrunqget`).
+fn from_globq(rt: &Rt, max: u32) -> Option<&'static G> {
+    let sched = rt.sched();
+    let mut inner = sched.lock.lock();
+    let share = inner.globq.len() / sched.procs.load(Ordering::Relaxed) + 1;
+    let n = share.min(max).min(crate::runq::LEN as u32 / 2).min(inner.globq.len());
+    let first = inner.globq.pop()?;
+    for _ in 1..n {
+        let Some(g) = inner.globq.pop() else { break };
+        if !rt.p().runq.put(item(g)) {
+            unreachable!("asked for more than the empty ring holds");
+        }
+    }
+    sched.nglobq.store(inner.globq.len(), Ordering::Release);
+    Some(first)
+}
+
+/// One look at the local and the global queue.
+pub(crate) fn look(rt: &Rt) -> Option<&'static G> {
+    pick(rt).or_else(|| {
+        if rt.sched().nglobq.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let g = from_globq(rt, u32::MAX)?;
+        new_slice(rt);
+        Some(g)
+    })
+}
+

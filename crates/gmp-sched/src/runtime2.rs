@@ -1,0 +1,556 @@
+//! The records of the scheduler: G, M, P, the head of a stack, and the runtime they belong to.
+//!
+//! As in Go's `runtime2.go` (1.19) the data stand in one place, with who writes each field and
+//! when; the code is elsewhere. All records are type-stable: once made, their memory holds a record
+//! of that type until the process ends. So a reference to one is `'static`, and a stale one (in a
+//! waker, in a queue that a thief looks at) points at a record in some state, never at other memory.
+//!
+//! Four kinds of owner appear below:
+//! - *runner*: the M that runs the G now, or (between a switch and its post-switch action) the side
+//!   that arrived;
+//! - *holder*: the M that holds the P, inside its bracket ([`crate::attention`]);
+//! - *M*: the M's own thread;
+//! - *lock*: whoever holds [`Sched::lock`].
+
+use crate::attention::Attention;
+use crate::gate::Gate;
+use crate::join_word::JoinWord;
+use crate::park_word::ParkWord;
+use crate::runq::RunQueue;
+use crate::status::{GStatus, PStatus};
+use crate::wait_reason::WaitReason;
+use core::cell::{Cell, UnsafeCell};
+use core::mem::MaybeUninit;
+use core::panic::Location;
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+};
+use parking_lot::{Condvar, Mutex};
+
+/// Words of a goroutine's record that hold its closure, its future or its result.
+pub(crate) const PAYLOAD: usize = 48;
+
+/// A goroutine, stackful or a future: 128 bytes.
+#[repr(C, align(128))]
+pub(crate) struct G {
+    /// The permit; see [`crate::park_word`].
+    pub(crate) park: ParkWord,
+    /// What the goroutine does. Written by its owner of the moment, read by reports.
+    status: AtomicU8,
+    /// Why it waits. By the runner before it parks; read by reports.
+    reason: AtomicU8,
+    /// It may not change thread: if queued, only its own M may run it. By the runner.
+    pub(crate) pinned: AtomicBool,
+    /// The result and the handle; see [`crate::join_word`].
+    pub(crate) join: JoinWord,
+    /// Next in the queue or list that holds it. By whoever owns that queue or list.
+    pub(crate) link: Cell<Option<&'static G>>,
+    /// The stack it is bound to: none before its first run, and none while a future waits.
+    /// By the runner.
+    pub(crate) stack: Cell<Option<&'static Stack>>,
+    /// How to run it, drop it, drop its result. By the spawner.
+    pub(crate) task: Cell<Option<&'static Task>>,
+    /// The runtime it belongs to. By the spawner.
+    pub(crate) sched: Cell<Option<&'static Sched>>,
+    /// Its id, never used twice. By the spawner, read by reports.
+    pub(crate) id: AtomicU64,
+    /// Where it was spawned. By the spawner, read by reports.
+    pub(crate) spawned_at: AtomicPtr<Location<'static>>,
+    /// Closure or future, then result. By the spawner, then the runner, then (after DONE) by the
+    /// later of runner and handle.
+    pub(crate) payload: UnsafeCell<MaybeUninit<[u64; PAYLOAD / 8]>>,
+}
+
+const _: () = assert!(size_of::<G>() == 128);
+
+/// What a goroutine is made of: the functions that know the types of its closure and result.
+pub(crate) struct Task {
+    /// A future, polled in place; otherwise a closure, run once.
+    pub(crate) is_future: bool,
+    /// Runs the closure or polls the future; true if it finished and the result is written.
+    pub(crate) run: unsafe fn(&'static G) -> bool,
+    /// Drops the closure or future that will not run (again) and writes "cancelled" as its result.
+    pub(crate) cancel: unsafe fn(&'static G),
+    /// Drops the result.
+    pub(crate) drop_result: unsafe fn(&'static G),
+    /// Whether dropping the result runs code.
+    pub(crate) needs_drop: bool,
+}
+
+/// The head of a stack: at the top of its slot ([`crate::stack`]), or in the M for its OS stack.
+#[repr(C, align(64))]
+pub(crate) struct Stack {
+    /// The M that runs on it. By whoever switches to it, before the switch.
+    pub(crate) m: Cell<Option<&'static M>>,
+    /// The goroutine bound to it; none while the base loop looks for work. By the runner.
+    pub(crate) g: Cell<Option<&'static G>>,
+    /// Where it was left. By `switch`.
+    pub(crate) sp: Cell<usize>,
+    /// Next free stack. By the holder of the list.
+    pub(crate) next: Cell<Option<&'static Stack>>,
+    /// Nested `blocking` sections of the goroutine that runs here. By the runner.
+    pub(crate) blocking: Cell<u32>,
+    /// Nested `lock_os_thread` calls of the goroutine bound to it. By the runner.
+    pub(crate) locked: Cell<u32>,
+    /// Goroutine-local values, owned by the module that sets them. By the runner.
+    pub(crate) locals: Cell<*mut ()>,
+}
+
+/// What the side that arrives after a switch has to do for the side that left.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Post {
+    /// Nothing.
+    #[default]
+    None,
+    /// Let it wait, or ready it again if it was unparked meanwhile.
+    Park(&'static G),
+    /// Put it at the tail of the local queue.
+    Requeue(&'static G),
+    /// Put it on the global queue.
+    Inject(&'static G),
+    /// Give the stack back: its base loop goes on when it is taken again.
+    FreeStack(&'static Stack),
+    /// The M ends; its last stack goes back to the global list.
+    Exit(&'static Stack),
+}
+
+/// A thread.
+#[repr(C, align(128))]
+pub(crate) struct M {
+    /// The bracket and the requests; see [`crate::attention`].
+    pub(crate) attention: Attention,
+    /// It was asked to yield and has not yet. By the M.
+    pub(crate) preempted: Cell<bool>,
+    /// It looks for work without having any; counted in `Sched::gate`. By the M.
+    pub(crate) spinning: Cell<bool>,
+    /// The P it holds. By the M; meaningless while the attention word says LOST or SYSCALL.
+    pub(crate) p: Cell<Option<&'static P>>,
+    /// The P it held before a syscall. By the M.
+    pub(crate) oldp: Cell<Option<&'static P>>,
+    /// For the arriving side of a switch. By the M.
+    pub(crate) post: Cell<Post>,
+    /// Chosen by a goroutine that parked, to be run by the base loop it switched to. By the M.
+    pub(crate) handoff: Cell<Option<&'static G>>,
+    /// Its goroutine, for reports and for sysmon. By the M.
+    pub(crate) curg: AtomicPtr<G>,
+    /// Its OS stack.
+    pub(crate) os: Stack,
+    /// 1 once [`crate::idle`] wakes it; a futex. By the waker; cleared by the M.
+    pub(crate) note: AtomicU32,
+    /// The P it is woken with. By the waker before the note.
+    pub(crate) nextp: AtomicPtr<P>,
+    /// Next in the idle list. By lock.
+    pub(crate) link: Cell<Option<&'static M>>,
+    /// On the idle list. By lock.
+    pub(crate) idle: Cell<bool>,
+    /// The runtime it serves. Set when it starts.
+    pub(crate) sched: Cell<Option<&'static Sched>>,
+    /// Kernel thread id; 0 before it runs. By the M.
+    pub(crate) tid: AtomicI32,
+    /// Number within the process. Set when it is made.
+    pub(crate) id: AtomicU32,
+    /// Its weight was lowered because it computes without a P. By sysmon and the M.
+    pub(crate) reniced: AtomicBool,
+}
+
+/// A processor: the right to run goroutines, and what goes with it.
+#[repr(C, align(128))]
+pub(crate) struct P {
+    /// Index in `Sched::allp`.
+    pub(crate) id: u32,
+    status: AtomicU8,
+    /// Who holds it. By the holder, or by who takes it.
+    pub(crate) m: AtomicPtr<M>,
+    /// The runtime. Set when it is made.
+    pub(crate) sched: &'static Sched,
+    /// Next in the idle list. By lock.
+    pub(crate) link: Cell<Option<&'static P>>,
+    /// Scheduling rounds: goroutines started, those that inherit a slice apart. By the holder,
+    /// read by sysmon.
+    pub(crate) schedtick: AtomicU32,
+    /// Syscalls left. By the holder, read by sysmon.
+    pub(crate) syscalltick: AtomicU32,
+    /// Runnable goroutines.
+    pub(crate) runq: RunQueue<G>,
+    /// Dead records, and how many. By the holder.
+    pub(crate) gfree: Cell<Option<&'static G>>,
+    pub(crate) ngfree: Cell<u32>,
+    /// Free stacks, and how many. By the holder.
+    pub(crate) stacks: Cell<Option<&'static Stack>>,
+    pub(crate) nstacks: Cell<u32>,
+    /// Ids not yet given out: next and end. By the holder.
+    pub(crate) goids: Cell<(u64, u64)>,
+    /// State of the cheap random numbers that steal order uses. By the holder.
+    pub(crate) rng: Cell<u64>,
+    /// Goroutines started here less those ended here. By the holder, summed by readers.
+    pub(crate) ngo: AtomicI64,
+    /// Syscalls after which this P was taken back at once. By the holder.
+    pub(crate) syscall_reacquired: AtomicU64,
+    /// What sysmon saw last: schedtick and when it changed, syscalltick and when. By sysmon.
+    pub(crate) seen: Cell<Seen>,
+}
+
+/// sysmon's notes on a P (`sysmontick` in Go).
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Seen {
+    pub(crate) schedtick: u32,
+    pub(crate) schedwhen: u64,
+    pub(crate) syscalltick: u32,
+    pub(crate) syscallwhen: u64,
+    /// CPU time of the M at `schedwhen`, or what it was when first found without progress.
+    pub(crate) cpu: u64,
+}
+
+/// How far a runtime is on its way to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Takes and runs goroutines.
+    Open = 0,
+    /// Runs what there is; refuses more from outside.
+    Closing = 1,
+    /// Every park unwinds, nothing new starts.
+    Aborting = 2,
+    /// Its Ms end.
+    Stopping = 3,
+    /// In the pool of records.
+    Free = 4,
+}
+
+/// One runtime: what `schedt` and `allp` are in Go.
+pub(crate) struct Sched {
+    /// Protects `inner` and the links of the records on its lists.
+    pub(crate) lock: Mutex<Inner>,
+    /// Mirrors the length of `inner.globq`, for looking without the lock.
+    pub(crate) nglobq: AtomicU32,
+    /// Idle Ps and spinning Ms; see [`crate::gate`].
+    pub(crate) gate: Gate,
+    /// Ps in use: `allp[..procs]`. By stop-the-world.
+    pub(crate) procs: AtomicU32,
+    /// Every P ever made, by id. Appended under the lock.
+    pub(crate) allp: Box<[AtomicPtr<P>]>,
+    /// Whether goroutines have stacks of their own. Set when the runtime is built.
+    pub(crate) stackful: AtomicBool,
+    /// Everyone stops at the next entry. By lock.
+    pub(crate) gcwaiting: AtomicBool,
+    phase: AtomicU8,
+    /// Goroutines started from outside (holders count in their P).
+    pub(crate) ngo: AtomicI64,
+    /// Distinguishes the lives of a recycled record.
+    pub(crate) epoch: AtomicU64,
+    /// Plugged in by the umbrella. Set when the runtime is built.
+    pub(crate) hooks: UnsafeCell<Hooks>,
+    /// The deadline that the idle M which watches the clock sleeps to; `u64::MAX` for none.
+    pub(crate) sleeping_until: AtomicU64,
+    /// Signalled, with the lock, when an M ends or a P stops for stop-the-world.
+    pub(crate) ended: Condvar,
+    /// One at a time may stop the world.
+    pub(crate) world: Mutex<()>,
+    /// Counters for tests and reports.
+    pub(crate) stats: Stats,
+}
+
+/// What [`Sched::lock`] protects.
+pub(crate) struct Inner {
+    pub(crate) globq: crate::globq::GlobQueue,
+    pub(crate) midle: Option<&'static M>,
+    pub(crate) nmidle: u32,
+    pub(crate) pidle: Option<&'static P>,
+    /// Ms that exist: `mcount` in Go.
+    pub(crate) mcount: u32,
+    pub(crate) max_threads: u32,
+    pub(crate) allm: Vec<&'static M>,
+    /// The idle M that watches the clock.
+    pub(crate) watcher: Option<&'static M>,
+    /// Ps that stop-the-world still waits for.
+    pub(crate) stopwait: u32,
+    /// Bytes of an M's OS stack.
+    pub(crate) thread_stack: usize,
+}
+
+/// What else a P looks at, and who else wants to know that a thread goes idle.
+#[derive(Clone, Copy)]
+pub(crate) struct Hooks {
+    pub(crate) poll: Option<&'static dyn crate::poll::Poll>,
+    pub(crate) thread_idle: Option<fn()>,
+    /// The main function of an M's thread, and the first function on a goroutine stack: they live
+    /// on upper floors, so the lower ones are handed them.
+    pub(crate) m_main: fn(&'static M),
+    pub(crate) base: extern "C" fn(usize) -> !,
+}
+
+/// Counters, written relaxed on slow paths only.
+#[derive(Default)]
+pub(crate) struct Stats {
+    pub(crate) overflows: AtomicU64,
+    pub(crate) globq_fair: AtomicU64,
+    pub(crate) steals: AtomicU64,
+    pub(crate) ms_made: AtomicU64,
+    pub(crate) syscall_other_idle: AtomicU64,
+    pub(crate) syscall_slow: AtomicU64,
+    pub(crate) handoffs: AtomicU64,
+    pub(crate) retaken: AtomicU64,
+    pub(crate) preempts: AtomicU64,
+    pub(crate) sysmon_ticks: AtomicU64,
+    pub(crate) sysmon_sleeps: AtomicU64,
+}
+
+// SAFETY: every field is an atomic, or a Cell whose single writer of the moment the field's comment
+// names; ownership passes between threads only through the queues, words and locks named there,
+// each of which orders the two owners.
+unsafe impl Sync for G {}
+// SAFETY: as for G.
+unsafe impl Sync for M {}
+// SAFETY: as for G.
+unsafe impl Sync for P {}
+// SAFETY: as for G.
+unsafe impl Sync for Stack {}
+// SAFETY: as for G; `hooks` is written before the first M starts and read-only while Ms run.
+unsafe impl Sync for Sched {}
+// SAFETY: the references inside point at type-stable records, which are Sync.
+unsafe impl Send for Inner {}
+
+impl G {
+    /// A record that has never been used.
+    pub(crate) fn new() -> Self {
+        Self {
+            park: ParkWord::dead(),
+            status: AtomicU8::new(GStatus::Idle as u8),
+            reason: AtomicU8::new(0),
+            pinned: AtomicBool::new(false),
+            join: JoinWord::new(),
+            link: Cell::new(None),
+            stack: Cell::new(None),
+            task: Cell::new(None),
+            sched: Cell::new(None),
+            id: AtomicU64::new(0),
+            spawned_at: AtomicPtr::new(core::ptr::null_mut()),
+            payload: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// What it does now; exact for its owner, a snapshot for others.
+    #[inline]
+    pub(crate) fn status(&self) -> GStatus {
+        GStatus::from_u8(self.status.load(Ordering::Relaxed))
+    }
+
+    /// Takes an edge of the table. By the owner.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn set_status(&self, to: GStatus) {
+        debug_assert!(
+            self.status().may_become(to),
+            "goroutine {}: no edge {:?} -> {to:?}",
+            self.id.load(Ordering::Relaxed),
+            self.status()
+        );
+        self.status.store(to as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reason(&self) -> WaitReason {
+        WaitReason::from_u8(self.reason.load(Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_reason(&self, reason: WaitReason) {
+        self.reason.store(reason as u8, Ordering::Relaxed);
+    }
+
+    /// The runtime of a live goroutine.
+    #[inline]
+    pub(crate) fn sched(&self) -> &'static Sched {
+        self.sched.get().expect("a live goroutine has a runtime")
+    }
+
+    #[inline]
+    pub(crate) fn task(&self) -> &'static Task {
+        self.task.get().expect("a live goroutine has a task")
+    }
+}
+
+impl Stack {
+    pub(crate) const fn new() -> Self {
+        Self {
+            m: Cell::new(None),
+            g: Cell::new(None),
+            sp: Cell::new(0),
+            next: Cell::new(None),
+            blocking: Cell::new(0),
+            locked: Cell::new(0),
+            locals: Cell::new(core::ptr::null_mut()),
+        }
+    }
+}
+
+impl M {
+    pub(crate) fn new(id: u32) -> Self {
+        Self {
+            attention: Attention::new(),
+            preempted: Cell::new(false),
+            spinning: Cell::new(false),
+            p: Cell::new(None),
+            oldp: Cell::new(None),
+            post: Cell::new(Post::None),
+            handoff: Cell::new(None),
+            curg: AtomicPtr::new(core::ptr::null_mut()),
+            os: Stack::new(),
+            note: AtomicU32::new(0),
+            nextp: AtomicPtr::new(core::ptr::null_mut()),
+            link: Cell::new(None),
+            idle: Cell::new(false),
+            sched: Cell::new(None),
+            tid: AtomicI32::new(0),
+            id: AtomicU32::new(id),
+            reniced: AtomicBool::new(false),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn sched(&self) -> &'static Sched {
+        self.sched.get().expect("an M serves a runtime")
+    }
+}
+
+impl P {
+    pub(crate) fn new(id: u32, sched: &'static Sched) -> Self {
+        Self {
+            id,
+            status: AtomicU8::new(PStatus::Idle as u8),
+            m: AtomicPtr::new(core::ptr::null_mut()),
+            sched,
+            link: Cell::new(None),
+            schedtick: AtomicU32::new(0),
+            syscalltick: AtomicU32::new(0),
+            runq: RunQueue::new(),
+            gfree: Cell::new(None),
+            ngfree: Cell::new(0),
+            stacks: Cell::new(None),
+            nstacks: Cell::new(0),
+            goids: Cell::new((0, 0)),
+            rng: Cell::new(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(u64::from(id) * 2 + 1)),
+            ngo: AtomicI64::new(0),
+            syscall_reacquired: AtomicU64::new(0),
+            seen: Cell::new(Seen::default()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn status(&self) -> PStatus {
+        PStatus::from_u8(self.status.load(Ordering::Acquire))
+    }
+
+    /// Takes an edge of the table. By the holder, or under the lock.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn set_status(&self, to: PStatus) {
+        debug_assert!(
+            self.status().may_become(to),
+            "P {}: no edge {:?} -> {to:?}",
+            self.id,
+            self.status()
+        );
+        self.status.store(to as u8, Ordering::Release);
+    }
+
+    /// Takes an edge that others may take too; false if they did.
+    #[inline]
+    pub(crate) fn cas_status(&self, from: PStatus, to: PStatus) -> bool {
+        debug_assert!(from.may_become(to), "P {}: no edge {from:?} -> {to:?}", self.id);
+        self.status
+            .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Xorshift64: cheap, good enough to spread thieves. By the holder.
+    pub(crate) fn random(&self) -> u32 {
+        let mut x = self.rng.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.rng.set(x);
+        (x >> 32) as u32
+    }
+}
+
+impl Sched {
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Open,
+            1 => Phase::Closing,
+            2 => Phase::Aborting,
+            3 => Phase::Stopping,
+            _ => Phase::Free,
+        }
+    }
+
+    pub(crate) fn set_phase(&self, to: Phase) {
+        self.phase.store(to as u8, Ordering::SeqCst);
+    }
+
+    pub(crate) fn hooks(&self) -> Hooks {
+        // SAFETY: written only before the runtime's first M starts (see the Sync argument).
+        unsafe { *self.hooks.get() }
+    }
+
+    /// The Ps in use.
+    pub(crate) fn ps(&self) -> impl Iterator<Item = &'static P> + '_ {
+        let n = self.procs.load(Ordering::Acquire) as usize;
+        self.allp[..n].iter().filter_map(|p| {
+            // SAFETY: null or a P made once and never freed.
+            unsafe { p.load(Ordering::Acquire).as_ref() }
+        })
+    }
+
+    /// The P with this id; it exists for every id below `procs`.
+    pub(crate) fn p(&self, id: u32) -> &'static P {
+        // SAFETY: as in `ps`.
+        unsafe { self.allp[id as usize].load(Ordering::Acquire).as_ref() }
+            .expect("allp is filled up to procs")
+    }
+
+    /// Goroutines that exist: exact while nobody spawns or ends one.
+    pub(crate) fn num_goroutine(&self) -> usize {
+        let here: i64 = self
+            .allp
+            .iter()
+            // SAFETY: as in `ps`.
+            .map_while(|p| unsafe { p.load(Ordering::Acquire).as_ref() })
+            .map(|p| p.ngo.load(Ordering::Relaxed))
+            .sum();
+        (here + self.ngo.load(Ordering::Relaxed)).try_into().unwrap_or(0)
+    }
+}
+
+/// Sched records start free.
+pub(crate) fn new_sched(max_procs: usize, hooks: Hooks) -> Sched {
+    Sched {
+        lock: Mutex::new(Inner {
+            globq: crate::globq::GlobQueue::new(),
+            midle: None,
+            nmidle: 0,
+            pidle: None,
+            mcount: 0,
+            max_threads: 10_000,
+            allm: Vec::new(),
+            watcher: None,
+            stopwait: 0,
+            thread_stack: 0,
+        }),
+        nglobq: AtomicU32::new(0),
+        gate: Gate::new(),
+        procs: AtomicU32::new(0),
+        allp: (0..max_procs).map(|_| AtomicPtr::new(core::ptr::null_mut())).collect(),
+        stackful: AtomicBool::new(false),
+        gcwaiting: AtomicBool::new(false),
+        phase: AtomicU8::new(Phase::Free as u8),
+        ngo: AtomicI64::new(0),
+        epoch: AtomicU64::new(0),
+        hooks: UnsafeCell::new(hooks),
+        sleeping_until: AtomicU64::new(u64::MAX),
+        ended: Condvar::new(),
+        world: Mutex::new(()),
+        stats: Stats::default(),
+    }
+}

@@ -1,0 +1,325 @@
+//! The scheduler proper: which goroutine runs next, and the loop that runs it (R38-R40).
+//!
+//! Re-creates `schedule`, `findrunnable`, `execute` and `mstart` of Go 1.19's `proc.go`, with one
+//! difference:
+//!
+//! **No g0 hop.** In Go every switch goes by way of the M's own stack g0. Here every pooled stack
+//! runs the same [`base_loop`]: it runs fresh closures and polls futures in place, so a goroutine
+//! that never parks costs no switch at all. A goroutine that parks keeps that stack; the M goes on
+//! on the next goroutine's stack (a direct switch) or, if that goroutine has none, on a free one.
+//! The M's OS stack serves only an M that has no P and no pooled stack ([`m_main`]). In a runtime
+//! for futures only, the base loop runs on the OS stack and nothing ever switches.
+//!
+//! Rejected: a scheduler stack per M (two switches where one does); switching inside the waker
+//! (a wake would have to save the waker's caller and may come from anywhere).
+
+use crate::bracket::{self, Rt, here};
+use crate::queues::{look, new_slice};
+use crate::runtime2::{G, M, Phase, Post, Sched, Stack};
+use crate::status::GStatus;
+use crate::switch::{arrive, start_running, switch, take_stack};
+use crate::{arch, finish, idle, overflow, stack, steal, stop_world, sys, syscall};
+use core::sync::atomic::Ordering;
+
+/// How often an M that found nothing looks again before it gives its P up.
+const SPINS: u32 = 100;
+
+/// Blocks until there is something to run (`findrunnable`). `Err` gives the M that has to end.
+fn find_runnable(mut rt: Rt) -> Result<(Rt, &'static G), &'static M> {
+    loop {
+        let sched = rt.sched();
+        if sched.gcwaiting.load(Ordering::Acquire) {
+            rt = stop_world::gc_stop_m(rt)?;
+            continue;
+        }
+        if sched.phase() >= Phase::Stopping {
+            return Err(idle::retire_p(rt));
+        }
+        let next_deadline;
+        (rt, next_deadline) = poll(rt)?;
+        if let Some(g) = look(&rt) {
+            return Ok((stop_spinning(rt), g));
+        }
+        // Spinning costs others nothing but wakes slowly: look a little longer first.
+        if !rt.m().spinning.get() && sched.gate.may_spin(sched.procs.load(Ordering::Relaxed)) {
+            rt.m().spinning.set(true);
+            sched.gate.start_spinning();
+        }
+        if rt.m().spinning.get()
+            && let Some(g) = spin(&rt)
+        {
+            return Ok((stop_spinning(rt), g));
+        }
+        rt = sleep(rt, next_deadline)?;
+    }
+}
+
+/// Looks at everybody's queues for a while.
+fn spin(rt: &Rt) -> Option<&'static G> {
+    for _ in 0..SPINS {
+        let found = steal::steal_work(rt).inspect(|_| new_slice(rt)).or_else(|| look(rt));
+        if found.is_some() {
+            return found;
+        }
+        let sched = rt.sched();
+        if sched.procs.load(Ordering::Relaxed) == 1 || sched.gcwaiting.load(Ordering::Relaxed) {
+            return None;
+        }
+        core::hint::spin_loop();
+    }
+    None
+}
+
+/// A spinning M found work: the last one to stop wakes the next, because where there is some there
+/// may be more (`resetspinning`).
+fn stop_spinning(rt: Rt) -> Rt {
+    if rt.m().spinning.replace(false) && rt.sched().gate.stop_spinning() {
+        idle::wakep(rt.sched());
+    }
+    rt
+}
+
+/// Runs timers and the like that are due on this P, outside the bracket. Returns the deadline of
+/// the next. The P may be lost meanwhile, and is got back.
+fn poll(rt: Rt) -> Result<(Rt, Option<u64>), &'static M> {
+    let Some(poll) = rt.sched().hooks().poll else { return Ok((rt, None)) };
+    let id = rt.p().id as usize;
+    let Some(deadline) = poll.next_deadline(id) else { return Ok((rt, None)) };
+    let now = sys::nanotime();
+    if deadline > now {
+        return Ok((rt, Some(deadline)));
+    }
+    let m = rt.m();
+    rt.leave();
+    let (next, _) = poll.poll(id, now);
+    Ok((back_on_base(m)?, next))
+}
+
+/// Opens the bracket again on a stack that no goroutine is bound to, waiting for a P if this M's
+/// was taken.
+fn back_on_base(m: &'static M) -> Result<Rt, &'static M> {
+    let s = here().expect("a base loop runs on an M");
+    match bracket::enter_on(s) {
+        Ok(rt) => Ok(rt),
+        Err(_) => {
+            retired_thread(m);
+            idle::stop_m(m).ok_or(m)
+        }
+    }
+}
+
+/// A thread that lost its P because it computed on has moved on from that goroutine: give it its
+/// weight back, which only a privileged process may.
+fn retired_thread(m: &M) {
+    if m.reniced.swap(false, Ordering::Relaxed) {
+        sys::set_nice(m.tid.load(Ordering::Relaxed), 0);
+    }
+}
+
+/// Gives the P up and sleeps until there is work; see [`crate::gate`] for why none is stranded.
+fn sleep(rt: Rt, own_deadline: Option<u64>) -> Result<Rt, &'static M> {
+    let sched = rt.sched();
+    {
+        let mut inner = sched.lock.lock();
+        if sched.gcwaiting.load(Ordering::Acquire)
+            || inner.globq.len() > 0
+            || sched.phase() >= Phase::Stopping
+        {
+            drop(inner);
+            return Ok(rt);
+        }
+        if !rt.p().runq.is_empty() {
+            return Ok(rt);
+        }
+        let (m, p) = idle::release_p(rt);
+        inner.pidle_put(sched, p);
+        drop(inner);
+        let spun = m.spinning.replace(false);
+        if spun {
+            sched.gate.stop_spinning();
+        } else {
+            core::sync::atomic::fence(Ordering::SeqCst);
+        }
+        if let Some(rt) = second_look(sched, m, spun) {
+            return Ok(rt);
+        }
+        watch(sched, m, own_deadline)
+    }
+}
+
+/// After the P was given up: is there work that its submitter may have thought somebody would see?
+fn second_look(sched: &'static Sched, m: &'static M, spun: bool) -> Option<Rt> {
+    if sched.nglobq.load(Ordering::Relaxed) == 0 && !sched.ps().any(|p| p.runq.len() > 0) {
+        return None;
+    }
+    let p = sched.lock.lock().pidle_get(sched)?;
+    if spun {
+        m.spinning.set(true);
+        sched.gate.start_spinning();
+    }
+    Some(idle::acquire_p(m, p))
+}
+
+/// Sleeps; one M of the runtime sleeps only to the earliest deadline of all Ps.
+fn watch(
+    sched: &'static Sched,
+    m: &'static M,
+    own_deadline: Option<u64>,
+) -> Result<Rt, &'static M> {
+    let Some(poll) = sched.hooks().poll else { return idle::stop_m(m).ok_or(m) };
+    let earliest = || sched.ps().filter_map(|p| poll.next_deadline(p.id as usize)).min();
+    let Some(deadline) = earliest().or(own_deadline) else { return idle::stop_m(m).ok_or(m) };
+    {
+        let inner = sched.lock.lock();
+        if inner.watcher.is_some() && sched.sleeping_until.load(Ordering::SeqCst) <= deadline {
+            drop(inner);
+            return idle::stop_m(m).ok_or(m);
+        }
+        sched.sleeping_until.store(deadline, Ordering::SeqCst);
+    }
+    // Whoever inserted an earlier entry before it could see `sleeping_until` is found here.
+    let deadline = earliest().map_or(deadline, |d| d.min(deadline));
+    sched.sleeping_until.store(deadline, Ordering::SeqCst);
+    idle::stop_m_until(m, deadline).ok_or(m)
+}
+
+/// What every stack without a goroutine does: find one, run it. Returns when the M has to end.
+fn run_loop(mut rt: Rt, s: &'static Stack) -> &'static M {
+    loop {
+        let g = match rt.m().handoff.take() {
+            Some(g) => g,
+            None => match find_runnable(rt) {
+                Ok((r, g)) => {
+                    rt = r;
+                    g
+                }
+                Err(m) => return m,
+            },
+        };
+        if g.pinned.load(Ordering::Relaxed) {
+            match syscall::start_locked_m(rt, g) {
+                Ok(r) => rt = r,
+                Err(m) => return m,
+            }
+            continue;
+        }
+        start_running(rt.m(), g);
+        rt = match g.stack.get() {
+            Some(to) => {
+                rt.m().post.set(Post::FreeStack(s));
+                debug_assert!(stack::in_top_page(s, arch::stack_pointer()));
+                switch(rt, s, to)
+            }
+            None => match run_here(rt, g, s) {
+                Ok(rt) => rt,
+                Err(m) => return m,
+            },
+        };
+    }
+}
+
+/// Runs a fresh closure to its end, or polls a future once, on this stack.
+#[inline(always)]
+fn run_here(rt: Rt, g: &'static G, s: &'static Stack) -> Result<Rt, &'static M> {
+    g.stack.set(Some(s));
+    s.g.set(Some(g));
+    let task = g.task();
+    let cancelled = rt.sched().phase() >= Phase::Aborting;
+    rt.leave();
+    let finished = if cancelled {
+        // SAFETY: the goroutine has not started, or is a future between two polls; it is ours.
+        unsafe { (task.cancel)(g) };
+        true
+    } else {
+        // SAFETY: as above, and `run` is called once for a closure and until it says "finished"
+        // for a future.
+        unsafe { (task.run)(g) }
+    };
+    // A closure may have parked and gone on elsewhere: everything is read again.
+    s.g.set(None);
+    g.stack.set(None);
+    s.blocking.set(0);
+    let rt = bracket::enter_on(s);
+    let m = s.m.get().expect("a running stack has an M");
+    m.curg.store(core::ptr::null_mut(), Ordering::Relaxed);
+    let ended_locked = s.locked.replace(0) > 0;
+    let rt = match rt {
+        Ok(rt) => {
+            if let Some(after) = finish::finish(&rt, g, finished) {
+                rt.leave();
+                after.run();
+                back_on_base(m)?
+            } else {
+                rt
+            }
+        }
+        Err(_) => {
+            finish::finish_without_p(g, finished);
+            back_on_base(m)?
+        }
+    };
+    // A goroutine that ends while it is locked to its thread takes the thread with it (R38).
+    if ended_locked { Err(idle::hand_p_on(rt)) } else { Ok(rt) }
+}
+
+/// First code of a pooled stack. When an M ends on it, the stack goes back to the global list, and
+/// the loop starts afresh with the next M that takes it.
+pub(crate) extern "C" fn base_loop(mut m: usize) -> ! {
+    let s = here().expect("a pooled stack has a head");
+    loop {
+        // SAFETY: `switch` passes the M, with the bracket open and a P held.
+        let rt = unsafe { Rt::assume(&*(m as *const M)) };
+        arrive(&rt);
+        let ended = run_loop(rt, s);
+        ended.post.set(Post::Exit(s));
+        let arg = core::ptr::from_ref(ended) as usize;
+        // SAFETY: as in `leave_without_p`; `m_main` frees this stack once we are off it.
+        m = unsafe { arch::switch(s.sp.as_ptr(), ended.os.sp.get(), arg) };
+    }
+}
+
+/// Main function of an M's thread. It starts with a P in `nextp`.
+pub(crate) fn m_main(m: &'static M) {
+    m.tid.store(sys::gettid(), Ordering::Relaxed);
+    m.os.m.set(Some(m));
+    let _alt = overflow::AltStack::install();
+    let sched = m.sched();
+    bracket::set_os_stack(Some(&m.os));
+    if sched.stackful.load(Ordering::Relaxed) {
+        stackful_main(m);
+    } else if let Some(rt) = idle::take_nextp(m) {
+        run_loop(rt, &m.os);
+    }
+    bracket::set_os_stack(None);
+    idle::m_exits(m);
+}
+
+/// The life of an M on its OS stack: while it has a P it is on pooled stacks.
+fn stackful_main(m: &'static M) {
+    let mut rt = idle::take_nextp(m);
+    while let Some(r) = rt {
+        let to = take_stack(&r);
+        let m = r.into_m();
+        to.m.set(Some(m));
+        // SAFETY: as in `switch`; the OS stack is resumed by `leave_without_p` and `base_loop` on
+        // this same thread.
+        unsafe {
+            arch::switch(m.os.sp.as_ptr(), to.sp.get(), core::ptr::from_ref(m) as usize);
+        }
+        match m.post.take() {
+            Post::Inject(g) => {
+                g.set_status(GStatus::Runnable);
+                idle::inject(g.sched(), g);
+                retired_thread(m);
+            }
+            Post::Exit(s) => {
+                stack::give(s, s, 1);
+                return;
+            }
+            Post::None => {}
+            _ => unreachable!("an M without a P can neither park nor requeue"),
+        }
+        rt = idle::stop_m(m);
+    }
+}
+

@@ -1,0 +1,234 @@
+//! Goroutine stacks: one reserved mapping cut in aligned slots.
+//!
+//! Takes the place of Go's `stack.go`: stacks here cannot grow by copying, because Rust code holds
+//! addresses into them. Instead each has room for what ordinary code needs and costs only the
+//! pages that it touched.
+//!
+//! ```text
+//!   slot (256 KiB, aligned to its size)
+//!   +-------+--------------------------------------+----------+
+//!   | guard |        ...  <- grows down            | Stack    |
+//!   +-------+--------------------------------------+----------+
+//!   base     base + 4 KiB                    head 64 bytes   base + 256 KiB
+//! ```
+//!
+//! - The head is found by masking any address in the slot: that is how running code learns which
+//!   goroutine and which M it is, with no thread-local ([`of`]).
+//! - The guard is `MADV_GUARD_INSTALL` (Linux 6.13), which splits no mapping; before that one
+//!   `mprotect`, of which the kernel allows about 32,000 (`vm.max_map_count`).
+//! - Slots are never unmapped, so a head is type-stable. A free stack that is not needed soon gives
+//!   its pages back ([`trim`]).
+//!
+//! Rejected: a mapping per stack (a syscall and a VMA each), segmented stacks (a check in every
+//! prologue, which is the compiler's to emit), stacks from the allocator (no guard).
+
+use crate::arch;
+use crate::runtime2::Stack;
+use crate::sys;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use parking_lot::Mutex;
+use std::io;
+
+const PAGE: usize = 4096;
+const HEAD: usize = size_of::<Stack>();
+
+/// Bytes of a slot unless the first runtime asks otherwise.
+pub(crate) const DEFAULT_SLOT: usize = 256 << 10;
+/// What is reserved if the kernel lets us: room for four million stacks of the default size.
+const RESERVE: usize = 1 << 40;
+/// Below this a reservation is not worth having.
+const RESERVE_MIN: usize = 64 << 20;
+
+/// The mapping, published once: base, length in bytes, and slot size less one.
+static BASE: AtomicUsize = AtomicUsize::new(0);
+static LEN: AtomicUsize = AtomicUsize::new(0);
+static MASK: AtomicUsize = AtomicUsize::new(0);
+
+struct Pool {
+    /// Slots handed out so far, from the bottom.
+    used: usize,
+    free: Option<&'static Stack>,
+    nfree: usize,
+    guard: Guard,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    Untried,
+    Madvise,
+    Mprotect,
+}
+
+// SAFETY: the list is only reached through the mutex around it.
+unsafe impl Send for Pool {}
+
+static POOL: Mutex<Pool> =
+    Mutex::new(Pool { used: 0, free: None, nfree: 0, guard: Guard::Untried });
+
+/// Reserves the mapping with slots of `slot` bytes, unless it exists. Returns the size in force.
+///
+/// # Errors
+/// The kernel's, if not even 64 MiB of address space can be had.
+pub(crate) fn init(slot: usize) -> io::Result<usize> {
+    debug_assert!(slot.is_power_of_two() && slot >= 16 << 10);
+    let _one_at_a_time = POOL.lock();
+    if LEN.load(Ordering::Acquire) != 0 {
+        return Ok(MASK.load(Ordering::Relaxed) + 1);
+    }
+    let mut len = RESERVE;
+    let base = loop {
+        match sys::reserve(len) {
+            Ok(base) => break base,
+            Err(e) if len <= RESERVE_MIN => return Err(e),
+            Err(_) => len /= 2,
+        }
+    };
+    let aligned = (base as usize).next_multiple_of(slot);
+    let len = (len - (aligned - base as usize)) / slot * slot;
+    // SAFETY: the range was just mapped and holds nothing; a huge page would make one parked
+    // goroutine cost 2 MiB.
+    unsafe { sys::advise(aligned as *mut u8, len, libc::MADV_NOHUGEPAGE) };
+    BASE.store(aligned, Ordering::Relaxed);
+    MASK.store(slot - 1, Ordering::Relaxed);
+    LEN.store(len, Ordering::Release);
+    Ok(slot)
+}
+
+/// The head of the stack that an address lies on; none if it lies on an OS stack.
+#[inline(always)]
+pub(crate) fn of(addr: usize) -> Option<&'static Stack> {
+    let off = addr.wrapping_sub(BASE.load(Ordering::Relaxed));
+    if off >= LEN.load(Ordering::Relaxed) {
+        return None;
+    }
+    let head = (addr | MASK.load(Ordering::Relaxed)) + 1 - HEAD;
+    // SAFETY: the address lies in a slot. Running code only asks for its own stack, whose head was
+    // written when the slot was handed out; the signal handler asks `used_slot` first.
+    Some(unsafe { &*(head as *const Stack) })
+}
+
+/// For the signal handler: the stack that owns this address, and whether it hit the guard.
+pub(crate) fn fault_at(addr: usize) -> Option<(&'static Stack, bool)> {
+    let off = addr.wrapping_sub(BASE.load(Ordering::Relaxed));
+    if off >= LEN.load(Ordering::Acquire) {
+        return None;
+    }
+    let mask = MASK.load(Ordering::Relaxed);
+    Some((of(addr)?, off & mask < PAGE))
+}
+
+/// Takes up to `want` stacks, free ones first; those that never ran will call `entry`. They come
+/// linked by `next`, with how many there are.
+pub(crate) fn take(want: u32, entry: extern "C" fn(usize) -> !) -> (&'static Stack, u32) {
+    let mut pool = POOL.lock();
+    let mut list: Option<&'static Stack> = None;
+    let mut n = 0;
+    while n < want {
+        let s = match pool.free {
+            Some(s) => {
+                pool.free = s.next.get();
+                pool.nfree -= 1;
+                s
+            }
+            // One fresh stack at least; guards cost a syscall each, so no more than asked for now.
+            None if n == 0 => fresh(&mut pool, entry),
+            None => break,
+        };
+        s.next.set(list);
+        list = Some(s);
+        n += 1;
+    }
+    (list.expect("at least one"), n)
+}
+
+fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
+    let slot = MASK.load(Ordering::Relaxed) + 1;
+    let off = pool.used * slot;
+    if off >= LEN.load(Ordering::Relaxed) {
+        crate::fatal::fatal(format_args!(
+            "out of goroutine stacks: all {} slots of {slot} bytes are in use; fewer goroutines \
+             may be parked at once, or a smaller Builder::stack_size is needed",
+            pool.used
+        ));
+    }
+    pool.used += 1;
+    let base = (BASE.load(Ordering::Relaxed) + off) as *mut u8;
+    guard(pool, base);
+    // SAFETY: the slot is mapped, was never handed out, and is aligned, so its top has room for a
+    // head and the words below it are free.
+    unsafe {
+        let head = base.add(slot - HEAD).cast::<Stack>();
+        head.write(Stack::new());
+        (*head).sp.set(arch::prepare(head.cast(), entry));
+        &*head
+    }
+}
+
+fn guard(pool: &mut Pool, page: *mut u8) {
+    /// Linux 6.13; not yet in every libc.
+    const MADV_GUARD_INSTALL: libc::c_int = 102;
+    if pool.guard != Guard::Mprotect {
+        // SAFETY: the lowest page of a fresh slot: ours, and unused.
+        if unsafe { sys::advise(page, PAGE, MADV_GUARD_INSTALL) } {
+            pool.guard = Guard::Madvise;
+            return;
+        }
+        pool.guard = Guard::Mprotect;
+    }
+    // SAFETY: as above.
+    if !unsafe { sys::protect_none(page, PAGE) } {
+        crate::fatal::fatal(format_args!(
+            "out of guard pages after {} stacks: {}; this kernel has no MADV_GUARD_INSTALL (Linux \
+             6.13), so vm.max_map_count limits parked goroutines",
+            pool.used,
+            io::Error::last_os_error()
+        ));
+    }
+}
+
+/// Whether guards cost a mapping each, so that about 32,000 stacks are the limit. Known once a stack was taken.
+pub(crate) fn guards_are_mappings() -> bool {
+    POOL.lock().guard == Guard::Mprotect
+}
+
+/// Gives `n` free stacks back, linked by `next` from `first` to `last`.
+pub(crate) fn give(first: &'static Stack, last: &'static Stack, n: usize) {
+    let mut pool = POOL.lock();
+    last.next.set(pool.free);
+    pool.free = Some(first);
+    pool.nfree += n;
+}
+
+/// Returns to the kernel what free stacks touched below their topmost page. Returns how many
+/// stacks were looked at. Costs a system call each, so it is for idle times.
+pub(crate) fn trim() -> usize {
+    let (mut list, n) = {
+        let mut pool = POOL.lock();
+        let n = core::mem::take(&mut pool.nfree);
+        (pool.free.take(), n)
+    };
+    if n == 0 {
+        return 0;
+    }
+    let slot = MASK.load(Ordering::Relaxed) + 1;
+    let (mut kept, mut last) = (None, None);
+    while let Some(s) = list {
+        list = s.next.get();
+        let base = ((core::ptr::from_ref(s) as usize) & !(slot - 1)) as *mut u8;
+        // SAFETY: the stack is free and off every list, so nobody runs on it. Its base loop, if it
+        // has one, was left within the topmost page (asserted by `base_frame_fits`), which stays.
+        unsafe { sys::advise(base.add(PAGE), slot - 2 * PAGE, libc::MADV_DONTNEED) };
+        s.next.set(kept);
+        kept = Some(s);
+        last.get_or_insert(s);
+    }
+    if let (Some(first), Some(last)) = (kept, last) {
+        give(first, last, n);
+    }
+    n
+}
+
+/// Whether a stack pointer lies in the topmost page of its stack, which [`trim`] keeps.
+pub(crate) fn in_top_page(s: &Stack, sp: usize) -> bool {
+    (core::ptr::from_ref(s) as usize) / PAGE == sp / PAGE
+}

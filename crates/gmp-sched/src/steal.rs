@@ -1,0 +1,101 @@
+//! The order in which a thief visits the other Ps (R24).
+//!
+//! `randomOrder` and `stealWork` of Go 1.19's `proc.go`: a random start and a random step that is
+//! coprime to the number of Ps, so that every P is visited exactly once and no two thieves march in
+//! step. The last of [`TRIES`] rounds also takes a victim's `runnext`.
+
+use crate::bracket::Rt;
+use crate::runtime2::{G, P};
+use crate::status::PStatus;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+/// Rounds over all Ps before a thief gives up.
+pub(crate) const TRIES: u32 = 4;
+
+/// Visits `0..count` once each.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    left: u32,
+    count: u32,
+    pos: u32,
+    step: u32,
+}
+
+impl Order {
+    /// The walk that this random number stands for. `count` is not 0.
+    pub(crate) fn new(count: u32, random: u32) -> Self {
+        let mut step = random / count % count + 1;
+        while gcd(step, count) != 1 {
+            step += 1;
+        }
+        Self { left: count, count, pos: random % count, step }
+    }
+}
+
+impl Iterator for Order {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.left = self.left.checked_sub(1)?;
+        let at = self.pos;
+        self.pos = (self.pos + self.step) % self.count;
+        Some(at)
+    }
+}
+
+const fn gcd(mut a: u32, mut b: u32) -> u32 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Takes work from another P; null-free, newest of the stolen half.
+pub(crate) fn steal_work(rt: &Rt) -> Option<&'static G> {
+    let (sched, me) = (rt.sched(), rt.p());
+    let procs = sched.procs.load(Ordering::Acquire);
+    if procs == 1 {
+        return None;
+    }
+    for round in 0..TRIES {
+        for id in Order::new(procs, me.random()) {
+            let victim = sched.p(id);
+            if core::ptr::eq(victim, me) {
+                continue;
+            }
+            let g = me.runq.steal(&victim.runq, || round == TRIES - 1 && owner_will_not(victim));
+            // SAFETY: null or a record that the victim's queue held and that is ours now.
+            if let Some(g) = unsafe { g.as_ref() } {
+                sched.stats.steals.fetch_add(1, Ordering::Relaxed);
+                return Some(g);
+            }
+        }
+    }
+    None
+}
+
+/// Whether to take a `runnext`: not at once if its owner runs, because then it is most likely the
+/// partner of what runs there and will be run within a microsecond; moving it would cost more.
+fn owner_will_not(victim: &P) -> bool {
+    if victim.status() == PStatus::Running {
+        std::thread::sleep(Duration::from_micros(3));
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Order;
+
+    #[test]
+    fn r24_every_p_is_visited_once_whatever_the_random_number() {
+        for count in 1..=130 {
+            for random in [0, 1, 2, 3, 77, 12_345_678, u32::MAX] {
+                let mut seen: Vec<_> = Order::new(count, random).collect();
+                seen.sort_unstable();
+                assert_eq!(seen, (0..count).collect::<Vec<_>>(), "{count} {random}");
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Stopping every P at once, and changing how many there are (R25).
+//!
+//! `stopTheWorld`, `startTheWorld` and `procresize` of Go 1.19's `proc.go`. Stopped means: no
+//! goroutine passes its next runtime entry. A P that idles or is in a syscall is taken at once; a
+//! running one is asked, and taken from under code that makes no calls ([`crate::attention`]).
+
+use crate::bracket::Rt;
+use crate::runtime2::{Inner, M, P, Sched};
+use crate::status::PStatus;
+use crate::{idle, retake};
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+/// Gives the P of the calling M to stop-the-world. Returns the M, without a P.
+pub(crate) fn surrender(rt: Rt) -> &'static M {
+    let sched = rt.sched();
+    let mut inner = sched.lock.lock();
+    let (m, p) = idle::release_p(rt);
+    if sched.gcwaiting.load(Ordering::Acquire) {
+        p.set_status(PStatus::Gcstop);
+        inner.p_stopped(sched);
+    } else {
+        // The world has started again meanwhile.
+        inner.pidle_put(sched, p);
+    }
+    m
+}
+
+/// The base loop of an M stops here (`gcstopm`).
+pub(crate) fn gc_stop_m(rt: Rt) -> Result<Rt, &'static M> {
+    let sched = rt.sched();
+    if rt.m().spinning.replace(false) {
+        sched.gate.stop_spinning();
+    }
+    let m = surrender(rt);
+    idle::stop_m(m).ok_or(m)
+}
+
+/// An M that enters a syscall finds the world stopping: its P, which it has just left, stops too,
+/// unless the stopper has taken it already.
+#[cold]
+pub(crate) fn stop_p_in_syscall(p: &'static P) {
+    let sched = p.sched;
+    let mut inner = sched.lock.lock();
+    if sched.gcwaiting.load(Ordering::Acquire) && p.cas_status(PStatus::Syscall, PStatus::Gcstop) {
+        inner.p_stopped(sched);
+    }
+}
+
+/// Stops the world, runs `f`, starts it again with `procs` Ps if a number is given. The caller holds
+/// no P: it is no M of this runtime, or inside `blocking`.
+pub(crate) fn with_world_stopped<R>(
+    sched: &'static Sched,
+    procs: Option<u32>,
+    f: impl FnOnce() -> R,
+) -> R {
+    let _one = sched.world.lock();
+    stop(sched);
+    let r = f();
+    start(sched, procs);
+    r
+}
+
+fn stop(sched: &'static Sched) {
+    let mut inner = sched.lock.lock();
+    inner.stopwait = sched.procs.load(Ordering::Relaxed);
+    sched.gcwaiting.store(true, Ordering::SeqCst);
+    while let Some(p) = inner.pidle_get(sched) {
+        p.set_status(PStatus::Gcstop);
+        inner.stopwait -= 1;
+    }
+    while inner.stopwait > 0 {
+        for p in sched.ps() {
+            match p.status() {
+                PStatus::Syscall if p.cas_status(PStatus::Syscall, PStatus::Gcstop) => {
+                    inner.stopwait -= 1;
+                }
+                PStatus::Running if retake::try_take(p) => {
+                    p.set_status(PStatus::Gcstop);
+                    inner.stopwait -= 1;
+                }
+                _ => {}
+            }
+        }
+        if inner.stopwait > 0 {
+            sched.ended.wait_for(&mut inner, Duration::from_micros(100));
+        }
+    }
+}
+
+fn start(sched: &'static Sched, procs: Option<u32>) {
+    let mut with_work = Vec::new();
+    {
+        let mut inner = sched.lock.lock();
+        if let Some(n) = procs {
+            resize(sched, &mut inner, n);
+        }
+        sched.gcwaiting.store(false, Ordering::SeqCst);
+        for p in sched.ps().collect::<Vec<_>>().into_iter().rev() {
+            p.set_status(PStatus::Idle);
+            if p.runq.is_empty() {
+                inner.pidle_put(sched, p);
+            } else {
+                with_work.push(p);
+            }
+        }
+    }
+    for p in with_work {
+        idle::start_m(sched, p, false);
+    }
+    // Somebody has to look at the global queue and the clock.
+    idle::start_m_for_idle_p(sched, false);
+}
+
+/// Makes `procs` be `n`. All Ps are `Pgcstop` and stay so; those beyond `n` die, and what they held
+/// moves on. (`procresize`)
+fn resize(sched: &'static Sched, inner: &mut Inner, n: u32) {
+    let old = sched.procs.load(Ordering::Relaxed);
+    for id in 0..n {
+        make_p(sched, id);
+        if id >= old && sched.p(id).status() == PStatus::Dead {
+            sched.p(id).set_status(PStatus::Gcstop);
+        }
+    }
+    for id in n..old {
+        let p = sched.p(id);
+        loop {
+            let next = p.runq.get_next();
+            let g = if next.is_null() { p.runq.get() } else { next };
+            // SAFETY: queues hold pointers to G records, which are never freed.
+            let Some(g) = (unsafe { g.as_ref() }) else { break };
+            inner.globq.push(g);
+        }
+        if let Some(poll) = sched.hooks().poll {
+            poll.adopt(id as usize, 0);
+        }
+        p.set_status(PStatus::Dead);
+    }
+    sched.nglobq.store(inner.globq.len(), Ordering::Release);
+    sched.procs.store(n, Ordering::SeqCst);
+}
+
+/// Makes sure that a P with this id exists; a new one is `Pgcstop`.
+pub(crate) fn make_p(sched: &'static Sched, id: u32) -> &'static P {
+    let slot = &sched.allp[id as usize];
+    // SAFETY: null or a P made here, never freed.
+    if let Some(p) = unsafe { slot.load(Ordering::Acquire).as_ref() } {
+        return p;
+    }
+    let p: &'static P = Box::leak(Box::new(P::new(id, sched)));
+    p.set_status(PStatus::Gcstop);
+    slot.store(core::ptr::from_ref(p).cast_mut(), Ordering::Release);
+    p
+}
+

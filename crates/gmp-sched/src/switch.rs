@@ -1,0 +1,166 @@
+//! Leaving a stack and going on on another (R37, R48).
+//!
+//! **Post-switch actions.** What must happen to the goroutine that was left (let it wait, requeue
+//! it, free its stack) is done by the side that arrives ([`arrive`]), when the stack is no longer
+//! in use. So a goroutine is never readied while it still runs. In Go, `mcall` gives that by going by way of the M's g0.
+//!
+//! A stack that is left is in one of three places: bound to its goroutine (which waits or is queued),
+//! on a free list (its base loop goes on when it is taken), or, the M's OS stack, with its M.
+
+use crate::bracket::Rt;
+use crate::idle;
+use crate::queues::{item, look, pick, runq_put};
+use crate::runtime2::{G, M, Post, Stack};
+use crate::status::GStatus;
+use crate::{arch, park_word, stack};
+use core::sync::atomic::Ordering;
+
+/// A P keeps fewer free stacks than this, and moves half of them to the global list at once.
+const STACKS_MAX: u32 = 128;
+
+/// A stack whose base loop goes on when it is switched to.
+#[inline]
+pub(crate) fn take_stack(rt: &Rt) -> &'static Stack {
+    let p = rt.p();
+    match p.stacks.get() {
+        Some(s) => {
+            p.stacks.set(s.next.take());
+            p.nstacks.set(p.nstacks.get() - 1);
+            s
+        }
+        None => refill_stacks(rt),
+    }
+}
+
+#[cold]
+fn refill_stacks(rt: &Rt) -> &'static Stack {
+    let p = rt.p();
+    let (first, n) = stack::take(STACKS_MAX / 4, rt.sched().hooks().base);
+    p.stacks.set(first.next.take());
+    p.nstacks.set(n - 1);
+    first
+}
+
+#[inline]
+fn put_stack(rt: &Rt, s: &'static Stack) {
+    debug_assert!(s.g.get().is_none());
+    let p = rt.p();
+    s.next.set(p.stacks.get());
+    p.stacks.set(Some(s));
+    p.nstacks.set(p.nstacks.get() + 1);
+    if p.nstacks.get() >= STACKS_MAX {
+        spill_stacks(rt);
+    }
+}
+
+#[cold]
+fn spill_stacks(rt: &Rt) {
+    let p = rt.p();
+    let n = STACKS_MAX / 2;
+    let (Some(first), mut last) = (p.stacks.get(), p.stacks.get()) else { return };
+    for _ in 1..n {
+        last = last.and_then(|s| s.next.get());
+    }
+    let Some(last) = last else { return };
+    p.stacks.set(last.next.take());
+    p.nstacks.set(p.nstacks.get() - n);
+    stack::give(first, last, n as usize);
+}
+
+/// Goes on on stack `to`; returns when somebody switches back to `from`, maybe on another M.
+#[inline(always)]
+pub(crate) fn switch(rt: Rt, from: &'static Stack, to: &'static Stack) -> Rt {
+    let m = rt.into_m();
+    to.m.set(Some(m));
+    // SAFETY: `to` is off every list and ours: it was bound to the goroutine we took from a queue
+    // or taken from a free list, and was left by this very function or never ran. `from` is the
+    // running stack; it is handed on only by the post-switch action, on the other side.
+    let m = unsafe { arch::switch(from.sp.as_ptr(), to.sp.get(), core::ptr::from_ref(m) as usize) };
+    // SAFETY: whoever switches here passes its own M, with the bracket open and a P held.
+    let rt = unsafe { Rt::assume(&*(m as *const M)) };
+    arrive(&rt);
+    rt
+}
+
+/// Does what the side that left asked for.
+#[inline(always)]
+pub(crate) fn arrive(rt: &Rt) {
+    match rt.m().post.take() {
+        Post::None => {}
+        Post::Park(g) => {
+            g.set_status(GStatus::Waiting);
+            if !g.park.publish(park_word::Waits::Queue) {
+                g.set_status(GStatus::Runnable);
+                runq_put(rt, g);
+            }
+        }
+        Post::Requeue(g) => {
+            g.set_status(GStatus::Runnable);
+            runq_put(rt, g);
+        }
+        Post::FreeStack(s) => put_stack(rt, s),
+        Post::Inject(g) => {
+            g.set_status(GStatus::Runnable);
+            idle::inject(g.sched(), g);
+        }
+        Post::Exit(_) => unreachable!("an M ends on its OS stack"),
+    }
+}
+
+/// Leaves the running goroutine `g` of stack `s` and goes on with `next`, or with whatever there is.
+/// Returns when the goroutine runs again.
+#[inline(always)]
+pub(crate) fn leave_goroutine(
+    rt: Rt,
+    s: &'static Stack,
+    post: Post,
+    next: Option<&'static G>,
+) -> Rt {
+    let m = rt.m();
+    m.post.set(post);
+    if let Some(g) = next
+        && let Some(to) = g.stack.get()
+        && !g.pinned.load(Ordering::Relaxed)
+    {
+        start_running(m, g);
+        return switch(rt, s, to);
+    }
+    m.handoff.set(next);
+    let to = take_stack(&rt);
+    switch(rt, s, to)
+}
+
+#[inline(always)]
+pub(crate) fn start_running(m: &M, g: &'static G) {
+    g.set_status(GStatus::Running);
+    m.curg.store(item(g), Ordering::Relaxed);
+}
+
+/// Leaves the running goroutine when the M has no P: the M goes on on its OS stack. Returns, with
+/// a P, when the goroutine runs again.
+pub(crate) fn leave_without_p(m: &'static M, s: &'static Stack, post: Post) -> Rt {
+    m.post.set(post);
+    // SAFETY: the M's OS stack was left in `m_main` by `switch` and nobody else switches to it.
+    // `s` is the running stack; it is handed on by the post-switch action over there.
+    let m = unsafe {
+        arch::switch(s.sp.as_ptr(), m.os.sp.get(), core::ptr::from_ref(m) as usize)
+    };
+    // SAFETY: goroutines are resumed only by M's that hold a P, in `switch`.
+    let rt = unsafe { Rt::assume(&*(m as *const M)) };
+    arrive(&rt);
+    rt
+}
+
+/// Lets others run: to the tail of the local queue (`Gosched`, but local).
+pub(crate) fn yield_local(rt: Rt, s: &'static Stack, g: &'static G) -> Rt {
+    let Some(next) = look(&rt) else { return rt };
+    leave_goroutine(rt, s, Post::Requeue(g), Some(next))
+}
+
+/// Answers a request to yield: to the tail of the global queue, so that all of the local queue goes
+/// first (`gopreempt_m`).
+pub(crate) fn yield_global(rt: Rt, s: &'static Stack, g: &'static G) -> Rt {
+    rt.sched().stats.preempts.fetch_add(1, Ordering::Relaxed);
+    let next = pick(&rt);
+    leave_goroutine(rt, s, Post::Inject(g), next)
+}

@@ -1,0 +1,239 @@
+//! Giving the P up and getting it back: syscalls, retaken Ps, and goroutines bound to their thread
+//! (R38, R41-R50).
+//!
+//! Re-creates `entersyscall`, `entersyscallblock`, `exitsyscall`, `stoplockedm` and
+//! `startlockedm` of Go 1.19's `proc.go`.
+//!
+//! A P in `Psyscall` belongs to nobody: the M that left it there takes it back by one
+//! compare-exchange, and so may sysmon, to lend it out. That is why it is not simply idle (R44): a
+//! short call costs neither a lock nor a wake-up. Coming back, an M tries in this order:
+//! 1. its old P, if nobody took it;
+//! 2. any idle P;
+//! 3. the goroutine goes on the global queue, and the M sleeps. If the goroutine is pinned, the M
+//!    sleeps with it, and whoever finds it on the queue hands that M his P.
+//!
+//! An M whose P was taken from under running code comes back the same way, from 2 on.
+
+use crate::bracket::{self, Rt, here};
+use crate::runtime2::{G, M, Post, Stack};
+use crate::status::{GStatus, PStatus};
+use crate::{census, idle, queues, stop_world, switch};
+use core::sync::atomic::Ordering;
+
+/// Opens the bracket for a call that may park: gets a P first if this M has none, and yields first
+/// if it was asked to.
+#[inline(always)]
+pub(crate) fn enter_may_park(s: &'static Stack, g: &'static G) -> Rt {
+    match bracket::enter_on(s) {
+        Ok(rt) if !rt.m().preempted.get() => rt,
+        Ok(rt) => preempted(rt, s, g),
+        Err(_) => regain(s, g),
+    }
+}
+
+/// The end of a call that may park: closes the bracket, or goes back into the `blocking` section
+/// that the call was made from (as `cgocallback` does).
+#[inline(always)]
+pub(crate) fn leave_may_park(rt: Rt, s: &'static Stack, g: &'static G) {
+    if s.blocking.get() > 0 {
+        enter_syscall(rt, g);
+    } else {
+        rt.leave();
+    }
+}
+
+#[cold]
+fn preempted(rt: Rt, s: &'static Stack, g: &'static G) -> Rt {
+    let pinned = bracket::is_pinned(s, g);
+    if rt.sched().gcwaiting.load(Ordering::Acquire) {
+        rt.m().preempted.set(false);
+        if pinned {
+            g.set_status(GStatus::Syscall);
+            let m = stop_world::surrender(rt);
+            return wait_on_thread(m, s, g);
+        }
+        return switch::leave_goroutine(rt, s, Post::Inject(g), None);
+    }
+    if pinned {
+        // The request waits until the goroutine may move.
+        return rt;
+    }
+    rt.m().preempted.set(false);
+    switch::yield_global(rt, s, g)
+}
+
+#[cold]
+fn regain(s: &'static Stack, g: &'static G) -> Rt {
+    let m = s.m.get().expect("a goroutine runs on an M");
+    if s.blocking.get() > 0 {
+        return exit_syscall(m, s, g);
+    }
+    g.set_status(GStatus::Syscall);
+    reacquire(m, s, g)
+}
+
+/// Gives the P up for a call that may be short (`entersyscall`).
+#[inline(always)]
+pub(crate) fn enter_syscall(rt: Rt, g: &'static G) {
+    g.set_status(GStatus::Syscall);
+    let (m, p) = (rt.m(), rt.p());
+    m.oldp.set(Some(p));
+    m.p.set(None);
+    if m.attention.peek() != 0 {
+        m.attention.claim();
+    }
+    m.attention.give_up();
+    rt.leave();
+    // From here on the P may be anybody's.
+    p.set_status(PStatus::Syscall);
+    if p.sched.gcwaiting.load(Ordering::SeqCst) {
+        stop_world::stop_p_in_syscall(p);
+    }
+}
+
+/// Gets a P after [`enter_syscall`] (`exitsyscall`).
+#[inline(always)]
+pub(crate) fn exit_syscall(m: &'static M, s: &'static Stack, g: &'static G) -> Rt {
+    if let Some(p) = m.oldp.take()
+        && p.cas_status(PStatus::Syscall, PStatus::Idle)
+    {
+        let rt = idle::acquire_p(m, p);
+        p.syscalltick
+            .store(p.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        bump(&p.syscall_reacquired);
+        g.set_status(GStatus::Running);
+        return rt;
+    }
+    reacquire(m, s, g)
+}
+
+/// A counter with one writer at a time.
+#[inline]
+fn bump(counter: &core::sync::atomic::AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+#[cold]
+fn reacquire(m: &'static M, s: &'static Stack, g: &'static G) -> Rt {
+    let sched = m.sched();
+    let p = sched.lock.lock().pidle_get(sched);
+    if let Some(p) = p {
+        sched.stats.syscall_other_idle.fetch_add(1, Ordering::Relaxed);
+        let rt = idle::acquire_p(m, p);
+        g.set_status(GStatus::Running);
+        return rt;
+    }
+    sched.stats.syscall_slow.fetch_add(1, Ordering::Relaxed);
+    if bracket::is_pinned(s, g) {
+        return wait_on_thread(m, s, g);
+    }
+    switch::leave_without_p(m, s, Post::Inject(g))
+}
+
+/// A pinned goroutine waits for a P with its thread (`stoplockedm`).
+fn wait_on_thread(m: &'static M, s: &'static Stack, g: &'static G) -> Rt {
+    debug_assert!(g.stack.get().is_some_and(|x| core::ptr::eq(x, s)));
+    g.pinned.store(true, Ordering::Relaxed);
+    g.set_status(GStatus::Runnable);
+    idle::inject(m.sched(), g);
+    idle::sleep_on_note(m, None);
+    let rt = idle::take_nextp(m).expect("a pinned goroutine is handed a P");
+    g.pinned.store(false, Ordering::Relaxed);
+    g.set_status(GStatus::Running);
+    m.curg.store(queues::item(g), Ordering::Relaxed);
+    rt
+}
+
+/// Hands this M's P to the M that a pinned goroutine waits with, and sleeps (`startlockedm`).
+pub(crate) fn start_locked_m(rt: Rt, g: &'static G) -> Result<Rt, &'static M> {
+    let owner = g.stack.get().and_then(|s| s.m.get()).expect("a pinned goroutine keeps its M");
+    let (m, p) = idle::release_p(rt);
+    idle::hand_to(owner, p);
+    idle::stop_m(m).ok_or(m)
+}
+
+/// Blocks the thread of a pinned goroutine: its P goes to another M first (`entersyscallblock`),
+/// and it comes back on this thread.
+pub(crate) fn block_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
+    g.set_status(GStatus::Syscall);
+    let m = idle::hand_p_on(rt);
+    // While it sleeps the thread counts among the parked ones, not among the Ms.
+    census::m_ends();
+    sleep();
+    census::m_starts();
+    let rt = reacquire_pinned(m, s, g);
+    leave_may_park(rt, s, g);
+}
+
+fn reacquire_pinned(m: &'static M, s: &'static Stack, g: &'static G) -> Rt {
+    let sched = m.sched();
+    let p = sched.lock.lock().pidle_get(sched);
+    match p {
+        Some(p) => {
+            let rt = idle::acquire_p(m, p);
+            g.set_status(GStatus::Running);
+            rt
+        }
+        None => wait_on_thread(m, s, g),
+    }
+}
+
+/// Runs `f`, which may block its thread, without holding the others up: a system call, a call into
+/// C, a lock of another library. **May park** when `f` returns.
+///
+/// The P stays with this thread at first, so a call that turns out to be short costs a few
+/// nanoseconds; if it lasts, sysmon lends the P to another thread (`entersyscall` and
+/// `exitsyscall`, R41). Calls of this runtime inside `f` work: they take a P for as long as they
+/// last. On threads that are not the runtime's, `f` is just called.
+///
+/// ```
+/// let name = gmp_sched::blocking(|| std::fs::read_to_string("/proc/self/comm"));
+/// assert!(name.is_ok());
+/// ```
+#[inline]
+pub fn blocking<R>(f: impl FnOnce() -> R) -> R {
+    section(f, enter_syscall)
+}
+
+/// As [`blocking`], for a call that is known to last: the P is handed to another thread at once
+/// (`entersyscallblock`). **May park** when `f` returns.
+pub fn blocking_now<R>(f: impl FnOnce() -> R) -> R {
+    section(f, |rt, g| {
+        g.set_status(GStatus::Syscall);
+        idle::hand_p_on(rt);
+    })
+}
+
+/// Runs `f` and keeps the P, as Go's `RawSyscall` does: for calls that never block (R50).
+///
+/// It is just a call; the name says at the call site that the author has thought of it. sysmon
+/// still takes the P of a thread that it finds blocked here.
+pub fn raw_blocking<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+#[inline(always)]
+fn section<R>(f: impl FnOnce() -> R, enter: impl FnOnce(Rt, &'static G)) -> R {
+    let Some((s, g)) = here().and_then(|s| Some((s, s.g.get()?))) else { return f() };
+    // Without a P already: nested, or it was taken and will be missed at the next call.
+    let Ok(rt) = bracket::enter_on(s) else { return f() };
+    s.blocking.set(s.blocking.get() + 1);
+    enter(rt, g);
+    let _exit = Exit { s, g };
+    f()
+}
+
+struct Exit {
+    s: &'static Stack,
+    g: &'static G,
+}
+
+impl Drop for Exit {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let m = self.s.m.get().expect("a goroutine runs on an M");
+        let rt = exit_syscall(m, self.s, self.g);
+        self.s.blocking.set(self.s.blocking.get() - 1);
+        rt.leave();
+    }
+}

@@ -1,0 +1,268 @@
+//! The thread that watches all the others: sysmon (R26, R29-R32).
+//!
+//! Re-creates `sysmon`, `retake` and `preemptone` of Go 1.19's `proc.go`, one thread for all
+//! runtimes of the process. It holds no P. Every 20 us to 10 ms it looks at each P:
+//!
+//! - in a syscall for more than one look: lend it out, unless nothing waits for it (R31);
+//! - running the same goroutine for 10 ms: ask it to yield (R32);
+//! - running a goroutine that does not come to the runtime, while work waits that no idle P can
+//!   take: take the P from under it ([`crate::attention`]). If the thread's CPU clock stands still it
+//!   is blocked, and the syscall rule holds; if it computes, it has its 10 ms first, and afterwards a
+//!   lower weight, because it now runs beside the Ps and not on one.
+//!
+//! When every runtime is idle it looks for a deadlock ([`crate::deadlock`]) and then sleeps until an M
+//! wakes: an idle process shows no wake-ups.
+
+use crate::census::Census;
+use crate::deadlock::{self, Verdict};
+use crate::retake::{m_of, try_take};
+use crate::runtime2::{P, Sched, Seen};
+use crate::status::PStatus;
+use crate::{census, idle, stack, sys, sysmon_note};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use parking_lot::Mutex;
+
+/// A goroutine's slice, and how long a P may stay in a syscall with nobody waiting for it.
+pub(crate) const SLICE: u64 = 10_000_000;
+const DELAY_MIN: u64 = 20_000;
+const DELAY_MAX: u64 = 10_000_000;
+/// Looks without anything to do before the delay doubles.
+const PATIENCE: u32 = 50;
+
+/// Runtimes to watch.
+static SCHEDS: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
+/// Set once the thread was started. Under the lock of `SCHEDS`.
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// Begins to watch a runtime; starts the thread with the first.
+pub(crate) fn watch(sched: &'static Sched) {
+    let mut scheds = SCHEDS.lock();
+    scheds.push(sched);
+    if !STARTED.swap(true, Ordering::Relaxed) {
+        census::system_thread();
+        let started = std::thread::Builder::new()
+            .name("gmp-sysmon".into())
+            .stack_size(64 << 10)
+            .spawn(main);
+        if let Err(e) = started {
+            crate::fatal::fatal(format_args!("cannot start the sysmon thread: {e}"));
+        }
+    }
+    drop(scheds);
+    sysmon_note::wake();
+}
+
+/// Watches a runtime no more.
+pub(crate) fn unwatch(sched: &'static Sched) {
+    SCHEDS.lock().retain(|s| !core::ptr::eq(*s, sched));
+}
+
+fn main() {
+    let mut delay = Delay::default();
+    let mut suspicion: Option<Census> = None;
+    loop {
+        let scheds = SCHEDS.lock().clone();
+        if scheds.iter().all(|s| all_idle(s)) {
+            match deadlock::check(&scheds, &mut suspicion) {
+                Verdict::Unsure => {
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
+                Verdict::No | Verdict::Yes => {}
+            }
+            stack::trim();
+            sleep(&scheds);
+            delay = Delay::default();
+            continue;
+        }
+        let now = sys::nanotime();
+        let mut look = Look::default();
+        for sched in &scheds {
+            sched.stats.sysmon_ticks.fetch_add(1, Ordering::Relaxed);
+            retake(sched, now, &mut look);
+        }
+        delay.after(look.took > 0);
+        let mut nap = delay.next();
+        if let Some(end) = look.earliest_end {
+            nap = nap.min(end.saturating_sub(now)).max(DELAY_MIN);
+        }
+        std::thread::sleep(Duration::from_nanos(nap));
+    }
+}
+
+fn all_idle(sched: &Sched) -> bool {
+    sched.gate.idle_ps() >= sched.procs.load(Ordering::Relaxed)
+        || sched.gcwaiting.load(Ordering::Relaxed)
+}
+
+/// Deep sleep, until an M wakes (`sysmonnote`).
+fn sleep(scheds: &[&'static Sched]) {
+    // Whoever became busy before it could see that we sleep is seen by the second look.
+    sysmon_note::sleep_if(|| {
+        let still = scheds.iter().all(|s| all_idle(s)) && SCHEDS.lock().len() == scheds.len();
+        if still {
+            for sched in scheds {
+                sched.stats.sysmon_sleeps.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        still
+    });
+}
+
+/// How long to sleep between two looks (R30): 20 us, doubling after 50 idle looks, at most 10 ms.
+#[derive(Default, Debug)]
+struct Delay {
+    idle: u32,
+    delay: u64,
+}
+
+impl Delay {
+    /// The next delay, in nanoseconds.
+    fn next(&mut self) -> u64 {
+        if self.idle == 0 {
+            self.delay = DELAY_MIN;
+        } else if self.idle > PATIENCE {
+            self.delay = (self.delay * 2).min(DELAY_MAX);
+        }
+        self.delay
+    }
+
+    /// After a look that did or did not find something to do.
+    fn after(&mut self, did: bool) {
+        self.idle = if did { 0 } else { self.idle + 1 };
+    }
+}
+
+/// What one look over all Ps came to.
+#[derive(Default, Debug)]
+struct Look {
+    took: u32,
+    /// The end of the earliest running slice that others wait for.
+    earliest_end: Option<u64>,
+}
+
+impl Look {
+    fn slice_ends(&mut self, at: u64) {
+        self.earliest_end = Some(self.earliest_end.map_or(at, |e| e.min(at)));
+    }
+}
+
+fn retake(sched: &'static Sched, now: u64, look: &mut Look) {
+    for p in sched.ps() {
+        match p.status() {
+            PStatus::Syscall => {
+                if retake_syscall(sched, p, now) {
+                    look.took += 1;
+                }
+            }
+            PStatus::Running => retake_running(sched, p, now, look),
+            _ => {}
+        }
+    }
+}
+
+/// The rule for a P in a syscall: `seen` is of an earlier look, `waits` says that its queue has
+/// work, `others` that somebody else could take new work.
+fn lend_out(seen: &Seen, tick: u32, now: u64, waits: bool, others: bool) -> bool {
+    seen.syscalltick == tick && (waits || !others || now >= seen.syscallwhen + SLICE)
+}
+
+fn retake_syscall(sched: &'static Sched, p: &'static P, now: u64) -> bool {
+    let tick = p.syscalltick.load(Ordering::Relaxed);
+    let mut seen = p.seen.get();
+    let others = sched.gate.idle_ps() + sched.gate.spinning() > 0;
+    let first = seen.syscallwhen == 0 || seen.syscalltick != tick;
+    if first {
+        seen.syscalltick = tick;
+        seen.syscallwhen = now;
+        p.seen.set(seen);
+        return false;
+    }
+    if !lend_out(&seen, tick, now, !p.runq.is_empty(), others) {
+        return false;
+    }
+    seen.syscallwhen = 0;
+    p.seen.set(seen);
+    if !p.cas_status(PStatus::Syscall, PStatus::Idle) {
+        return false;
+    }
+    p.syscalltick.store(tick.wrapping_add(1), Ordering::Relaxed);
+    idle::handoff_p(sched, p);
+    true
+}
+
+fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Look) {
+    let tick = p.schedtick.load(Ordering::Relaxed);
+    let mut seen = p.seen.get();
+    seen.syscallwhen = 0;
+    let waits = !p.runq.is_empty() || sched.nglobq.load(Ordering::Relaxed) > 0;
+    if waits && sched.gate.idle_ps() > 0 {
+        // Somebody idle can have it: a `runnext` whose owner computes on, say.
+        idle::wakep(sched);
+    }
+    let m = m_of(p);
+    if seen.schedtick != tick || seen.schedwhen == 0 {
+        seen.schedtick = tick;
+        seen.schedwhen = now;
+        seen.cpu = u64::MAX;
+        p.seen.set(seen);
+        if waits {
+            look.slice_ends(now + SLICE);
+        }
+        return;
+    }
+    let over = now >= seen.schedwhen + SLICE;
+    if over && let Some(m) = m {
+        m.attention.request();
+    }
+    if waits && sched.gate.idle_ps() == 0 {
+        let cpu = m.and_then(|m| sys::thread_cpu_time(m.tid.load(Ordering::Relaxed)));
+        // A clock that has not moved since the last look: the thread is blocked.
+        let blocked = cpu.is_some_and(|c| c == seen.cpu) && m.is_some_and(|m| !m.attention.in_rt());
+        seen.cpu = cpu.unwrap_or(u64::MAX);
+        if (over || blocked) && try_take(p) {
+            look.took += 1;
+            sched.stats.retaken.fetch_add(1, Ordering::Relaxed);
+            if !blocked && let Some(m) = m {
+                m.reniced.store(true, Ordering::Relaxed);
+                sys::set_nice(m.tid.load(Ordering::Relaxed), 19);
+            }
+            seen.schedwhen = 0;
+            p.seen.set(seen);
+            idle::handoff_p(sched, p);
+            return;
+        }
+        look.slice_ends(seen.schedwhen + SLICE);
+    }
+    p.seen.set(seen);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Delay, SLICE, Seen, lend_out};
+
+    #[test]
+    fn r30_delays_are_20_us_51_times_then_double_to_10_ms() {
+        let mut d = Delay::default();
+        let mut got = Vec::new();
+        for _ in 0..62 {
+            got.push(d.next() / 1000);
+            d.after(false);
+        }
+        assert!(got[..51].iter().all(|x| *x == 20), "{got:?}");
+        assert_eq!(got[51..], [40, 80, 160, 320, 640, 1280, 2560, 5120, 10_000, 10_000, 10_000]);
+        d.after(true);
+        assert_eq!(d.next(), 20_000);
+    }
+
+    #[test]
+    fn r31_a_syscall_is_lent_out_after_one_tick_if_work_waits_else_after_10_ms() {
+        let seen = Seen { syscalltick: 5, syscallwhen: 1_000, ..Seen::default() };
+        assert!(!lend_out(&seen, 6, 1_000 + 2 * SLICE, true, false), "another syscall by now");
+        assert!(lend_out(&seen, 5, 1_001, true, true), "its queue has work");
+        assert!(lend_out(&seen, 5, 1_001, false, false), "nobody else could take new work");
+        assert!(!lend_out(&seen, 5, 1_000 + SLICE - 1, false, true));
+        assert!(lend_out(&seen, 5, 1_000 + SLICE, false, true));
+    }
+}

@@ -1,0 +1,33 @@
+//! How sysmon sleeps while all is idle, and how it is woken (`sysmonwait` and `sysmonnote` in Go).
+
+use crate::{census, sys};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// 0: awake, 1: asleep until somebody wakes it. A futex.
+static ASLEEP: AtomicU32 = AtomicU32::new(0);
+
+/// An M begins to work, or a thread parks that may be the last: sysmon has something to look at.
+#[inline]
+pub(crate) fn wake() {
+    if ASLEEP.load(Ordering::SeqCst) == 1 && ASLEEP.swap(0, Ordering::SeqCst) == 1 {
+        sys::futex_wake(&raw const ASLEEP);
+    }
+}
+
+/// A thread parked: it may have been the last one awake.
+pub(crate) fn thread_parked() {
+    if census::take().all_asleep() {
+        wake();
+    }
+}
+
+/// Sleeps until [`wake`], if `idle` still holds once others can see that we sleep. By sysmon.
+pub(crate) fn sleep_if(idle: impl FnOnce() -> bool) {
+    ASLEEP.store(1, Ordering::SeqCst);
+    if idle() {
+        while ASLEEP.load(Ordering::SeqCst) == 1 {
+            sys::futex_wait(&ASLEEP, 1, None);
+        }
+    }
+    ASLEEP.store(0, Ordering::SeqCst);
+}
