@@ -33,6 +33,7 @@ fn find_runnable(mut rt: Rt) -> Result<(Rt, &'static G), &'static M> {
             continue;
         }
         if sched.phase() >= Phase::Stopping {
+            spins_no_more(rt.m());
             return Err(idle::retire_p(rt));
         }
         let next_deadline;
@@ -102,9 +103,16 @@ fn back_on_base(m: &'static M) -> Result<Rt, &'static M> {
     match bracket::enter_on(s) {
         Ok(rt) => Ok(rt),
         Err(_) => {
+            spins_no_more(m);
             retired_thread(m);
             idle::stop_m(m).ok_or(m)
         }
+    }
+}
+
+fn spins_no_more(m: &M) {
+    if m.spinning.replace(false) {
+        m.sched().gate.stop_spinning();
     }
 }
 
