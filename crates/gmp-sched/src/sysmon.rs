@@ -61,6 +61,7 @@ pub(crate) fn unwatch(sched: &'static Sched) {
 fn main() {
     let mut delay = Delay::default();
     let mut suspicion: Option<Census> = None;
+    let mut earliest_end = None;
     loop {
         let scheds = SCHEDS.lock().clone();
         if scheds.iter().all(|s| all_idle(s)) {
@@ -76,6 +77,11 @@ fn main() {
             delay = Delay::default();
             continue;
         }
+        let mut nap = delay.next();
+        if let Some(end) = earliest_end {
+            nap = nap.min(u64::saturating_sub(end, sys::nanotime())).max(DELAY_MIN);
+        }
+        std::thread::sleep(Duration::from_nanos(nap));
         let now = sys::nanotime();
         let mut look = Look::default();
         for sched in &scheds {
@@ -83,11 +89,7 @@ fn main() {
             retake(sched, now, &mut look);
         }
         delay.after(look.took > 0);
-        let mut nap = delay.next();
-        if let Some(end) = look.earliest_end {
-            nap = nap.min(end.saturating_sub(now)).max(DELAY_MIN);
-        }
-        std::thread::sleep(Duration::from_nanos(nap));
+        earliest_end = look.earliest_end;
     }
 }
 
