@@ -173,7 +173,7 @@ impl<T> Sender<T> {
         // SAFETY: the value is moved out exactly once: by the channel if `Sent`, else here.
         unsafe {
             match now::send(self.chan(), &raw const *msg) {
-                Sent::Sent => Ok(()),
+                Sent::Done => Ok(()),
                 Sent::Closed => Err(TrySendError::Disconnected(ManuallyDrop::into_inner(msg))),
                 Sent::Full | Sent::NeedBlock => {
                     Err(TrySendError::Full(ManuallyDrop::into_inner(msg)))
@@ -226,7 +226,7 @@ impl<T> Sender<T> {
         // SAFETY: the value is moved out exactly once: by the channel if it was sent, else here.
         unsafe {
             let step = match now::send(chan, &raw const *msg) {
-                Sent::Sent => return Ok(()),
+                Sent::Done => return Ok(()),
                 Sent::Closed => Step::Closed,
                 Sent::Full | Sent::NeedBlock => op::block(chan, Dir::Send, &raw mut *msg, deadline),
             };
@@ -400,7 +400,7 @@ fn try_recv_chan<T>(chan: &Hchan<T>) -> Result<T, TryRecvError> {
     // SAFETY: the slot may be written, and was when the answer says so.
     unsafe {
         let step = match now::recv(chan, slot.as_mut_ptr()) {
-            Got::Got => return Ok(slot.assume_init()),
+            Got::Received => return Ok(slot.assume_init()),
             Got::Closed => Step::Closed,
             Got::Empty | Got::Paired => Step::Waiting,
             Got::Deferred => op::try_recv_deferred(chan, slot.as_mut_ptr()),
@@ -422,7 +422,7 @@ pub(crate) fn recv_chan<T>(
     // SAFETY: the slot may be written, and was when the answer says so.
     unsafe {
         let step = match now::recv(chan, slot.as_mut_ptr()) {
-            Got::Got => return Ok(slot.assume_init()),
+            Got::Received => return Ok(slot.assume_init()),
             Got::Closed => Step::Closed,
             Got::Empty | Got::Paired | Got::Deferred => {
                 op::block(chan, Dir::Recv, slot.as_mut_ptr(), deadline)

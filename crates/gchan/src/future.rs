@@ -131,10 +131,10 @@ impl<T> Future for SendFut<'_, T> {
         let chan = this.sender.get().chan();
         if let Some(value) = this.value.take() {
             let value = ManuallyDrop::new(value);
-            // SAFETY: the value is moved exactly once: by the channel if `Sent`, to the error, or into the slot.
+            // SAFETY: the value is moved exactly once: by the channel if `Done`, to the error, or into the slot.
             unsafe {
                 match now::send(chan, &raw const *value) {
-                    Sent::Sent => return Poll::Ready(Ok(())),
+                    Sent::Done => return Poll::Ready(Ok(())),
                     Sent::Closed => {
                         return Poll::Ready(Err(SendError(ManuallyDrop::into_inner(value))));
                     }
@@ -230,10 +230,10 @@ impl<T> RecvFut<'_, T> {
     ) -> Poll<Result<T, RecvError>> {
         if op.is_none() {
             let mut slot = MaybeUninit::uninit();
-            // SAFETY: the slot may be written, and was if the answer is `Got`.
+            // SAFETY: the slot may be written, and was if the answer is `Received`.
             unsafe {
                 match now::recv(chan, slot.as_mut_ptr()) {
-                    Got::Got => return Poll::Ready(Ok(slot.assume_init())),
+                    Got::Received => return Poll::Ready(Ok(slot.assume_init())),
                     Got::Closed => return Poll::Ready(Err(RecvError)),
                     Got::Empty | Got::Deferred | Got::Paired => {}
                 }

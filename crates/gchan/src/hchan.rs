@@ -42,13 +42,12 @@ use std::ptr;
 const READABLE: u8 = 1;
 /// A send would find something: room, a receiver, or the channel closed.
 const WRITABLE: u8 = 2;
-const CLOSED: u8 = 4;
 
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Hchan<T> {
     lock: RawLock,
-    /// `READABLE`, `WRITABLE`, `CLOSED`. Written under the lock.
+    /// `READABLE`, `WRITABLE`. Written under the lock.
     hint: AtomicU8,
     /// Values in `buf`. Written under the lock.
     qcount: AtomicUsize,
@@ -101,7 +100,7 @@ unsafe impl<T: Send> Sync for Hchan<T> {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     /// The value was moved out.
-    Sent,
+    Done,
     /// It was not: no room and no receiver.
     Full,
     /// It was not: the channel is closed.
@@ -113,7 +112,7 @@ pub(crate) enum Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
     /// The value was moved to its destination.
-    Got,
+    Received,
     Empty,
     Closed,
     /// The first sender is a select whose value comes after it is chosen, and no node was given to pair with it.
@@ -145,8 +144,8 @@ pub(crate) enum Dir {
 /// What to do after the unlock: whom to wake, what to free.
 #[derive(Debug)]
 pub(crate) struct After<T> {
-    wake: Option<Wake>,
-    freed: Option<Box<Block<T>>>,
+    pub(crate) wake: Option<Wake>,
+    pub(crate) freed: Option<Box<Block<T>>>,
     pub(crate) watched: bool,
 }
 
@@ -222,10 +221,6 @@ impl<T> Hchan<T> {
         self.hint.load(Ordering::Acquire) & WRITABLE != 0
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.hint.load(Ordering::Acquire) & CLOSED != 0
-    }
-
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_, T> {
         self.lock.lock();
@@ -295,7 +290,7 @@ impl<T> Hchan<T> {
                     .recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after)
             };
             after.run(self);
-            if got != Got::Got {
+            if got != Got::Received {
                 return;
             }
             // SAFETY: `Got` says that the slot was written.
@@ -305,7 +300,7 @@ impl<T> Hchan<T> {
 
     /// Wakes the watching selects for which the channel looks ready.
     #[cold]
-    fn notify_watchers(&self) {
+    pub(crate) fn notify_watchers(&self) {
         loop {
             let mut wakes = Wakes::default();
             let mut locked = self.lock();
@@ -381,7 +376,7 @@ impl<T> Hchan<T> {
     /// is gone (its future was dropped): then the value is to be sent anew.
     ///
     /// # Safety
-    /// `src` holds a value, moved out of it only when the answer is `Sent`. The promise was made by this channel and
+    /// `src` holds a value, moved out of it only when the answer is `Done`. The promise was made by this channel and
     /// is used up.
     pub(crate) unsafe fn keep_promise(&self, promise: Promise, src: *const T) -> Option<Sent> {
         let mut after = After::nothing();
@@ -393,7 +388,7 @@ impl<T> Hchan<T> {
                     locked.state().matched.take_pairing(pairing).map(|node| {
                         ptr::copy_nonoverlapping(src, (*node).slot.cast(), 1);
                         after.wake = Node::finish(node, Outcome::Passed);
-                        Sent::Sent
+                        Sent::Done
                     })
                 }
                 Promise::Slot => {
@@ -472,7 +467,7 @@ impl<T> Drop for Locked<'_, T> {
             hint |= WRITABLE;
         }
         if state.closed {
-            ready = READABLE | WRITABLE | CLOSED;
+            ready = READABLE | WRITABLE;
         }
         hint |= ready;
         if hint != chan.hint.load(Ordering::Relaxed) {
@@ -543,7 +538,7 @@ impl<T> Locked<'_, T> {
     /// Sends if that needs no waiting (R13): closed, then a waiting receiver, then the buffer.
     ///
     /// # Safety
-    /// `src` holds a value, moved out of it only when the answer is `Sent`.
+    /// `src` holds a value, moved out of it only when the answer is `Done`.
     #[inline]
     pub(crate) unsafe fn send(&mut self, src: *const T, after: &mut After<T>) -> Sent {
         let qcount = self.qcount();
@@ -559,7 +554,7 @@ impl<T> Locked<'_, T> {
             if let Some(node) = state.recvq.dequeue() {
                 ptr::copy_nonoverlapping(src, (*node).slot.cast(), 1);
                 after.wake = Node::finish(node, Outcome::Passed);
-                return Sent::Sent;
+                return Sent::Done;
             }
             if !has_room(qcount, state.spoken, cap) {
                 return Sent::Full;
@@ -571,14 +566,14 @@ impl<T> Locked<'_, T> {
             }
         }
         self.set_qcount(qcount + 1);
-        Sent::Sent
+        Sent::Done
     }
 
     /// Receives if that needs no waiting: what was put back, then the buffer, then a waiting sender, then closed.
     /// `partner` is the receiver's node, to be paired with a sender whose value is to come; it may be null.
     ///
     /// # Safety
-    /// `dst` may be written, and is when the answer is `Got`. `partner` is null or an unqueued node in place.
+    /// `dst` may be written, and is when the answer is `Received`. `partner` is null or an unqueued node in place.
     #[inline]
     pub(crate) unsafe fn recv(
         &mut self,
@@ -591,7 +586,7 @@ impl<T> Locked<'_, T> {
         unsafe {
             if self.pop(dst, after) {
                 self.admit(&mut after.wake);
-                return Got::Got;
+                return Got::Received;
             }
             if !self.state().sendq.is_empty() {
                 match self.take_from_sender(dst, partner, after) {
@@ -711,7 +706,7 @@ impl<T> Locked<'_, T> {
                 Some(node) => {
                     ptr::copy_nonoverlapping((*node).slot.cast::<T>(), dst, 1);
                     after.wake = Node::finish(node, Outcome::Passed);
-                    Got::Got
+                    Got::Received
                 }
             }
         }
@@ -833,7 +828,7 @@ impl<T> Locked<'_, T> {
                 let got = self.recv((*receiver).slot.cast(), receiver, &mut after);
                 wakes.push(after.wake.take());
                 match got {
-                    Got::Got => wakes.push(Node::finish(receiver, Outcome::Passed)),
+                    Got::Received => wakes.push(Node::finish(receiver, Outcome::Passed)),
                     Got::Closed => wakes.push(Node::finish(receiver, Outcome::Closed)),
                     Got::Paired => {}
                     Got::Empty | Got::Deferred if (*receiver).select => {

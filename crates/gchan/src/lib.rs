@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 mod alarm;
+mod case;
 mod channel;
 mod clock;
 mod err;
@@ -14,6 +15,9 @@ mod now;
 mod op;
 pub mod park;
 mod ring;
+mod select;
+mod select_macro;
+mod selectgo;
 mod sync;
 mod thread_parker;
 mod wait;
@@ -26,3 +30,4 @@ pub use err::{
 };
 pub use future::{RecvFut, RecvStream, SendFut, block_on};
 pub use iter::{IntoIter, Iter, TryIter};
+pub use select::{Select, SelectFut, SelectedOperation, internal};

@@ -7,7 +7,7 @@ use std::ptr;
 /// Sends if that needs no waiting; never `NeedBlock`.
 ///
 /// # Safety
-/// `src` holds a value, moved out of it only when the answer is `Sent`.
+/// `src` holds a value, moved out of it only when the answer is `Done`.
 #[inline]
 pub(crate) unsafe fn send<T>(chan: &Hchan<T>, src: *const T) -> Sent {
     let mut after = After::nothing();
@@ -42,7 +42,7 @@ unsafe fn send_with_block<T>(chan: &Hchan<T>, src: *const T) -> Sent {
 /// Receives if that needs no waiting.
 ///
 /// # Safety
-/// `dst` may be written, and is when the answer is `Got`.
+/// `dst` may be written, and is when the answer is `Received`.
 #[inline]
 pub(crate) unsafe fn recv<T>(chan: &Hchan<T>, dst: *mut T) -> Got {
     let mut after = After::nothing();

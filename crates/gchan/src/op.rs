@@ -100,9 +100,9 @@ impl<T> Op<T> {
             let surplus = block
                 .take()
                 .and_then(|b: Box<Block<T>>| locked.give_block(b));
-            // SAFETY: the slot holds the value until the answer is `Sent`.
+            // SAFETY: the slot holds the value until the answer is `Done`.
             match unsafe { locked.send(self.slot(), &mut after) } {
-                Sent::Sent => break Step::Passed,
+                Sent::Done => break Step::Passed,
                 Sent::Closed => break Step::Closed,
                 Sent::NeedBlock => {
                     drop(locked);
@@ -126,7 +126,7 @@ impl<T> Op<T> {
         // SAFETY: the slot is free; the node is pinned, and unlinked before it goes.
         let step = unsafe {
             match locked.recv(self.slot(), self.node(), &mut after) {
-                Got::Got => Step::Passed,
+                Got::Received => Step::Passed,
                 Got::Closed => Step::Closed,
                 Got::Paired => Step::Waiting,
                 Got::Empty | Got::Deferred => {
