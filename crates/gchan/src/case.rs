@@ -1,0 +1,376 @@
+//! What a select needs of a channel whose type it does not know: one side of it, as a [`SelectHandle`].
+//!
+//! A received value travels in a [`Packet`], inline if it is small, in a box of its own otherwise. Only one case of a
+//! select wins, so one packet serves them all.
+
+use crate::channel::{Flavor, Receiver, Sender};
+use crate::hchan::{After, Dir, Got, Hchan, Locked, Promise};
+use crate::waitq::{Node, Wake};
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ptr;
+use std::time::Instant;
+
+/// Room for values of up to eight words.
+const WORDS: usize = 8;
+
+/// Raw room for one value of any small type.
+pub(crate) type Packet = [MaybeUninit<usize>; WORDS];
+
+pub(crate) const EMPTY_PACKET: Packet = [MaybeUninit::uninit(); WORDS];
+
+const fn fits<T>() -> bool {
+    size_of::<T>() <= size_of::<Packet>() && align_of::<T>() <= align_of::<Packet>()
+}
+
+/// What trying a case gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// A value was received into the slot.
+    Value,
+    /// The channel is closed: a receive finds nothing ever, a send is refused.
+    Closed,
+    /// A send was chosen; its value is to follow.
+    Promise(Promise),
+    /// A receive is paired with a send whose value is to follow: wait for it.
+    Paired,
+    /// It would block.
+    Blocks,
+    /// It needs a node to be paired (see [`Got::Deferred`]).
+    NeedsNode,
+}
+
+/// What to do after all locks are released.
+#[derive(Debug)]
+pub(crate) struct Later {
+    pub(crate) wake: Option<Wake>,
+    pub(crate) watched: bool,
+    freed: Option<(*mut (), unsafe fn(*mut ()))>,
+}
+
+impl Later {
+    pub(crate) fn nothing() -> Self {
+        Self {
+            wake: None,
+            watched: false,
+            freed: None,
+        }
+    }
+
+    pub(crate) fn run(self, handle: &dyn RawCase) {
+        if let Some(wake) = self.wake {
+            wake.fire();
+        }
+        if let Some((block, free)) = self.freed {
+            // SAFETY: a box and the function that frees boxes of its type.
+            unsafe { free(block) };
+        }
+        if self.watched {
+            handle.notify();
+        }
+    }
+
+    fn take<T>(&mut self, after: After<T>) {
+        self.wake = after.wake;
+        self.watched |= after.watched;
+        self.freed = after.freed.map(|block| {
+            let free: unsafe fn(*mut ()) = |block| {
+                // SAFETY: it is the box that was let go just below.
+                drop(unsafe { Box::from_raw(block.cast::<crate::list::Block<T>>()) });
+            };
+            (Box::into_raw(block).cast(), free)
+        });
+    }
+}
+
+/// One side of a channel, as a select sees it.
+///
+/// # Safety
+/// Implemented here alone. `key` is the same for all handles of one channel, 0 for those that have no lock, and the
+/// functions marked `unsafe` do what they say under the lock that `lock` takes.
+pub(crate) unsafe trait SelectHandle {
+    fn raw(&self) -> &dyn RawCase;
+}
+
+/// The sealed part of [`SelectHandle`].
+///
+/// # Safety
+/// As there.
+pub(crate) unsafe trait RawCase {
+    /// Identifies the channel and orders its lock; 0 without a lock.
+    fn key(&self) -> usize;
+    fn lock(&self);
+    /// # Safety
+    /// The caller holds the lock.
+    unsafe fn unlock(&self);
+    /// Worth trying, as far as can be seen without the lock.
+    fn maybe_ready(&self) -> bool;
+    /// # Safety
+    /// The caller holds the lock. `slot` takes a value, `node` is null or unqueued and in place.
+    unsafe fn attempt(&self, slot: *mut (), node: *mut Node, later: &mut Later) -> Attempt;
+    /// # Safety
+    /// The caller holds the lock.
+    unsafe fn is_ready(&self) -> bool;
+    /// Queues the node; true if watchers are to be told.
+    /// # Safety
+    /// The caller holds the lock; the node stays in place until unlinked or finished.
+    unsafe fn enqueue(&self, node: *mut Node) -> bool;
+    /// # Safety
+    /// As `enqueue`.
+    unsafe fn enqueue_watcher(&self, node: *mut Node);
+    /// # Safety
+    /// The caller holds the lock; the node is this channel's or in no queue.
+    unsafe fn unlink(&self, node: *mut Node);
+    fn notify(&self);
+    /// When it becomes ready by itself.
+    fn due(&self) -> Option<Instant>;
+    /// A send.
+    fn is_send(&self) -> bool;
+    /// A box for a received value, null if the packet has room for it.
+    fn new_slot(&self) -> *mut ();
+    /// # Safety
+    /// `slot` came from `new_slot` and holds no value.
+    unsafe fn free_slot(&self, slot: *mut ());
+    /// Gives a received value back.
+    /// # Safety
+    /// `value` holds a value of the channel's type, moved out of it.
+    unsafe fn put_back(&self, value: *const (), ticket: u64);
+    fn break_promise(&self, promise: Promise);
+}
+
+/// The guard of a lock that the select holds, without the unlock at its end.
+///
+/// # Safety
+/// The caller holds the lock.
+unsafe fn held<T>(chan: &Hchan<T>) -> ManuallyDrop<Locked<'_, T>> {
+    // SAFETY: passed on.
+    ManuallyDrop::new(unsafe { chan.assume_locked() })
+}
+
+fn key_of<T>(chan: &Hchan<T>) -> usize {
+    ptr::from_ref(chan).addr()
+}
+
+// SAFETY: see the functions of `RawCase` below.
+unsafe impl<T> SelectHandle for Sender<T> {
+    fn raw(&self) -> &dyn RawCase {
+        self
+    }
+}
+
+// SAFETY: see the functions of `RawCase` below.
+unsafe impl<T> SelectHandle for Receiver<T> {
+    fn raw(&self) -> &dyn RawCase {
+        self
+    }
+}
+
+// SAFETY: the key is the channel's address; all under its lock.
+unsafe impl<T> RawCase for Sender<T> {
+    fn key(&self) -> usize {
+        key_of(self.chan())
+    }
+
+    fn lock(&self) {
+        self.chan().lock_raw();
+    }
+
+    unsafe fn unlock(&self) {
+        // SAFETY: passed on.
+        drop(unsafe { self.chan().assume_locked() });
+    }
+
+    fn maybe_ready(&self) -> bool {
+        self.chan().maybe_writable()
+    }
+
+    unsafe fn attempt(&self, _slot: *mut (), _node: *mut Node, later: &mut Later) -> Attempt {
+        let _ = later;
+        // SAFETY: passed on.
+        match unsafe { held(self.chan()) }.promise() {
+            Promise::Full => Attempt::Blocks,
+            Promise::Closed => Attempt::Closed,
+            promise => Attempt::Promise(promise),
+        }
+    }
+
+    unsafe fn is_ready(&self) -> bool {
+        // SAFETY: passed on.
+        unsafe { held(self.chan()) }.writable()
+    }
+
+    unsafe fn enqueue(&self, node: *mut Node) -> bool {
+        // SAFETY: passed on; the node is not queued, so it is ours.
+        unsafe {
+            (*node).deferred = true;
+            held(self.chan()).enqueue(node, Dir::Send)
+        }
+    }
+
+    unsafe fn enqueue_watcher(&self, node: *mut Node) {
+        // SAFETY: passed on.
+        unsafe { held(self.chan()).enqueue_watcher(node, Dir::Send) }
+    }
+
+    unsafe fn unlink(&self, node: *mut Node) {
+        // SAFETY: passed on.
+        unsafe { held(self.chan()).unlink(node) };
+    }
+
+    fn notify(&self) {
+        self.chan().notify_watchers();
+    }
+
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn is_send(&self) -> bool {
+        true
+    }
+
+    fn new_slot(&self) -> *mut () {
+        ptr::null_mut()
+    }
+
+    unsafe fn free_slot(&self, _slot: *mut ()) {}
+
+    unsafe fn put_back(&self, _value: *const (), _ticket: u64) {}
+
+    fn break_promise(&self, promise: Promise) {
+        self.chan().break_promise(promise);
+    }
+}
+
+impl<T> Receiver<T> {
+    fn as_chan(&self) -> Option<&Hchan<T>> {
+        match &self.flavor {
+            Flavor::Chan(shared) => Some(&shared.chan),
+            _ => None,
+        }
+    }
+}
+
+// SAFETY: the key is the channel's address; all under its lock. Clocks have a lock of their own, held by no caller.
+unsafe impl<T> RawCase for Receiver<T> {
+    fn key(&self) -> usize {
+        self.as_chan().map_or(0, key_of)
+    }
+
+    fn lock(&self) {
+        if let Some(chan) = self.as_chan() {
+            chan.lock_raw();
+        }
+    }
+
+    unsafe fn unlock(&self) {
+        if let Some(chan) = self.as_chan() {
+            // SAFETY: passed on.
+            drop(unsafe { chan.assume_locked() });
+        }
+    }
+
+    fn maybe_ready(&self) -> bool {
+        match &self.flavor {
+            Flavor::Chan(shared) => shared.chan.maybe_readable(),
+            Flavor::Clock(clock, _) => clock.is_ready(),
+            Flavor::Never => false,
+        }
+    }
+
+    unsafe fn attempt(&self, slot: *mut (), node: *mut Node, later: &mut Later) -> Attempt {
+        match &self.flavor {
+            Flavor::Chan(shared) => {
+                let mut after = After::nothing();
+                // SAFETY: passed on.
+                let got = unsafe { held(&shared.chan).recv(slot.cast(), node, &mut after) };
+                later.take(after);
+                match got {
+                    Got::Received => Attempt::Value,
+                    Got::Empty => Attempt::Blocks,
+                    Got::Closed => Attempt::Closed,
+                    Got::Deferred => Attempt::NeedsNode,
+                    Got::Paired => Attempt::Paired,
+                }
+            }
+            Flavor::Clock(clock, make) => match clock.try_recv() {
+                Ok(when) => {
+                    // SAFETY: the slot takes a value.
+                    unsafe { slot.cast::<T>().write(make(when)) };
+                    Attempt::Value
+                }
+                Err(_) => Attempt::Blocks,
+            },
+            Flavor::Never => Attempt::Blocks,
+        }
+    }
+
+    unsafe fn is_ready(&self) -> bool {
+        match &self.flavor {
+            // SAFETY: passed on.
+            Flavor::Chan(shared) => unsafe { held(&shared.chan) }.readable(),
+            Flavor::Clock(clock, _) => clock.is_ready(),
+            Flavor::Never => false,
+        }
+    }
+
+    unsafe fn enqueue(&self, node: *mut Node) -> bool {
+        // SAFETY: passed on.
+        self.as_chan()
+            .is_some_and(|chan| unsafe { held(chan).enqueue(node, Dir::Recv) })
+    }
+
+    unsafe fn enqueue_watcher(&self, node: *mut Node) {
+        if let Some(chan) = self.as_chan() {
+            // SAFETY: passed on.
+            unsafe { held(chan).enqueue_watcher(node, Dir::Recv) }
+        }
+    }
+
+    unsafe fn unlink(&self, node: *mut Node) {
+        if let Some(chan) = self.as_chan() {
+            // SAFETY: passed on.
+            unsafe { held(chan).unlink(node) };
+        }
+    }
+
+    fn notify(&self) {
+        if let Some(chan) = self.as_chan() {
+            chan.notify_watchers();
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match &self.flavor {
+            Flavor::Clock(clock, _) => clock.due(),
+            _ => None,
+        }
+    }
+
+    fn is_send(&self) -> bool {
+        false
+    }
+
+    fn new_slot(&self) -> *mut () {
+        if fits::<T>() {
+            ptr::null_mut()
+        } else {
+            Box::into_raw(Box::<T>::new_uninit()).cast()
+        }
+    }
+
+    unsafe fn free_slot(&self, slot: *mut ()) {
+        if !slot.is_null() {
+            // SAFETY: it is the box that `new_slot` made.
+            drop(unsafe { Box::from_raw(slot.cast::<MaybeUninit<T>>()) });
+        }
+    }
+
+    unsafe fn put_back(&self, value: *const (), ticket: u64) {
+        if let Some(chan) = self.as_chan() {
+            // SAFETY: passed on. A clock's value is an `Instant`, which needs no drop.
+            unsafe { chan.put_back(value.cast(), ticket) };
+        }
+    }
+
+    fn break_promise(&self, _promise: Promise) {}
+}

@@ -1,0 +1,62 @@
+//! The buffer of a bounded channel: Go's `buf`, `sendx` and `recvx` (`runtime/chan.go`, 1.27; R7).
+//!
+//! A ring of `cap` slots in one allocation, none if `cap` or the element is zero-sized. The channel's `qcount` says how
+//! many slots from `recvx` on are full; it is kept by the channel, because `len()` reads it without the lock.
+//! Everything here is touched under the channel's lock.
+
+use std::mem::MaybeUninit;
+
+#[derive(Debug)]
+pub(crate) struct Ring<T> {
+    slots: Box<[MaybeUninit<T>]>,
+    /// The slot that the next send fills.
+    sendx: usize,
+    /// The slot that the next receive empties.
+    recvx: usize,
+}
+
+impl<T> Ring<T> {
+    /// # Panics
+    /// As Go's `makechan`, if the buffer would be larger than the address space allows (R11).
+    pub(crate) fn new(cap: usize) -> Self {
+        let bytes = cap.checked_mul(size_of::<T>());
+        assert!(
+            bytes.is_some_and(|n| n <= isize::MAX as usize),
+            "makechan: size out of range"
+        );
+        Self {
+            slots: Box::new_uninit_slice(cap),
+            sendx: 0,
+            recvx: 0,
+        }
+    }
+
+    /// # Safety
+    /// `src` holds a value, which is moved out of it; fewer than `cap` slots are full.
+    #[inline]
+    pub(crate) unsafe fn push(&mut self, src: *const T) {
+        // SAFETY: `sendx < cap` always; the slot is free, by contract.
+        unsafe {
+            let slot = self.slots.as_mut_ptr().add(self.sendx);
+            std::ptr::copy_nonoverlapping(src, slot.cast(), 1);
+        }
+        self.sendx = self.after(self.sendx);
+    }
+
+    /// # Safety
+    /// At least one slot is full; `dst` may be written, and gets the oldest value.
+    #[inline]
+    pub(crate) unsafe fn pop(&mut self, dst: *mut T) {
+        // SAFETY: `recvx < cap` always; the slot is full, by contract.
+        unsafe {
+            let slot = self.slots.as_ptr().add(self.recvx);
+            std::ptr::copy_nonoverlapping(slot.cast(), dst, 1);
+        }
+        self.recvx = self.after(self.recvx);
+    }
+
+    #[inline]
+    fn after(&self, x: usize) -> usize {
+        if x + 1 == self.slots.len() { 0 } else { x + 1 }
+    }
+}

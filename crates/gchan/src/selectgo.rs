@@ -1,0 +1,658 @@
+//! Select, as Go does it (R17).
+//!
+//! Re-creates `selectgo` of Go's `runtime/select.go` (1.27):
+//! 1. A random permutation of the cases is the order in which they are looked at, so that ready cases are chosen
+//!    uniformly.
+//! 2. Pass 1, under the locks of all channels, taken in the order of their addresses: is a case ready? Being under all
+//!    locks makes `default` atomic: it is taken only if at one instant no case was ready.
+//! 3. Pass 2, still under the locks: the waiter is queued once per case.
+//! 4. It sleeps. Whoever wants one of its nodes first claims the waiter, so exactly one case wins.
+//! 5. Pass 3: the nodes of the losers are unlinked.
+//!
+//! Two departures. Before pass 1 the cases are tried in order with one lock at a time: a case that is ready then is as
+//! good as any that pass 1 finds, and the common select of a busy program takes one lock instead of all. And a send
+//! is chosen before its value exists (R16): the outcome is then a promise, see `hchan`.
+//!
+//! The same channel may stand in several cases, its lock is taken once. A select never matches itself: in pass 1 it is
+//! queued nowhere, and once queued it only waits.
+
+use crate::case::{Attempt, EMPTY_PACKET, Later, Packet, RawCase};
+use crate::hchan::Promise;
+use crate::park::Reason;
+use crate::sync::UnsafeCell;
+use crate::wait::{Blocker, as_blocker};
+use crate::waitq::{Node, Outcome, Waiter, Wake};
+use std::cell::Cell;
+use std::marker::PhantomPinned;
+use std::pin::Pin;
+use std::ptr;
+use std::task::Waker;
+use std::time::Instant;
+
+/// One case: a side of a channel, the index the user knows it by, and the address of the user's handle.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    pub(crate) handle: &'a dyn RawCase,
+    pub(crate) index: usize,
+    pub(crate) addr: *const (),
+}
+
+/// How the chosen case stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// Received, under this ticket; the value is in the packet or the box.
+    Value(u64),
+    Closed,
+    Promise(Promise),
+}
+
+/// The chosen case, with its value if it is a receive.
+pub(crate) struct Token {
+    pub(crate) chosen: Chosen,
+    /// The case's place in the list of cases.
+    pub(crate) case: usize,
+    /// The box of a large value, or null.
+    pub(crate) slot: *mut (),
+    pub(crate) packet: Packet,
+}
+
+/// Fewer than this many cases need no allocation.
+const FEW: usize = 8;
+
+/// Numbers of cases, in an order.
+struct Order {
+    few: [u16; FEW],
+    many: Vec<u16>,
+    len: usize,
+}
+
+impl Order {
+    fn identity(len: usize) -> Self {
+        let mut order = Self {
+            few: [0, 1, 2, 3, 4, 5, 6, 7],
+            many: Vec::new(),
+            len,
+        };
+        if len > FEW {
+            let len = u16::try_from(len).expect("a select of more than 65535 cases");
+            order.many = (0..len).collect();
+        }
+        order
+    }
+
+    /// A uniform choice among all permutations (Fisher and Yates).
+    fn shuffled(len: usize) -> Self {
+        let mut order = Self::identity(len);
+        let slice = order.as_mut();
+        for i in (1..slice.len()).rev() {
+            slice.swap(i, random(i + 1));
+        }
+        order
+    }
+
+    /// By channel, each channel once, without those that have no lock.
+    fn locks(cases: &[Case<'_>]) -> Self {
+        let mut order = Self::identity(cases.len());
+        let key = |i: &u16| cases[usize::from(*i)].handle.key();
+        let slice = order.as_mut();
+        if slice.len() <= FEW {
+            // Insertion: a call of the general sort costs more than sorting four.
+            for i in 1..slice.len() {
+                let mut at = i;
+                while at > 0 && key(&slice[at]) < key(&slice[at - 1]) {
+                    slice.swap(at, at - 1);
+                    at -= 1;
+                }
+            }
+        } else {
+            slice.sort_unstable_by_key(key);
+        }
+        let (mut kept, mut last) = (0, 0);
+        for i in 0..slice.len() {
+            let this = key(&slice[i]);
+            if this != last {
+                last = this;
+                slice[kept] = slice[i];
+                kept += 1;
+            }
+        }
+        order.len = kept;
+        order
+    }
+
+    fn as_mut(&mut self) -> &mut [u16] {
+        if self.many.is_empty() {
+            &mut self.few[..self.len]
+        } else {
+            &mut self.many[..self.len]
+        }
+    }
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        let slice = if self.many.is_empty() {
+            &self.few[..self.len]
+        } else {
+            &self.many[..self.len]
+        };
+        slice.iter().map(|&i| usize::from(i))
+    }
+}
+
+/// A number below `n`, from a generator per thread. Reads and writes the thread-local in one go, so nothing of it is
+/// kept across a park.
+#[inline(never)]
+fn random(n: usize) -> usize {
+    thread_local! { static STATE: Cell<u64> = const { Cell::new(0) } }
+    let mut x = STATE.get();
+    if x == 0 {
+        // The cell's address tells threads apart, the time tells runs apart.
+        let address = STATE.with(|cell| ptr::from_ref(cell).addr() as u64);
+        let time = std::time::SystemTime::UNIX_EPOCH.elapsed();
+        x = address ^ time.map_or(0, |t| u64::from(t.subsec_nanos()) << 32) | 1;
+    }
+    // xorshift64*
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    STATE.set(x);
+    let high = x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+    ((high * n as u64) >> 32) as usize
+}
+
+/// Tries the cases one lock at a time. `Err` if none was ready when it was looked at.
+fn pass0(cases: &[Case<'_>], order: &Order) -> Option<Token> {
+    for i in order.iter() {
+        let handle = cases[i].handle;
+        if !handle.maybe_ready() {
+            continue;
+        }
+        let mut token = Token::new(i, handle.new_slot());
+        let mut later = Later::nothing();
+        handle.lock();
+        // SAFETY: under the lock; the slot takes a value; no node to pair.
+        let attempt = unsafe {
+            let attempt = handle.attempt(token.slot(), ptr::null_mut(), &mut later);
+            handle.unlock();
+            attempt
+        };
+        later.run(handle);
+        match attempt {
+            Attempt::Value => token.chosen = Chosen::Value(0),
+            Attempt::Promise(promise) => token.chosen = Chosen::Promise(promise),
+            Attempt::Closed => token.chosen = Chosen::Closed,
+            Attempt::Blocks | Attempt::NeedsNode | Attempt::Paired => {
+                // SAFETY: the box is empty.
+                unsafe { handle.free_slot(token.slot) };
+                continue;
+            }
+        }
+        token.free_if_empty(handle);
+        return Some(token);
+    }
+    None
+}
+
+impl Token {
+    fn new(case: usize, slot: *mut ()) -> Self {
+        Self {
+            chosen: Chosen::Closed,
+            case,
+            slot,
+            packet: EMPTY_PACKET,
+        }
+    }
+
+    /// Where the value is, or goes to.
+    pub(crate) fn slot(&mut self) -> *mut () {
+        if self.slot.is_null() {
+            self.packet.as_mut_ptr().cast()
+        } else {
+            self.slot
+        }
+    }
+
+    fn free_if_empty(&mut self, handle: &dyn RawCase) {
+        if !matches!(self.chosen, Chosen::Value(_)) {
+            // SAFETY: the box is empty, and forgotten.
+            unsafe { handle.free_slot(std::mem::replace(&mut self.slot, ptr::null_mut())) };
+        }
+    }
+}
+
+/// What pass 1 and pass 2 did.
+enum Entered {
+    Chosen(Token),
+    /// Queued in all cases, or paired in one: the waiter will be finished.
+    Waiting,
+    /// Nothing was ready, and the caller does not wait.
+    Nothing,
+}
+
+/// A select's waiter with its nodes, pinned in the caller's frame or a future's box. Dropping it leaves all channels;
+/// what it was given meanwhile goes back.
+pub(crate) struct Registration<'c, 'a> {
+    cases: &'c [Case<'a>],
+    waiter: Waiter,
+    /// One per case; guarded by the lock of the case's channel while queued.
+    nodes: UnsafeCell<Vec<Node>>,
+    /// Receives the value of whichever case wins, if it is small.
+    packet: UnsafeCell<Packet>,
+    locks: Order,
+    /// In queues, or paired. Owner only.
+    entered: Cell<bool>,
+    _pinned: PhantomPinned,
+}
+
+impl<'c, 'a> Registration<'c, 'a> {
+    pub(crate) fn new(cases: &'c [Case<'a>], waiter: Waiter) -> Self {
+        Self {
+            cases,
+            waiter,
+            nodes: UnsafeCell::new(Vec::new()),
+            packet: UnsafeCell::new(EMPTY_PACKET),
+            locks: Order::locks(cases),
+            entered: Cell::new(false),
+            _pinned: PhantomPinned,
+        }
+    }
+
+    fn node(&self, i: usize) -> *mut Node {
+        // SAFETY: the vector is filled once, before any node is queued, and only its buffer is shared.
+        self.nodes
+            .with_mut(|nodes| unsafe { (*nodes).as_mut_ptr().add(i) })
+    }
+
+    fn lock_all(&self) {
+        for i in self.locks.iter() {
+            self.cases[i].handle.lock();
+        }
+    }
+
+    fn unlock_all(&self) {
+        for i in self.locks.iter().rev() {
+            // SAFETY: `lock_all` locked it.
+            unsafe { self.cases[i].handle.unlock() };
+        }
+    }
+
+    /// Makes one node per case, and a box for each receive that needs one. Once.
+    fn make_nodes(self: Pin<&Self>, task: bool) {
+        let node = |(i, case): (usize, &Case<'_>)| {
+            let mut slot = ptr::null_mut();
+            if !case.handle.is_send() {
+                slot = case.handle.new_slot();
+                if slot.is_null() {
+                    slot = self.packet.with_mut(|packet| packet.cast());
+                }
+            }
+            let mut node = Node::new(&raw const self.waiter, slot);
+            node.case = i as u32;
+            node.select = true;
+            node.task = task;
+            node
+        };
+        let made = self.cases.iter().enumerate().map(node).collect();
+        // SAFETY: no node is queued yet, so the vector is ours.
+        self.nodes.with_mut(|nodes| unsafe { *nodes = made });
+    }
+
+    /// Passes 1 and 2.
+    fn enter(self: Pin<&Self>, order: &Order, wait: bool) -> Entered {
+        let mut later = Later::nothing();
+        self.lock_all();
+        for i in order.iter() {
+            let handle = self.cases[i].handle;
+            let node = self.node(i);
+            // SAFETY: under all locks; the node is unqueued, pinned, and has a slot if this is a receive.
+            let attempt = unsafe { handle.attempt((*node).slot, node, &mut later) };
+            if attempt == Attempt::Blocks || attempt == Attempt::NeedsNode {
+                continue;
+            }
+            self.unlock_all();
+            self.entered.set(attempt == Attempt::Paired);
+            later.run(handle);
+            return match attempt {
+                Attempt::Value => Entered::Chosen(self.token(i, Chosen::Value(0))),
+                Attempt::Promise(promise) => {
+                    Entered::Chosen(self.token(i, Chosen::Promise(promise)))
+                }
+                Attempt::Paired => Entered::Waiting,
+                _ => Entered::Chosen(self.token(i, Chosen::Closed)),
+            };
+        }
+        let mut watched = false;
+        if wait {
+            for (i, case) in self.cases.iter().enumerate() {
+                // SAFETY: under all locks; the node is pinned and unlinked before it goes.
+                watched |= unsafe { case.handle.enqueue(self.node(i)) };
+            }
+            self.entered.set(true);
+        }
+        self.unlock_all();
+        if watched {
+            self.cases.iter().for_each(|case| case.handle.notify());
+        }
+        if wait {
+            Entered::Waiting
+        } else {
+            Entered::Nothing
+        }
+    }
+
+    /// The token of a chosen case, with the value if it has one.
+    fn token(&self, i: usize, chosen: Chosen) -> Token {
+        let mut token = Token::new(i, ptr::null_mut());
+        token.chosen = chosen;
+        if let Chosen::Value(_) = chosen {
+            let packet = self.packet.with_mut(|packet| packet);
+            // SAFETY: the case was won, so its node and slot are ours. A slot that is not the packet is a box, which
+            // moves to the token.
+            unsafe {
+                let slot = (*self.node(i)).slot;
+                if slot == packet.cast() {
+                    token.packet = *packet;
+                } else {
+                    token.slot = slot;
+                    (*self.node(i)).slot = ptr::null_mut();
+                }
+            }
+        }
+        token
+    }
+
+    /// Pass 3.
+    fn unlink_all(&self) {
+        for (i, case) in self.cases.iter().enumerate() {
+            case.handle.lock();
+            // SAFETY: under the channel's lock.
+            unsafe {
+                case.handle.unlink(self.node(i));
+                case.handle.unlock();
+            }
+        }
+        self.entered.set(false);
+    }
+
+    /// The result, once the waiter is done. `None` in it means: start again.
+    fn result(&self) -> Option<Option<Token>> {
+        let (outcome, i) = self.waiter.result()?;
+        self.unlink_all();
+        // SAFETY: the node is unlinked, so it is ours.
+        let (ticket, pairing) = unsafe { ((*self.node(i)).ticket, (*self.node(i)).pairing) };
+        let chosen = match outcome {
+            Outcome::Passed if self.cases[i].handle.is_send() => return Some(None),
+            Outcome::Passed => Chosen::Value(ticket),
+            Outcome::Closed => Chosen::Closed,
+            Outcome::Reserved => Chosen::Promise(Promise::Slot),
+            Outcome::Matched => Chosen::Promise(Promise::Receiver(pairing)),
+            Outcome::Retry | Outcome::Notified => return Some(None),
+        };
+        Some(Some(self.token(i, chosen)))
+    }
+
+    /// Leaves all queues unless a case was won. True if it left.
+    fn withdraw(&self) -> bool {
+        self.lock_all();
+        let open = self.waiter.is_open();
+        // A waiter that is paired from pass 1 is open too, but its node stands in `matched`: see the pairing.
+        // SAFETY: under all locks.
+        let paired = (0..self.cases.len())
+            .any(|i| unsafe { (*self.node(i)).pairing != 0 && (*self.node(i)).is_queued() });
+        let leave = open && !paired;
+        if leave {
+            for (i, case) in self.cases.iter().enumerate() {
+                // SAFETY: under all locks.
+                unsafe { case.handle.unlink(self.node(i)) };
+            }
+            self.entered.set(false);
+        }
+        self.unlock_all();
+        leave
+    }
+
+    /// Forgets pairings, and keeps the turns.
+    fn rearm(&self) {
+        for i in 0..self.cases.len() {
+            // SAFETY: the nodes are in no queue.
+            unsafe { (*self.node(i)).pairing = 0 };
+        }
+    }
+
+    /// When a case becomes ready by itself.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.cases.iter().filter_map(|case| case.handle.due()).min()
+    }
+}
+
+impl Drop for Registration<'_, '_> {
+    fn drop(&mut self) {
+        if self.entered.get() {
+            self.unlink_all();
+            if let Some(Some(token)) = self.result() {
+                let mut token = token;
+                token.undo(self.cases[token.case].handle);
+            }
+        }
+        self.nodes.with_mut(|nodes| {
+            let packet = self.packet.with_mut(|packet| packet.cast::<()>());
+            // SAFETY: no node is queued any more; a slot that is neither null nor the packet is an empty box.
+            unsafe {
+                for (node, case) in (*nodes).iter().zip(self.cases) {
+                    if node.slot != packet {
+                        case.handle.free_slot(node.slot);
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Token {
+    /// Undoes the choice: a received value goes back to its channel, a promise is taken back.
+    pub(crate) fn undo(&mut self, handle: &dyn RawCase) {
+        match self.chosen {
+            // SAFETY: the value is in the slot, and moves back; then the box is empty.
+            Chosen::Value(ticket) => unsafe {
+                handle.put_back(self.slot(), ticket);
+                handle.free_slot(std::mem::replace(&mut self.slot, ptr::null_mut()));
+            },
+            Chosen::Promise(promise) => handle.break_promise(promise),
+            Chosen::Closed => {}
+        }
+        self.chosen = Chosen::Closed;
+    }
+}
+
+/// How long a select waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Not at all.
+    Try,
+    /// Until then, or for ever.
+    Until(Option<Instant>),
+}
+
+fn order_of(cases: &[Case<'_>], biased: bool) -> Order {
+    if biased {
+        Order::identity(cases.len())
+    } else {
+        Order::shuffled(cases.len())
+    }
+}
+
+/// Chooses a case. `None` if none was ready in time.
+pub(crate) fn select(cases: &[Case<'_>], biased: bool, patience: Patience) -> Option<Token> {
+    let order = order_of(cases, biased);
+    if let Some(token) = pass0(cases, &order) {
+        return Some(token);
+    }
+    as_blocker(|blocker| {
+        let registration = std::pin::pin!(Registration::new(cases, blocker.waiter()));
+        block(blocker, registration.as_ref(), &order, patience)
+    })
+}
+
+fn block(
+    blocker: &Blocker,
+    reg: Pin<&Registration<'_, '_>>,
+    order: &Order,
+    patience: Patience,
+) -> Option<Token> {
+    let reason = if reg.cases.is_empty() {
+        Reason::SelectNoCases
+    } else {
+        Reason::Select
+    };
+    reg.make_nodes(false);
+    loop {
+        match reg.enter(order, patience != Patience::Try) {
+            Entered::Chosen(token) => return Some(token),
+            Entered::Nothing => return None,
+            Entered::Waiting => {}
+        }
+        let deadline = match patience {
+            Patience::Until(deadline) => deadline,
+            // Paired: it is waited for, and for nothing else.
+            Patience::Try => None,
+        };
+        let until = [deadline, reg.due()].into_iter().flatten().min();
+        if !blocker.wait(&reg.waiter, reason, until) && reg.withdraw() {
+            // The order: a case that is due by now goes before the timeout.
+            if let Some(token) = pass0(reg.cases, order) {
+                return Some(token);
+            }
+            if deadline.is_some_and(|d| Instant::now() >= d) {
+                return None;
+            }
+        } else {
+            blocker.wait(&reg.waiter, reason, None);
+            if let Some(Some(token)) = reg.result() {
+                return Some(token);
+            }
+        }
+        reg.rearm();
+        blocker.reopen(&reg.waiter);
+    }
+}
+
+/// The first case, in order, that would not block now.
+fn find_ready(cases: &[Case<'_>], order: &Order) -> Option<usize> {
+    order.iter().find(|&i| {
+        let handle = cases[i].handle;
+        if !handle.maybe_ready() {
+            return false;
+        }
+        handle.lock();
+        // SAFETY: under the lock.
+        unsafe {
+            let ready = handle.is_ready();
+            handle.unlock();
+            ready
+        }
+    })
+}
+
+/// Waits until a case would not block, without performing it. `None` if none was in time.
+pub(crate) fn ready(cases: &[Case<'_>], biased: bool, patience: Patience) -> Option<usize> {
+    let order = order_of(cases, biased);
+    if let Some(i) = find_ready(cases, &order) {
+        return Some(i);
+    }
+    let Patience::Until(deadline) = patience else {
+        return None;
+    };
+    as_blocker(|blocker| {
+        let reg = std::pin::pin!(Registration::new(cases, blocker.waiter()));
+        let reg = reg.as_ref();
+        reg.make_nodes(false);
+        loop {
+            let found = reg.watch(&order);
+            if found.is_none() {
+                let until = [deadline, reg.due()].into_iter().flatten().min();
+                blocker.wait(&reg.waiter, Reason::Select, until);
+            }
+            reg.unlink_all();
+            if let Some(i) = found.or_else(|| find_ready(cases, &order)) {
+                return Some(i);
+            }
+            if deadline.is_some_and(|d| Instant::now() >= d) {
+                return None;
+            }
+            blocker.reopen(&reg.waiter);
+        }
+    })
+}
+
+impl<'c, 'a> Registration<'c, 'a> {
+    /// Queues watchers until a case is found ready.
+    fn watch(&self, order: &Order) -> Option<usize> {
+        self.entered.set(true);
+        order.iter().find(|&i| {
+            let handle = self.cases[i].handle;
+            handle.lock();
+            // SAFETY: under the lock; the node is pinned and unlinked before it goes.
+            unsafe {
+                let ready = handle.is_ready();
+                if !ready {
+                    handle.enqueue_watcher(self.node(i));
+                }
+                handle.unlock();
+                ready
+            }
+        })
+    }
+
+    /// A select as a future: `None` means pending, and the waker will be woken.
+    pub(crate) fn poll(self: Pin<&Self>, biased: bool, waker: &Waker) -> Option<Token> {
+        loop {
+            if !self.entered.get() {
+                let order = order_of(self.cases, biased);
+                if let Some(token) = pass0(self.cases, &order) {
+                    return Some(token);
+                }
+                // SAFETY: the waiter is queued nowhere, so nobody else looks at its waker.
+                drop(unsafe { self.waiter.set_wake(Wake::Waker(waker.clone())) });
+                // SAFETY: the nodes are in no queue.
+                if self.nodes.with_mut(|nodes| unsafe { (*nodes).is_empty() }) {
+                    self.make_nodes(true);
+                }
+                return match self.enter(&order, true) {
+                    Entered::Chosen(token) => Some(token),
+                    Entered::Waiting | Entered::Nothing => None,
+                };
+            }
+            match self.result() {
+                Some(Some(token)) => return Some(token),
+                Some(None) => {
+                    self.rearm();
+                    self.waiter.reopen();
+                }
+                // A clock that is due is not announced by the waiter: look again.
+                None if self.due().is_some_and(|d| Instant::now() >= d) && self.withdraw() => {
+                    self.rearm();
+                }
+                None if self.renew_waker(waker) => return None,
+                None => {}
+            }
+        }
+    }
+
+    /// Replaces the waker, under all locks; false if the waiter was done meanwhile.
+    fn renew_waker(&self, waker: &Waker) -> bool {
+        let fresh = Wake::Waker(waker.clone());
+        self.lock_all();
+        let done = self.waiter.is_done();
+        let mut former = None;
+        if !done {
+            // SAFETY: under the locks of all channels where the waiter is queued.
+            former = unsafe { self.waiter.set_wake(fresh) };
+        }
+        self.unlock_all();
+        drop(former);
+        !done
+    }
+
+    pub(crate) fn cases(&self) -> &'c [Case<'a>] {
+        self.cases
+    }
+}

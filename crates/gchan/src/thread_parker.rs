@@ -1,0 +1,245 @@
+//! The parker of a plain thread: a word to sleep on, in a record that outlives its thread.
+//!
+//! A waker copies the waiter's [`Handle`] before it marks the waiter done, and unparks afterwards; by then the waiter
+//! may have gone on, and its thread may have ended. So records are type-stable, as G and M are in Go's runtime: a
+//! thread leases one at its first wait and gives it back when it exits, and none is ever freed. Their number is the
+//! peak number of threads that waited at once. A late unpark reaches the next lessee as a spurious wake-up.
+//!
+//! Re-creates `notesleep`/`notewakeup` of Go's `runtime/lock_futex.go` (1.27), with a permit as `std::thread::park`.
+//!
+//! Memory order: the permit carries no data (what a waiter waits for has a word of its own, released and acquired), but
+//! it must not be lost: `unpark` swaps with release, `park` takes with acquire, as `std` does.
+
+use crate::park::Handle;
+use std::cell::Cell;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+const EMPTY: u32 = 0;
+const PERMIT: u32 = 1;
+const PARKED: u32 = 2;
+
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// `EMPTY`, `PERMIT` (unparked since the last park) or `PARKED` (the lessee sleeps or is about to).
+    /// `PARKED` is written by the lessee alone, `PERMIT` by anyone.
+    word: AtomicU32,
+    /// How many rounds the lessee spins before it sleeps; written by the lessee alone.
+    patience: AtomicU32,
+    /// The next free record; written under `FREE`'s lock.
+    next: Cell<Option<&'static Record>>,
+}
+
+// SAFETY: `next` is only touched under the lock of `FREE`; the other fields are atomics.
+unsafe impl Sync for Record {}
+// SAFETY: nothing in a record belongs to a thread.
+unsafe impl Send for Record {}
+
+/// Records without a lessee. Held for a few instructions, never while anything else is locked.
+static FREE: Mutex<Option<&'static Record>> = Mutex::new(None);
+
+/// The right to park on a record, given back on drop.
+#[derive(Debug)]
+pub(crate) struct Lease(&'static Record);
+
+impl Lease {
+    fn new() -> Self {
+        let mut free = FREE.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(record) = *free {
+            *free = record.next.take();
+            return Self(record);
+        }
+        drop(free);
+        Self(Box::leak(Box::new(Record {
+            word: AtomicU32::new(EMPTY),
+            patience: AtomicU32::new(Record::FIRST_PATIENCE),
+            next: Cell::new(None),
+        })))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut free = FREE.lock().unwrap_or_else(|e| e.into_inner());
+        self.0.next.set(*free);
+        *free = Some(self.0);
+    }
+}
+
+thread_local! { static MINE: Lease = Lease::new() }
+
+/// Runs `f` with this thread's record, or with a record leased for the call alone when the thread's own is gone
+/// already (a blocking call inside another thread-local's destructor).
+pub(crate) fn with<R>(f: impl FnOnce(&'static Record) -> R) -> R {
+    let record = MINE.try_with(|lease| lease.0);
+    match record {
+        Ok(record) => f(record),
+        Err(_) => {
+            let lease = Lease::new();
+            f(lease.0)
+        }
+    }
+}
+
+impl Record {
+    /// Rounds of patience; see [`Record::spin_until`].
+    const FIRST_PATIENCE: u32 = 256;
+    const MOST_PATIENCE: u32 = 512;
+    const LEAST_PATIENCE: u32 = 16;
+    /// Of these, the first are pauses of the processor, the rest give the time slice away.
+    const PAUSES: u32 = 96;
+
+    pub(crate) fn handle(&'static self) -> Handle {
+        // SAFETY: records are never freed, so the pointer is good for ever; `unpark_record` is two atomic operations
+        // and a system call that does not block.
+        unsafe { Handle::new(std::ptr::from_ref(self).cast(), unpark_record) }
+    }
+
+    /// Spins until `done`, within a patience that grows while spinning pays and shrinks while it does not, so that
+    /// partners in a conversation meet awake while an idle waiter costs next to nothing.
+    pub(crate) fn spin_until(&self, done: impl Fn() -> bool) -> bool {
+        let patience = self.patience.load(Ordering::Relaxed);
+        for round in 0..patience {
+            if done() {
+                let more = (patience + 64).min(Self::MOST_PATIENCE);
+                self.patience.store(more, Ordering::Relaxed);
+                return true;
+            }
+            if round < Self::PAUSES && several_cores() {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        let less = (patience / 2).max(Self::LEAST_PATIENCE);
+        self.patience.store(less, Ordering::Relaxed);
+        done()
+    }
+
+    /// Sleeps until unparked, for at most `timeout`. Spurious returns happen.
+    pub(crate) fn park(&self, timeout: Option<Duration>) {
+        let parked =
+            self.word
+                .compare_exchange(EMPTY, PARKED, Ordering::Acquire, Ordering::Acquire);
+        if parked.is_ok() {
+            sleep(&self.word, timeout);
+        }
+        self.word.swap(EMPTY, Ordering::Acquire);
+    }
+
+    fn unpark(&self) {
+        if self.word.swap(PERMIT, Ordering::Release) == PARKED {
+            wake(&self.word);
+        }
+    }
+}
+
+/// # Safety
+/// `data` is a pointer to a [`Record`].
+unsafe fn unpark_record(data: *const ()) {
+    // SAFETY: by contract a record, and records are never freed.
+    unsafe { (*data.cast::<Record>()).unpark() }
+}
+
+fn several_cores() -> bool {
+    use std::sync::OnceLock;
+    static SEVERAL: OnceLock<bool> = OnceLock::new();
+    *SEVERAL.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() > 1))
+}
+
+#[cfg(target_os = "linux")]
+fn sleep(word: &AtomicU32, timeout: Option<Duration>) {
+    let spec = timeout.map(|t| libc::timespec {
+        tv_sec: t.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: t.subsec_nanos().into(),
+    });
+    let spec = spec
+        .as_ref()
+        .map_or(std::ptr::null(), std::ptr::from_ref::<libc::timespec>);
+    // SAFETY: the word outlives the call, and `spec` is null or points to a timespec on this frame.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            PARKED,
+            spec,
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn wake(word: &AtomicU32) {
+    // SAFETY: a wake only uses the word's address, and the word is never freed.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            1,
+        );
+    }
+}
+
+/// Without futexes all sleepers share a condition variable; correct, and fast enough off the tested platform.
+#[cfg(not(target_os = "linux"))]
+mod condvar {
+    use std::sync::{Condvar, Mutex};
+    pub(super) static GATE: Mutex<()> = Mutex::new(());
+    pub(super) static BELL: Condvar = Condvar::new();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sleep(word: &AtomicU32, timeout: Option<Duration>) {
+    let gate = condvar::GATE.lock().unwrap_or_else(|e| e.into_inner());
+    if word.load(Ordering::Acquire) != PARKED {
+        return;
+    }
+    let timeout = timeout.unwrap_or(Duration::from_secs(3600));
+    drop(condvar::BELL.wait_timeout(gate, timeout));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wake(_word: &AtomicU32) {
+    drop(condvar::GATE.lock().unwrap_or_else(|e| e.into_inner()));
+    condvar::BELL.notify_all();
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unpark_before_the_park_is_not_lost() {
+        with(|record| {
+            record.handle().unpark();
+            record.park(None);
+            record.handle().unpark();
+            record.handle().unpark();
+            record.park(None);
+        });
+    }
+
+    #[test]
+    fn a_late_unpark_of_an_ended_thread_is_harmless() {
+        let handle = std::thread::spawn(|| with(|r| r.handle())).join().unwrap();
+        for _ in 0..100 {
+            handle.unpark();
+        }
+    }
+
+    #[test]
+    fn records_are_recycled() {
+        let address = || with(|r| std::ptr::from_ref(r) as usize);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..200 {
+            seen.insert(std::thread::spawn(address).join().unwrap());
+        }
+        assert!(
+            seen.len() < 100,
+            "{} records for one thread at a time",
+            seen.len()
+        );
+    }
+}

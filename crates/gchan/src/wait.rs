@@ -1,0 +1,203 @@
+//! How a blocked call waits: a goroutine through the hook, a plain thread by spinning and then sleeping.
+//!
+//! Goroutines never spin: their processor has other work. A thread spins within a patience that it learns (see
+//! `thread_parker`), because the partner in a rendezvous usually runs on the other core.
+
+use crate::park::{self, Handle, Park, Reason};
+use crate::waitq::Waiter;
+use std::time::Instant;
+
+/// Who blocks here. Found afresh for every wait, and not kept across one.
+pub(crate) enum Blocker {
+    Goroutine(Handle, &'static dyn Park),
+    #[cfg(not(loom))]
+    Thread(&'static crate::thread_parker::Record),
+    #[cfg(loom)]
+    Thread(std::sync::Arc<model::Parker>),
+}
+
+/// Runs `f` as whoever blocks here.
+///
+/// Not inlined, so that what it computes from thread-locals is not kept across a park of the caller.
+#[inline(never)]
+pub(crate) fn as_blocker<R>(f: impl FnOnce(&Blocker) -> R) -> R {
+    if let Some(hook) = park::hook()
+        && let Some(handle) = hook.current()
+    {
+        return f(&Blocker::Goroutine(handle, hook));
+    }
+    #[cfg(not(loom))]
+    return crate::thread_parker::with(|record| f(&Blocker::Thread(record)));
+    #[cfg(loom)]
+    f(&Blocker::Thread(model::Parker::new()))
+}
+
+impl Blocker {
+    /// A fresh word for one wait of this blocker.
+    pub(crate) fn waiter(&self) -> Waiter {
+        match self {
+            Blocker::Goroutine(handle, _) => {
+                Waiter::asleep(Some(crate::waitq::Wake::Handle(*handle)))
+            }
+            #[cfg(not(loom))]
+            Blocker::Thread(record) => Waiter::awake(record.handle()),
+            #[cfg(loom)]
+            Blocker::Thread(parker) => {
+                Waiter::asleep(Some(crate::waitq::Wake::Waker(parker.clone().into())))
+            }
+        }
+    }
+
+    /// How to end a [`pause`](Self::pause).
+    #[cfg(not(loom))]
+    pub(crate) fn handle(&self) -> Handle {
+        match self {
+            Blocker::Goroutine(handle, _) => *handle,
+            Blocker::Thread(record) => record.handle(),
+        }
+    }
+
+    /// Sleeps until unparked, or for no reason.
+    #[cfg(not(loom))]
+    pub(crate) fn pause(&self) {
+        match self {
+            Blocker::Goroutine(_, hook) => hook.park(Reason::ChanReceive, None),
+            Blocker::Thread(record) => {
+                sleep_thread(record, Reason::ChanReceive, None);
+            }
+        }
+    }
+
+    /// Makes the word of a finished wait fresh again.
+    pub(crate) fn reopen(&self, waiter: &Waiter) {
+        match self {
+            Blocker::Goroutine(..) => waiter.reopen(),
+            #[cfg(not(loom))]
+            Blocker::Thread(_) => waiter.reopen_awake(),
+            #[cfg(loom)]
+            Blocker::Thread(parker) => {
+                waiter.reopen();
+                // SAFETY: the waiter is queued nowhere, so nobody else looks.
+                unsafe { waiter.set_wake(crate::waitq::Wake::Waker(parker.clone().into())) };
+            }
+        }
+    }
+
+    /// Waits until the waiter is done, or the deadline has passed. True if it is done.
+    ///
+    /// The hook's park may unwind; whoever queued the waiter has a guard for that.
+    pub(crate) fn wait(&self, waiter: &Waiter, reason: Reason, deadline: Option<Instant>) -> bool {
+        match self {
+            Blocker::Goroutine(_, hook) => loop {
+                if waiter.is_done() {
+                    return true;
+                }
+                if deadline.is_some_and(|d| Instant::now() >= d) {
+                    return false;
+                }
+                hook.park(reason, deadline);
+            },
+            #[cfg(not(loom))]
+            Blocker::Thread(record) => wait_thread(record, waiter, reason, deadline),
+            #[cfg(loom)]
+            Blocker::Thread(parker) => {
+                let _ = reason;
+                while !waiter.is_done() {
+                    if deadline.is_some() {
+                        return false;
+                    }
+                    parker.park();
+                }
+                true
+            }
+        }
+    }
+}
+
+#[cfg(not(loom))]
+fn wait_thread(
+    record: &'static crate::thread_parker::Record,
+    waiter: &Waiter,
+    reason: Reason,
+    deadline: Option<Instant>,
+) -> bool {
+    if record.spin_until(|| waiter.is_done()) {
+        return true;
+    }
+    if !waiter.fall_asleep() {
+        return true;
+    }
+    while !waiter.is_done() {
+        if !sleep_thread(record, reason, deadline) {
+            return waiter.is_done();
+        }
+    }
+    true
+}
+
+/// Sleeps once; false if the deadline has passed.
+#[cfg(not(loom))]
+fn sleep_thread(
+    record: &'static crate::thread_parker::Record,
+    reason: Reason,
+    deadline: Option<Instant>,
+) -> bool {
+    let timeout = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+    if timeout.is_some_and(|t| t.is_zero()) {
+        return false;
+    }
+    let mut sleep = || record.park(timeout);
+    match park::hook() {
+        Some(hook) => hook.blocking(reason, &mut sleep),
+        None => sleep(),
+    }
+    true
+}
+
+/// Waits, on no channel at all, until the deadline; for ever without one.
+pub(crate) fn wait_for_time(reason: Reason, deadline: Option<Instant>) {
+    as_blocker(|blocker| {
+        let waiter = blocker.waiter();
+        while !blocker.wait(&waiter, reason, deadline) {
+            if deadline.is_some_and(|d| Instant::now() >= d) {
+                return;
+            }
+        }
+    });
+}
+
+#[cfg(loom)]
+pub(crate) mod model {
+    //! A parker that loom understands. It is a `Waker`, so the models also cover the tasks' way of being woken.
+    use loom::sync::{Condvar, Mutex};
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    pub(crate) struct Parker {
+        permit: Mutex<bool>,
+        bell: Condvar,
+    }
+
+    impl Parker {
+        pub(crate) fn new() -> Arc<Self> {
+            Arc::new(Self {
+                permit: Mutex::new(false),
+                bell: Condvar::new(),
+            })
+        }
+
+        pub(crate) fn park(&self) {
+            let mut permit = self.permit.lock().unwrap();
+            while !std::mem::take(&mut *permit) {
+                permit = self.bell.wait(permit).unwrap();
+            }
+        }
+    }
+
+    impl Wake for Parker {
+        fn wake(self: Arc<Self>) {
+            *self.permit.lock().unwrap() = true;
+            self.bell.notify_one();
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Futures that are dropped: no value is lost, none is left behind, no waiter is forgotten.
+
+mod common;
+
+use common::{Bell, Counted, poll_once, poll_with};
+use gchan::{TryRecvError, TrySendError, bounded, unbounded};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+#[test]
+fn a_dropped_receive_that_was_handed_a_value_gives_it_back_at_its_place() {
+    let (s, r) = bounded(2);
+    let bell = Arc::<Bell>::default();
+    let mut first = Box::pin(r.recv_async());
+    let mut second = Box::pin(r.recv_async());
+    assert!(poll_with(first.as_mut(), &bell).is_pending());
+    assert!(poll_with(second.as_mut(), &bell).is_pending());
+    (1..=4).for_each(|n| s.try_send(n).unwrap());
+    assert_eq!(bell.rings(), 2);
+    // 1 and 2 were handed over, 3 and 4 are buffered.
+    drop(first);
+    drop(second);
+    assert_eq!(s.try_send(5), Err(TrySendError::Full(5)));
+    assert_eq!(r.try_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(s.try_send(5), Ok(()));
+}
+
+#[test]
+fn a_value_that_comes_back_goes_to_the_next_receiver_first() {
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let mut first = Box::pin(r.recv_async());
+    assert!(poll_with(first.as_mut(), &bell).is_pending());
+    s.try_send(1).unwrap();
+    let mut second = pin!(r.recv_async());
+    assert!(poll_with(second.as_mut(), &bell).is_pending());
+    drop(first);
+    assert_eq!(bell.rings(), 2);
+    assert_eq!(poll_with(second, &bell), Poll::Ready(Ok(1)));
+}
+
+#[test]
+fn a_dropped_send_leaves_nothing_behind() {
+    let drops = AtomicUsize::new(0);
+    let (s, r) = bounded(0);
+    {
+        let mut send = pin!(s.send_async(Counted(&drops)));
+        assert!(poll_with(send.as_mut(), &Arc::default()).is_pending());
+    }
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+    assert!(r.try_recv().is_err());
+    // A future that was never polled has sent nothing either.
+    drop(s.send_async(Counted(&drops)));
+    assert_eq!(drops.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_send_that_was_taken_and_then_dropped_is_sent_once() {
+    let drops = AtomicUsize::new(0);
+    let (s, r) = bounded(0);
+    let mut send = Box::pin(s.send_async(Counted(&drops)));
+    assert!(poll_with(send.as_mut(), &Arc::default()).is_pending());
+    let value = r.try_recv().unwrap();
+    drop(send);
+    assert_eq!(drops.load(Ordering::Relaxed), 0);
+    drop(value);
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_waiter_behind_a_dropped_one_is_woken() {
+    let (s, r) = bounded(1);
+    s.try_send(0).unwrap();
+    let bell = Arc::<Bell>::default();
+    let mut first = Box::pin(s.send_async(1));
+    let mut second = pin!(s.send_async(2));
+    assert!(poll_with(first.as_mut(), &bell).is_pending());
+    assert!(poll_with(second.as_mut(), &bell).is_pending());
+    drop(first);
+    assert_eq!(r.try_recv(), Ok(0));
+    assert_eq!(bell.rings(), 1);
+    assert_eq!(poll_with(second, &bell), Poll::Ready(Ok(())));
+    assert_eq!(r.try_recv(), Ok(2));
+}
+
+#[test]
+fn the_last_waker_given_is_the_one_woken() {
+    let (s, r) = bounded(0);
+    let (old, new) = (Arc::<Bell>::default(), Arc::<Bell>::default());
+    let mut recv = pin!(r.recv_async());
+    assert!(poll_with(recv.as_mut(), &old).is_pending());
+    assert!(poll_with(recv.as_mut(), &new).is_pending());
+    s.try_send(3).unwrap();
+    assert_eq!((old.rings(), new.rings()), (0, 1));
+    assert_eq!(poll_with(recv, &new), Poll::Ready(Ok(3)));
+}
+
+#[test]
+fn futures_resolve_when_the_other_side_ends() {
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let mut send = pin!(s.send_async(9));
+    assert!(poll_with(send.as_mut(), &bell).is_pending());
+    drop(r);
+    assert_eq!(bell.rings(), 1);
+    match poll_with(send, &bell) {
+        Poll::Ready(Err(error)) => assert_eq!(error.into_inner(), 9),
+        other => panic!("{other:?}"),
+    }
+    let (s, r) = unbounded::<u8>();
+    let mut recv = pin!(r.recv_async());
+    assert!(poll_with(recv.as_mut(), &bell).is_pending());
+    drop(s);
+    assert!(matches!(poll_with(recv, &bell), Poll::Ready(Err(_))));
+    assert_eq!(r.try_recv(), Err(TryRecvError::Disconnected));
+}
+
+#[test]
+fn a_value_put_back_into_a_closing_channel_is_still_received() {
+    let (s, r) = bounded(0);
+    let mut recv = Box::pin(r.recv_async());
+    assert!(poll_with(recv.as_mut(), &Arc::default()).is_pending());
+    s.try_send(5).unwrap();
+    drop(s);
+    drop(recv);
+    assert_eq!(r.recv(), Ok(5));
+    assert!(r.recv().is_err());
+}
+
+#[test]
+fn nothing_waits_when_nothing_must() {
+    let (s, r) = bounded(1);
+    assert!(poll_once(s.send_async(1)).is_ready());
+    assert!(poll_once(r.recv_async()).is_ready());
+}
