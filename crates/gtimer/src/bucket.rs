@@ -336,6 +336,7 @@ impl Timers {
     /// The timerproc's loop, up to its wait; see [`Engine::check`]. It parks if the deadline returned
     /// is [`NEVER`](crate::NEVER).
     pub fn check(&self, now: i64) -> (i64, usize) {
+        let now = now.min(NEVER - 1);
         let shared = &*self.shared;
         let mut ran = 0;
         let mut bucket = shared.bucket.lock();

@@ -15,7 +15,7 @@ pub(crate) use with_loom::{Guard, Lock};
 
 #[cfg(all(feature = "std", not(loom)))]
 mod with_std {
-    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
     pub(crate) type Guard<'a, T> = MutexGuard<'a, T>;
 
@@ -30,6 +30,14 @@ mod with_std {
         #[inline]
         pub(crate) fn lock(&self) -> Guard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+            match self.0.try_lock() {
+                Ok(guard) => Some(guard),
+                Err(TryLockError::Poisoned(e)) => Some(e.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            }
         }
     }
 }
@@ -71,7 +79,7 @@ mod spin {
             }
         }
 
-        fn try_lock(&self) -> Option<Guard<'_, T>> {
+        pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
             (!self.held.swap(true, Ordering::Acquire)).then_some(Guard(self))
         }
     }
@@ -123,6 +131,10 @@ mod with_loom {
 
         pub(crate) fn lock(&self) -> Guard<'_, T> {
             self.0.lock().unwrap_or_else(|e| e.into_inner())
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+            self.0.try_lock().ok()
         }
     }
 }

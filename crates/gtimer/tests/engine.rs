@@ -125,10 +125,11 @@ fn a_bad_period_is_refused_with_a_clear_panic<E: Engine>() {
     let timers = E::default();
     let text = |period, callback| {
         let panic = catch_unwind(AssertUnwindSafe(|| timers.insert(1, period, callback)));
-        *panic.unwrap_err().downcast::<String>().map_or_else(
-            |other| Box::new((*other.downcast::<&str>().unwrap()).to_string()),
-            |text| text,
-        )
+        let payload = panic.unwrap_err();
+        match payload.downcast_ref::<String>() {
+            Some(text) => text.clone(),
+            None => (*payload.downcast_ref::<&str>().unwrap()).to_string(),
+        }
     };
     assert!(text(-1, Callback::none()).contains("must not be negative"));
     assert!(text(1, Callback::once(|| {})).contains("more than once"));

@@ -32,6 +32,8 @@
 //! **Lock order.** A heap's lock, then a transient status of a timer in it. The other way round only
 //! for a timer in no heap (arming it, moving it), for which no holder of a lock waits.
 
+#[cfg(all(test, loom))]
+mod loom;
 mod modified;
 mod modify;
 mod moving;
@@ -39,6 +41,7 @@ mod node;
 mod run;
 mod status;
 
+pub use run::Due;
 pub use status::Status;
 
 use crate::Callback;

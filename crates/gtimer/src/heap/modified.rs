@@ -15,20 +15,31 @@
 //! list first if the timer is linked. Pushes by others meanwhile are of other timers.
 
 use super::node::{Node, Ref};
-use crate::sync::{AtomicPtr, Ordering};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use core::ptr::{self, NonNull};
 
 #[derive(Debug)]
 pub(super) struct Modified {
     /// Pushed by resets in `Modifying` status, taken under the heap's lock.
     head: AtomicPtr<Node>,
+    /// About how many are linked: raised by pushes, zeroed by drains. A hint only.
+    len: AtomicUsize,
 }
+
+/// From how many linked timers on the list is worth draining ahead of time.
+const LONG: usize = if cfg!(loom) { 2 } else { 64 };
 
 impl Modified {
     pub(super) fn new() -> Self {
         Self {
             head: AtomicPtr::new(ptr::null_mut()),
+            len: AtomicUsize::new(0),
         }
+    }
+
+    #[inline]
+    pub(super) fn is_long(&self) -> bool {
+        self.len.load(Ordering::Relaxed) >= LONG
     }
 
     /// Links a timer of this heap, whose `Modifying` status the caller holds, unless it is.
@@ -36,6 +47,7 @@ impl Modified {
         if node.linked.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.len.fetch_add(1, Ordering::Relaxed);
         let this = ptr::from_ref(node).cast_mut();
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
@@ -52,6 +64,7 @@ impl Modified {
 
     /// Takes all timers off the list and shows each to `f`. The caller holds the heap's lock.
     pub(super) fn drain(&self, mut f: impl FnMut(Ref)) {
+        self.len.store(0, Ordering::Relaxed);
         let mut next = self.head.swap(ptr::null_mut(), Ordering::Acquire);
         while let Some(node) = NonNull::new(next) {
             // SAFETY: a linked timer is in the heap whose lock the caller holds, and `f` only moves

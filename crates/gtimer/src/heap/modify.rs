@@ -28,7 +28,10 @@ impl Timers {
             match status {
                 Waiting | ModifiedEarlier | ModifiedLater | Deleted => {
                     if let Some(held) = node.enter(status, Modifying) {
-                        return modify_in_heap(node, held, status, when, change);
+                        let done = modify_in_heap(node, held, status, when, change);
+                        // This heap, not the timer's: that one may be gone by now.
+                        self.shared.adjust_some();
+                        return done;
                     }
                 }
                 NoStatus | Removed => {

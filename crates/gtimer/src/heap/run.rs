@@ -3,7 +3,7 @@
 
 use super::node::{Node, Ref};
 use super::status::Status;
-use super::{Heap, Shared};
+use super::{Heap, Shared, Timers};
 use crate::callback::Callback;
 use crate::sync::{Ordering, relax};
 use crate::when::{NEVER, next_tick};
@@ -21,7 +21,7 @@ const SWEEPS: usize = 64;
 
 /// Removed timers, to be dropped after the lock is released: the last owner of a timer drops its
 /// callback, which is a user's value.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Garbage {
     nodes: [Option<Arc<Node>>; 8],
     len: usize,
@@ -48,9 +48,99 @@ enum Next {
     Idle,
 }
 
+/// What [`Timers::take`] took: a callback to run, and what there is to drop.
+///
+/// Running and dropping it may run user code.
+#[derive(Debug)]
+#[must_use = "the callback in it has to be run"]
+pub struct Due {
+    callback: Option<Callback>,
+    /// The heap's count of the timer that fired.
+    node: Option<Arc<Node>>,
+    garbage: Garbage,
+    now: i64,
+    next: i64,
+}
+
+impl Due {
+    /// Whether a timer fired.
+    #[must_use]
+    pub const fn fired(&self) -> bool {
+        self.callback.is_some()
+    }
+
+    /// The next deadline. If it is not after `now`, there is more to take.
+    #[must_use]
+    pub const fn next_when(&self) -> i64 {
+        self.next
+    }
+
+    /// Runs the callback.
+    pub fn run(self) {
+        if let Some(callback) = self.callback {
+            callback.run(self.now);
+        }
+    }
+}
+
+impl Timers {
+    /// Takes the callback of one timer that is due at `now`, for a caller that must not run user
+    /// code where it looks at its timers; otherwise [`check`](Timers::check) is simpler.
+    ///
+    /// The timer has fired by then: stopping it is too late.
+    ///
+    /// ```
+    /// use gtimer::{Callback, heap::Timers};
+    /// let timers = Timers::new();
+    /// let timer = timers.insert(5, 0, Callback::once(|| println!("fired"))).0;
+    /// loop {
+    ///     let due = timers.take(10); // inside the runtime: no user code runs
+    ///     let more = due.next_when() <= 10;
+    ///     due.run(); // outside
+    ///     if !more {
+    ///         break;
+    ///     }
+    /// }
+    /// assert!(!timer.stop());
+    /// ```
+    pub fn take(&self, now: i64) -> Due {
+        let now = now.min(NEVER - 1);
+        let mut due = Due {
+            callback: None,
+            node: None,
+            garbage: Garbage::default(),
+            now,
+            next: self.shared.next_when(),
+        };
+        if now < due.next && !self.shared.crowded() {
+            return due;
+        }
+        self.shared.take(&mut due);
+        due
+    }
+}
+
 impl Shared {
+    fn take(&self, due: &mut Due) {
+        let mut heap = self.lock();
+        if self.modified_earliest.load(Ordering::Acquire) <= due.now {
+            self.adjust(&mut heap);
+        }
+        if let Next::Due(callback, node) = self.next_due(&mut heap, due.now, &mut due.garbage) {
+            due.callback = Some(callback);
+            due.node = node;
+        }
+        if self.deleted_exceed(&heap) {
+            self.sweep(&mut heap, &mut due.garbage);
+        }
+        self.publish(&heap);
+        drop(heap);
+        due.next = self.next_when();
+    }
+
     /// The slow half of `check`.
     pub(super) fn check(&self, now: i64) -> (i64, usize) {
+        let now = now.min(NEVER - 1);
         let mut ran = 0;
         let mut sweeps = 0;
         let mut heap = self.lock();
@@ -176,6 +266,19 @@ impl Shared {
             }
         }
         self.modified.drain(|node| self.settle(heap, node));
+    }
+
+    /// Adjusts ahead of time if many timers are linked and nobody has the lock.
+    ///
+    /// Whoever moves timers to earlier deadlines so pays for their moves, instead of one check that
+    /// finds a million of them when the first is due and keeps the lock for all (as in Go).
+    pub(super) fn adjust_some(&self) {
+        if self.modified.is_long()
+            && let Some(mut heap) = self.heap.try_lock()
+        {
+            self.adjust(&mut heap);
+            self.publish(&heap);
+        }
     }
 
     /// Moves a modified timer to the place of its new deadline; leaves others alone.
