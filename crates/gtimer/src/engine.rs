@@ -8,8 +8,8 @@ use crate::callback::Callback;
 pub struct Armed {
     /// The timer was pending before, so an earlier firing has been prevented.
     pub was_pending: bool,
-    /// The new deadline is before everything that [`Engine::next_when`] announced so far: who
-    /// waits for this heap has to be woken.
+    /// Whoever waits for this heap has to be woken: the new deadline is before everything that
+    /// [`Engine::next_when`] announced (`heap`), or before what the timerproc waits for (`bucket`).
     pub earliest: bool,
 }
 
