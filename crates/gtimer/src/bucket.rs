@@ -334,7 +334,7 @@ impl Timers {
     }
 
     /// The timerproc's loop, up to its wait; see [`Engine::check`]. It parks if the deadline returned
-    /// is [`NEVER`](crate::NEVER).
+    /// is [`NEVER`].
     pub fn check(&self, now: i64) -> (i64, usize) {
         let now = now.min(NEVER - 1);
         let shared = &*self.shared;

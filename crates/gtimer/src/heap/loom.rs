@@ -215,9 +215,11 @@ fn loom_adopt_and_reset_agree() {
         };
         assert!(old.reset(&timer, 5).was_pending);
         mover.join().unwrap();
-        assert_eq!((old.len(), old.check(9)), (0, (NEVER, 0)));
-        assert_eq!(new.next_when(), 5);
-        assert_eq!(new.check(9), (NEVER, 1));
+        assert_eq!((old.len(), new.next_when()), (0, 5));
+        let _root = new.insert(4, 0, Callback::none()).0; // the root is looked at anyway
+        assert!(new.reset(&timer, 3).was_pending, "linked in the new heap");
+        assert_eq!(new.check(3), (4, 1));
+        assert_eq!(old.check(9), (NEVER, 0));
     });
 }
 
@@ -250,5 +252,67 @@ fn loom_two_arm_an_idle_timer() {
         assert_eq!(timers.check(9), (NEVER, 1));
         assert_eq!(fired.load(Relaxed), 1);
         assert_eq!(timer.status(), Status::NoStatus);
+    });
+}
+
+/// A reset finds the timer linked while the drain takes it off: one of the two sees the other.
+#[test]
+fn loom_a_reset_during_the_drain_is_not_lost() {
+    model(|| {
+        let timers = Arc::new(Timers::new());
+        let fired = counter();
+        let timer = timers.insert(100, 0, count(&fired)).0;
+        let _ = timers.reset(&timer, 40); // linked
+        let _ = timers.reset(&timer, 100);
+        let _far = timers.insert(200, 0, Callback::none()).0; // puts the head right
+        assert_eq!(timer.status(), Status::Waiting, "and linked still");
+        let _root = timers.insert(60, 0, Callback::none()).0; // the root is looked at anyway
+        let checker = {
+            let timers = Arc::clone(&timers);
+            thread::spawn(move || timers.check(45).1)
+        };
+        assert!(timers.reset(&timer, 20).was_pending);
+        let ran = checker.join().unwrap();
+        assert_eq!(ran + timers.check(45).1, 1);
+    });
+}
+
+/// A thread that resets many drains ahead of time while another fires.
+#[test]
+fn loom_draining_ahead_of_time_loses_nothing() {
+    model(|| {
+        let timers = Arc::new(Timers::new());
+        let fired = counter();
+        let handles: Vec<_> = (0..3)
+            .map(|i| timers.insert(50 + i, 0, count(&fired)).0)
+            .collect();
+        let checker = {
+            let timers = Arc::clone(&timers);
+            thread::spawn(move || timers.check(20).1)
+        };
+        for handle in &handles {
+            assert!(timers.reset(handle, 20).was_pending);
+        }
+        let ran = checker.join().unwrap();
+        assert_eq!(ran + timers.check(20).1, 3);
+    });
+}
+
+/// `next_when` is read while linked timers are on their way to their place.
+#[test]
+fn loom_a_reader_misses_no_deadline_during_the_drain() {
+    model(|| {
+        let timers = Arc::new(Timers::new());
+        let timer = timers.insert(100, 0, Callback::none()).0;
+        let other = timers.insert(90, 0, Callback::none()).0;
+        let _ = timers.reset(&timer, 30);
+        let _ = timers.reset(&other, 10);
+        assert!(other.stop());
+        let reader = {
+            let timers = Arc::clone(&timers);
+            thread::spawn(move || timers.next_when())
+        };
+        assert_eq!(timers.check(15), (30, 0));
+        assert!(reader.join().unwrap() <= 30);
     });
 }

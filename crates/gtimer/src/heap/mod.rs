@@ -27,7 +27,7 @@
 //! A reset to an earlier deadline lowers `modified_earliest`, issues a SeqCst fence, and reads
 //! `first` to tell whether it became the earliest. If it reads a stale, earlier `first`, then the
 //! waiter that goes to sleep on the newer one has read that store before its own fence (step 2 in
-//! [`Engine`](crate::Engine)), so its second look finds the lowered word.
+//! [`Engine`]), so its second look finds the lowered word.
 //!
 //! **Lock order.** A heap's lock, then a transient status of a timer in it. The other way round only
 //! for a timer in no heap (arming it, moving it), for which no holder of a lock waits.

@@ -27,7 +27,7 @@ pub(super) struct Modified {
 }
 
 /// From how many linked timers on the list is worth draining ahead of time.
-const LONG: usize = if cfg!(loom) { 2 } else { 64 };
+const LONG: usize = if cfg!(loom) { 3 } else { 64 };
 
 impl Modified {
     pub(super) fn new() -> Self {

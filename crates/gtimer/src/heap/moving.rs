@@ -143,6 +143,8 @@ impl Drop for Timers {
             shared.publish(&heap);
             drop(heap);
             if !garbage.is_full() {
+                // Each count went with its timer.
+                debug_assert_eq!(shared.deleted.load(Ordering::Relaxed), 0);
                 return;
             }
         }
