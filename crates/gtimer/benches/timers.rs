@@ -4,9 +4,11 @@
 //! Every figure is the median of the rounds, with the fastest and the slowest beside it, and every
 //! workload checks its answer.
 
-use gtimer::{Callback, Engine, bucket, heap};
+use gtimer::{Builder, Callback, Driver, Engine, Host, bucket, heap};
 use std::hint::black_box;
-use std::time::Instant;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI64, AtomicUsize};
+use std::time::{Duration, Instant};
 
 /// A small generator, so that every engine sees the same deadlines.
 struct Rng(u64);
@@ -102,6 +104,74 @@ fn virtual_fire<E: Engine>(engine: &str) {
     );
 }
 
+/// How late each timer fired, in nanoseconds.
+struct Late {
+    /// Written by the driver's thread, at `fired`.
+    late: Vec<AtomicI64>,
+    fired: AtomicUsize,
+}
+
+/// The callback: its number is its deadline, as a closure would capture it.
+unsafe fn record(arg: *mut (), due: usize) {
+    // SAFETY: `arg` is the `Late` that `real_time` keeps until all timers have fired.
+    let this = unsafe { &*arg.cast::<Late>() };
+    let i = this.fired.load(Relaxed);
+    this.late[i].store(gtimer::now() - due as i64, Relaxed);
+    this.fired.store(i + 1, Release);
+}
+
+/// The processor time of this process so far, in nanoseconds.
+fn cpu() -> u64 {
+    let mut t = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `t` is a valid place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut t) };
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
+/// `n` timers due at random within one second, on a driver's thread; the others idle.
+fn real_time<E: Engine>(name: &str, n: usize, low_slack: bool) {
+    for _ in 0..3 {
+        let driver: Driver<E> = Builder::new()
+            .low_slack(low_slack)
+            .build_with()
+            .expect("a thread");
+        let mut rng = Rng(0x9E37_79B9_7F4A_7C15);
+        let before = cpu();
+        // Insertion is done before the first is due.
+        let start = gtimer::now() + 500_000_000;
+        let late = Late {
+            late: (0..n).map(|_| AtomicI64::new(-1)).collect(),
+            fired: AtomicUsize::new(0),
+        };
+        for _ in 0..n {
+            let due = start + (rng.next() % 1_000_000_000) as i64;
+            let arg = (&raw const late).cast_mut().cast();
+            // SAFETY: `late` outlives the last firing, and the driver has one thread.
+            let callback = unsafe { Callback::func(record, arg, due as usize) };
+            let timer = driver.handle();
+            driver.arm(&timer, due, 0, callback);
+            E::detach(timer);
+        }
+        assert!(gtimer::now() < start, "too slow to measure");
+        while late.fired.load(Acquire) < n {
+            gtimer::sleep(Duration::from_millis(20));
+        }
+        let each = (cpu() - before) / n as u64;
+        let mut ns: Vec<i64> = late.late.iter().map(|l| l.load(Relaxed)).collect();
+        assert!(ns.iter().all(|&l| l >= 0), "early, or not at all");
+        ns.sort_unstable();
+        println!(
+            "{name:<24} {n:>8} in 1 s  late p50 {:>7.1} p99 {:>7.1} max {:>7.1} us, cpu {each} ns each",
+            ns[n / 2] as f64 / 1e3,
+            ns[n * 99 / 100] as f64 / 1e3,
+            ns[n - 1] as f64 / 1e3,
+        );
+    }
+}
+
 fn main() {
     let args: Vec<String> = std::env::args()
         .skip(1)
@@ -115,5 +185,13 @@ fn main() {
     if wanted("fire") {
         virtual_fire::<heap::Timers>("heap");
         virtual_fire::<bucket::Timers>("bucket");
+    }
+    if wanted("due") {
+        real_time::<heap::Timers>("heap", 1_000_000, false);
+        real_time::<bucket::Timers>("bucket", 1_000_000, false);
+    }
+    if wanted("idle") {
+        real_time::<heap::Timers>("heap", 10_000, false);
+        real_time::<heap::Timers>("heap, low slack", 10_000, true);
     }
 }

@@ -352,7 +352,11 @@ impl Timers {
             let Some((callback, node)) = due else {
                 bucket.rest();
                 shared.publish(&bucket);
-                return (bucket.entries.earliest(), ran);
+                let next = bucket.entries.earliest();
+                let spare = bucket.entries.spare();
+                drop(bucket);
+                drop(spare);
+                return (next, ran);
             };
             shared.publish(&bucket);
             drop(bucket);

@@ -159,8 +159,9 @@ impl Shared {
                 sweeps += 1;
             }
             self.publish(&heap);
+            let spare = if idle { heap.entries.spare() } else { None };
             drop(heap);
-            drop(garbage);
+            drop((garbage, spare));
             if let Next::Due(callback, node) = next {
                 ran += 1;
                 callback.run(now);
