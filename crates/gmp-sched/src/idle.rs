@@ -301,13 +301,17 @@ pub(crate) fn sleep_on_note(m: &M, deadline: Option<u64>) -> bool {
     }
 }
 
-/// The watcher of the clock should wake by `when`: wakes it if it sleeps longer (`wakeNetPoller`).
+/// The clock should be looked at by `when`: wakes the M that watches it, if that sleeps longer, or
+/// some idle M if none watches (`wakeNetPoller`).
 pub(crate) fn wake_watcher(sched: &'static Sched, when: u64) {
     if sched.sleeping_until.load(Ordering::SeqCst) <= when {
         return;
     }
     let mut inner = sched.lock.lock();
-    let Some(m) = inner.watcher else { return };
+    let Some(m) = inner.watcher else {
+        drop(inner);
+        return wakep(sched);
+    };
     if sched.sleeping_until.load(Ordering::SeqCst) <= when || !inner.m_remove(m) {
         return;
     }

@@ -58,11 +58,11 @@ not_loom! {
 pub use self::{
     deadlock::OnDeadlock,
     join::{JoinError, JoinHandle},
-    park::{Goroutine, park},
+    park::{Goroutine, park, thread_waits},
     poll::Poll,
     runtime::{
-        BuildError, Builder, Handle, Runtime, Shutdown, check_preempt, go, num_goroutine, spawn,
-        yield_now,
+        BuildError, Builder, Handle, Runtime, Shutdown, check_preempt, go, num_goroutine, p_hint,
+        spawn, yield_now,
     },
     stats::Stats,
     status::{GStatus, PStatus},

@@ -305,6 +305,16 @@ impl Goroutine {
         unpark(self.g());
     }
 
+    /// A word that belongs to the stack which the calling goroutine runs on, for the umbrella: what one
+    /// goroutine leaves there, the next one on that stack finds. Null at first.
+    ///
+    /// `None` if `self` is not the calling goroutine.
+    #[must_use]
+    pub fn stack_slot(self) -> Option<*mut *mut ()> {
+        let (s, g) = current()?;
+        core::ptr::eq(g, self.g()).then(|| s.slot.as_ptr())
+    }
+
     /// The record's address, for storing elsewhere.
     #[must_use]
     pub fn as_ptr(self) -> *const () {
@@ -331,6 +341,26 @@ pub fn park(reason: WaitReason) {
         panic!("gmp_sched::park outside a stackful goroutine: plain threads and futures wait by other means")
     };
     park_goroutine(s, g, reason);
+}
+
+/// Runs `wait`, which puts the calling thread to sleep until another part of the program wakes it:
+/// for synchronisation of other crates that blocks threads. On an M the P goes to another thread
+/// meanwhile; on any other thread the sleeper counts as parked for the deadlock detector.
+/// **May park** when `wait` returns, if it is called on a goroutine.
+pub fn thread_waits(wait: impl FnOnce()) {
+    let sleep = || {
+        census::thread_parks();
+        sysmon_note::thread_parked();
+        wait();
+        census::thread_unparks();
+    };
+    match here().and_then(|s| Some((s, s.g.get()?))) {
+        Some((s, g)) => match bracket::enter_on(s) {
+            Ok(rt) => syscall::block_on_thread(rt, s, g, sleep),
+            Err(_) => sleep(),
+        },
+        None => sleep(),
+    }
 }
 
 /// Whether shutdown has begun to unwind parked goroutines.

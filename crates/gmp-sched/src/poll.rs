@@ -7,7 +7,7 @@
 /// All times are nanoseconds of `CLOCK_MONOTONIC` ([`crate::nanotime`]). The calls are made with no
 /// lock held and outside the scheduler's bracket, so implementations may ready goroutines, wake
 /// wakers and drop values; they must not park.
-pub trait Poll: Sync {
+pub trait Poll: core::any::Any + Sync {
     /// Runs what is due on `p` at `now`. Returns the next deadline of `p` (`None`: there is none)
     /// and how many entries ran.
     fn poll(&self, p: usize, now: u64) -> (Option<u64>, usize);

@@ -516,6 +516,13 @@ impl Handle {
         idle::wake_watcher(self.sched, when);
     }
 
+    /// What was plugged in by [`Builder::poll`]; as it is `Any`, whoever plugged it in can get it
+    /// back with its type.
+    #[must_use]
+    pub fn poll_hook(&self) -> Option<&'static dyn Poll> {
+        self.sched.hooks().poll
+    }
+
     /// Counters of the scheduler, for tests and reports.
     #[must_use]
     pub fn stats(&self) -> crate::Stats {
@@ -693,6 +700,14 @@ pub fn check_preempt() {
         let rt = syscall::enter_may_park(s, g);
         syscall::leave_may_park(rt, s, g);
     }
+}
+
+/// The P that the caller runs on, as a hint: it may be another by the time the caller looks. `None`
+/// on a thread that is no runtime's, or has just lost its P.
+#[must_use]
+#[inline(never)]
+pub fn p_hint() -> Option<usize> {
+    Some(here()?.m.get()?.p.get()?.id as usize)
 }
 
 /// Goroutines that exist on the runtime that the caller runs on; 0 elsewhere.

@@ -94,6 +94,8 @@ pub(crate) struct Stack {
     pub(crate) locked: Cell<u32>,
     /// Goroutine-local values, owned by the module that sets them. By the runner.
     pub(crate) locals: Cell<*mut ()>,
+    /// The umbrella's word; it outlives goroutines. By the runner.
+    pub(crate) slot: Cell<*mut ()>,
 }
 
 /// What the side that arrives after a switch has to do for the side that left.
@@ -379,6 +381,7 @@ impl Stack {
             blocking: Cell::new(0),
             locked: Cell::new(0),
             locals: Cell::new(core::ptr::null_mut()),
+            slot: Cell::new(core::ptr::null_mut()),
         }
     }
 }

@@ -15,7 +15,7 @@
 
 use crate::bracket::{self, Rt, here};
 use crate::queues::{look, new_slice};
-use crate::runtime2::{G, M, Phase, Post, Sched, Stack};
+use crate::runtime2::{G, M, P, Phase, Post, Sched, Stack};
 use crate::status::GStatus;
 use crate::switch::{arrive, start_running, switch, take_stack};
 use crate::{arch, finish, idle, overflow, stack, steal, stop_world, sys, syscall};
@@ -51,7 +51,11 @@ fn find_runnable(mut rt: Rt) -> Result<(Rt, &'static G), &'static M> {
         {
             return Ok((stop_spinning(rt), g));
         }
-        rt = sleep(rt, next_deadline)?;
+        let due;
+        (rt, due) = poll_others(rt)?;
+        if !due {
+            rt = sleep(rt, next_deadline)?;
+        }
     }
 }
 
@@ -94,6 +98,19 @@ fn poll(rt: Rt) -> Result<(Rt, Option<u64>), &'static M> {
     rt.leave();
     let (next, _) = poll.poll(id, now);
     Ok((back_on_base(m)?, next))
+}
+
+/// Runs what is due on other Ps, whose bearers have better things to do. True if there was any.
+fn poll_others(rt: Rt) -> Result<(Rt, bool), &'static M> {
+    let sched = rt.sched();
+    let Some(poll) = sched.hooks().poll else { return Ok((rt, false)) };
+    let now = sys::nanotime();
+    let due = |p: &&P| poll.next_deadline(p.id as usize).is_some_and(|d| d <= now);
+    let Some(p) = sched.ps().find(due) else { return Ok((rt, false)) };
+    let m = rt.m();
+    rt.leave();
+    let (_, ran) = poll.poll(p.id as usize, now);
+    Ok((back_on_base(m)?, ran > 0))
 }
 
 /// Opens the bracket again on a stack that no goroutine is bound to, waiting for a P if this M's

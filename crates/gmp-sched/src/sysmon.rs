@@ -15,6 +15,7 @@
 
 use crate::census::Census;
 use crate::deadlock::{self, Verdict};
+use crate::poll::Poll;
 use crate::retake::{m_of, try_take};
 use crate::runtime2::{P, Sched, Seen};
 use crate::status::PStatus;
@@ -198,7 +199,10 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
     let tick = p.schedtick.load(Ordering::Relaxed);
     let mut seen = p.seen.get();
     seen.syscallwhen = 0;
-    let waits = !p.runq.is_empty() || sched.nglobq.load(Ordering::Relaxed) > 0;
+    let due = |poll: &dyn Poll| poll.next_deadline(p.id as usize).is_some_and(|d| d <= now);
+    let waits = !p.runq.is_empty()
+        || sched.nglobq.load(Ordering::Relaxed) > 0
+        || sched.hooks().poll.is_some_and(due);
     if waits && sched.gate.idle_ps() > 0 {
         // Somebody idle can have it: a `runnext` whose owner computes on, say.
         idle::wakep(sched);

@@ -1,0 +1,209 @@
+//! Arming, resetting and stopping (`addtimer`, `modtimer`, `deltimer`).
+
+use super::node::{Held, Node};
+use super::run::Garbage;
+use super::status::Status;
+use super::{Handle, Shared, Timers};
+use crate::callback::Callback;
+use crate::engine::Armed;
+use crate::sync::{Ordering, fence, relax};
+use alloc::sync::Arc;
+use core::mem;
+
+use Status::{
+    Deleted, ModifiedEarlier, ModifiedLater, Modifying, Moving, NoStatus, Removed, Removing,
+    Running, Waiting,
+};
+
+/// What a reset changes besides the deadline: the period and the callback, or nothing.
+type Change = Option<(i64, Callback)>;
+
+impl Timers {
+    /// Go's `modtimer`. Returns the callback that was replaced, to be dropped by the caller.
+    pub(super) fn modify(&self, timer: &Handle, when: i64, change: Change) -> (Armed, Callback) {
+        let node = &timer.node;
+        let mut turn = 0;
+        loop {
+            let status = node.status();
+            match status {
+                Waiting | ModifiedEarlier | ModifiedLater | Deleted => {
+                    if let Some(held) = node.enter(status, Modifying) {
+                        let done = modify_in_heap(node, held, status, when, change);
+                        // This heap, not the timer's: that one may be gone by now.
+                        self.shared.adjust_some();
+                        return done;
+                    }
+                }
+                NoStatus | Removed => {
+                    if let Some(held) = node.enter(status, Modifying) {
+                        return self.add_again(node, held, when, change);
+                    }
+                }
+                Running | Removing | Moving | Modifying => relax(&mut turn),
+            }
+        }
+    }
+
+    /// Arms a timer that is in no heap.
+    fn add_again(
+        &self,
+        node: &Arc<Node>,
+        mut held: Held<'_>,
+        when: i64,
+        change: Change,
+    ) -> (Armed, Callback) {
+        let old = held.body(|body| {
+            body.owner = Arc::as_ptr(&self.shared);
+            body.when = when;
+            replace(&mut body.period, &mut body.callback, change)
+        });
+        // Waiting for the lock in `Modifying` is allowed here: no holder of a lock waits for a
+        // timer that is in no heap.
+        let mut heap = self.shared.lock();
+        let (earliest, garbage) = self.shared.add_locked(&mut heap, when, Arc::clone(node));
+        held.leave(Waiting);
+        drop(heap);
+        drop(garbage);
+        let armed = Armed {
+            was_pending: false,
+            earliest,
+        };
+        (armed, old)
+    }
+}
+
+/// Resets a timer whose entry is in a heap: any heap, so its array cannot be touched.
+fn modify_in_heap(
+    node: &Node,
+    mut held: Held<'_>,
+    from: Status,
+    when: i64,
+    change: Change,
+) -> (Armed, Callback) {
+    let (old, owner, earlier) = held.body(|body| {
+        body.next_when = when;
+        let old = replace(&mut body.period, &mut body.callback, change);
+        // SAFETY: the timer is in the heap `owner`, which cannot let go of it, nor die, before
+        // `Modifying` has been left; the reference is not used after that.
+        let owner = unsafe { &*body.owner };
+        (old, owner, when < body.when)
+    });
+    if from == Deleted {
+        owner.deleted.fetch_sub(1, Ordering::Relaxed);
+    }
+    let mut armed = Armed {
+        was_pending: from != Deleted,
+        earliest: false,
+    };
+    if earlier {
+        armed.earliest = owner.modified_earlier(node, when);
+        held.leave(ModifiedEarlier);
+    } else {
+        held.leave(ModifiedLater);
+    }
+    (armed, old)
+}
+
+fn replace(period: &mut i64, callback: &mut Callback, change: Change) -> Callback {
+    match change {
+        Some((p, c)) => {
+            *period = p;
+            mem::replace(callback, c)
+        }
+        None => Callback::none(),
+    }
+}
+
+impl Shared {
+    /// Links a timer with an earlier deadline, before its status says so. True if that is now
+    /// the earliest.
+    fn modified_earlier(&self, node: &Node, when: i64) -> bool {
+        // Linked first, announced second: a drain that resets the announcement then finds it.
+        self.modified.push(node);
+        let before = self.modified_earliest.fetch_min(when, Ordering::AcqRel);
+        // Pairs with the waiter's fence; see the head comment of the engine.
+        fence(Ordering::SeqCst);
+        when < before && when < self.first.load(Ordering::Acquire)
+    }
+
+    /// Adds a timer at `Waiting`, or `Modifying` by this thread.
+    pub(super) fn add(&self, when: i64, node: Arc<Node>) -> (bool, Garbage) {
+        self.add_locked(&mut self.lock(), when, node)
+    }
+
+    pub(super) fn add_locked(
+        &self,
+        heap: &mut super::Heap,
+        when: i64,
+        node: Arc<Node>,
+    ) -> (bool, Garbage) {
+        let mut garbage = Garbage::default();
+        self.clean_head(heap, &mut garbage);
+        if self.crowded() {
+            self.sweep(heap, &mut garbage);
+        }
+        let before = self.next_when().min(heap.entries.earliest());
+        heap.entries.push(when, node);
+        self.publish(heap);
+        (when < before, garbage)
+    }
+}
+
+impl Handle {
+    /// Disarms the timer; see [`Engine::stop`](crate::Engine::stop). It keeps its callback, for a
+    /// reset. O(1), without a lock.
+    pub fn stop(&self) -> bool {
+        let node = &*self.node;
+        let mut turn = 0;
+        loop {
+            let status = node.status();
+            match status {
+                Waiting | ModifiedEarlier | ModifiedLater => {
+                    if let Some(held) = node.enter(status, Modifying) {
+                        delete(held, true);
+                        return true;
+                    }
+                }
+                Deleted | Removing | Removed | NoStatus => return false,
+                Running | Moving | Modifying => relax(&mut turn),
+            }
+        }
+    }
+}
+
+impl Drop for Handle {
+    /// Stops the timer and drops its callback now, not when its entry is cleared.
+    fn drop(&mut self) {
+        let node = &*self.node;
+        let mut turn = 0;
+        loop {
+            let status = node.status();
+            match status {
+                Waiting | ModifiedEarlier | ModifiedLater | Deleted => {
+                    if let Some(mut held) = node.enter(status, Modifying) {
+                        let callback = held.body(|body| mem::take(&mut body.callback));
+                        delete(held, status != Deleted);
+                        drop(callback);
+                        return;
+                    }
+                }
+                // In no heap: the callback goes with the node.
+                Removing | Removed | NoStatus => return,
+                Running | Moving | Modifying => relax(&mut turn),
+            }
+        }
+    }
+}
+
+/// Leaves `Modifying` for `Deleted`; `count` says that the timer is not counted as such yet.
+fn delete(mut held: Held<'_>, count: bool) {
+    if count {
+        held.body(|body| {
+            // SAFETY: as in `modify_in_heap`.
+            let owner = unsafe { &*body.owner };
+            // Before the status says so: afterwards the heap may be gone.
+            owner.deleted.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    held.leave(Deleted);
+}

@@ -1,0 +1,354 @@
+//! Running what is due, and putting entries right (`checkTimers`, `runtimer`, `runOneTimer`,
+//! `adjusttimers`, `cleantimers`, `clearDeletedTimers`).
+
+use super::node::{Node, Ref};
+use super::status::Status;
+use super::{Heap, Shared, Timers};
+use crate::callback::Callback;
+use crate::sync::{Ordering, relax};
+use crate::when::{NEVER, next_tick};
+use alloc::sync::Arc;
+
+use Status::{
+    Deleted, ModifiedEarlier, ModifiedLater, Modifying, Moving, NoStatus, Removed, Removing,
+    Running, Waiting,
+};
+
+/// Entries that a sweep looks at.
+const SWEEP: usize = 16;
+/// Sweeps at the end of a check: what bounds the time it takes from its caller.
+const SWEEPS: usize = 64;
+
+/// Removed timers, to be dropped after the lock is released: the last owner of a timer drops its
+/// callback, which is a user's value.
+#[derive(Debug, Default)]
+pub(super) struct Garbage {
+    nodes: [Option<Arc<Node>>; 8],
+    len: usize,
+}
+
+impl Garbage {
+    pub(super) const fn is_full(&self) -> bool {
+        self.len == self.nodes.len()
+    }
+
+    pub(super) fn push(&mut self, node: Arc<Node>) {
+        self.nodes[self.len] = Some(node);
+        self.len += 1;
+    }
+}
+
+/// What the root of the heap asks for.
+enum Next {
+    /// To run a callback; the heap's count of the timer comes along if it left the heap.
+    Due(Callback, Option<Arc<Node>>),
+    /// To drop garbage before looking further.
+    Flush,
+    /// Nothing: no timer is due.
+    Idle,
+}
+
+/// What [`Timers::take`] took: a callback to run, and what there is to drop.
+///
+/// Running and dropping it may run user code.
+#[derive(Debug)]
+#[must_use = "the callback in it has to be run"]
+pub struct Due {
+    callback: Option<Callback>,
+    /// The heap's count of the timer that fired.
+    node: Option<Arc<Node>>,
+    garbage: Garbage,
+    now: i64,
+    next: i64,
+}
+
+impl Due {
+    /// Whether a timer fired.
+    #[must_use]
+    pub const fn fired(&self) -> bool {
+        self.callback.is_some()
+    }
+
+    /// The next deadline. If it is not after `now`, there is more to take.
+    #[must_use]
+    pub const fn next_when(&self) -> i64 {
+        self.next
+    }
+
+    /// Runs the callback.
+    pub fn run(self) {
+        if let Some(callback) = self.callback {
+            callback.run(self.now);
+        }
+    }
+}
+
+impl Timers {
+    /// Takes the callback of one timer that is due at `now`, for a caller that must not run user
+    /// code where it looks at its timers; otherwise [`check`](Timers::check) is simpler.
+    ///
+    /// The timer has fired by then: stopping it is too late.
+    ///
+    /// ```
+    /// use gtimer::{Callback, heap::Timers};
+    /// let timers = Timers::new();
+    /// let timer = timers.insert(5, 0, Callback::once(|| println!("fired"))).0;
+    /// loop {
+    ///     let due = timers.take(10); // inside the runtime: no user code runs
+    ///     let more = due.next_when() <= 10;
+    ///     due.run(); // outside
+    ///     if !more {
+    ///         break;
+    ///     }
+    /// }
+    /// assert!(!timer.stop());
+    /// ```
+    pub fn take(&self, now: i64) -> Due {
+        let now = now.min(NEVER - 1);
+        let mut due = Due {
+            callback: None,
+            node: None,
+            garbage: Garbage::default(),
+            now,
+            next: self.shared.next_when(),
+        };
+        if now < due.next && !self.shared.crowded() {
+            return due;
+        }
+        self.shared.take(&mut due);
+        due
+    }
+}
+
+impl Shared {
+    fn take(&self, due: &mut Due) {
+        let mut heap = self.lock();
+        if self.modified_earliest.load(Ordering::Acquire) <= due.now {
+            self.adjust(&mut heap);
+        }
+        if let Next::Due(callback, node) = self.next_due(&mut heap, due.now, &mut due.garbage) {
+            due.callback = Some(callback);
+            due.node = node;
+        }
+        if self.deleted_exceed(&heap) {
+            self.sweep(&mut heap, &mut due.garbage);
+        }
+        self.publish(&heap);
+        drop(heap);
+        due.next = self.next_when();
+    }
+
+    /// The slow half of `check`.
+    pub(super) fn check(&self, now: i64) -> (i64, usize) {
+        let now = now.min(NEVER - 1);
+        let mut ran = 0;
+        let mut sweeps = 0;
+        let mut heap = self.lock();
+        // Timers that arm themselves for now must not keep the caller here.
+        let limit = heap.entries.len().max(1);
+        loop {
+            if self.modified_earliest.load(Ordering::Acquire) <= now {
+                self.adjust(&mut heap);
+            }
+            let mut garbage = Garbage::default();
+            let next = self.next_due(&mut heap, now, &mut garbage);
+            let idle = matches!(next, Next::Idle);
+            let crowded = idle && sweeps < SWEEPS && self.deleted_exceed(&heap);
+            if crowded {
+                self.sweep(&mut heap, &mut garbage);
+                sweeps += 1;
+            }
+            self.publish(&heap);
+            let spare = if idle { heap.entries.spare() } else { None };
+            drop(heap);
+            drop((garbage, spare));
+            if let Next::Due(callback, node) = next {
+                ran += 1;
+                callback.run(now);
+                drop(node);
+            }
+            if (idle && !crowded) || ran == limit {
+                return (self.next_when(), ran);
+            }
+            heap = self.lock();
+        }
+    }
+
+    fn deleted_exceed(&self, heap: &Heap) -> bool {
+        self.deleted.load(Ordering::Relaxed) > heap.entries.len() / 4
+    }
+
+    /// Go's `runtimer`: puts the root right until it is a waiting timer, and takes it if it is due.
+    fn next_due(&self, heap: &mut Heap, now: i64, garbage: &mut Garbage) -> Next {
+        let mut turn = 0;
+        while let Some((when, node)) = heap.root() {
+            let status = node.status();
+            match status {
+                Waiting if when > now => return Next::Idle,
+                Waiting => {
+                    if let Some((callback, node)) = self.fire(heap, node, now) {
+                        return Next::Due(callback, node);
+                    }
+                }
+                // Someone is about to give it another deadline, or to stop it.
+                Modifying if when > now => return Next::Idle,
+                Modifying => relax(&mut turn),
+                Deleted if garbage.is_full() => return Next::Flush,
+                Deleted => self.remove(heap, node, garbage),
+                ModifiedEarlier | ModifiedLater => self.settle(heap, node),
+                NoStatus | Removed | Running | Removing | Moving => corrupt(status),
+            }
+        }
+        Next::Idle
+    }
+
+    /// Go's `runOneTimer`, up to the call: takes the callback out of a due timer, and the timer out
+    /// of the heap or on to its next tick. None if it is no longer `Waiting`.
+    fn fire(&self, heap: &mut Heap, node: Ref, now: i64) -> Option<(Callback, Option<Arc<Node>>)> {
+        let mut held = node.enter(Waiting, Running)?;
+        self.unlink(heap, node);
+        let (callback, tick) = held.body(|body| {
+            let callback = body.callback.fire();
+            if body.period == 0 {
+                body.owner = core::ptr::null();
+                return (callback, None);
+            }
+            body.when = next_tick(body.when, body.period, now);
+            (callback, Some(body.when))
+        });
+        if let Some(when) = tick {
+            heap.entries.change(node.index(), when);
+            held.leave(Waiting);
+            return Some((callback, None));
+        }
+        let owned = heap.entries.remove(node.index());
+        held.leave(NoStatus);
+        Some((callback, Some(owned)))
+    }
+
+    /// Removes a stopped timer, unless it has been armed again.
+    pub(super) fn remove(&self, heap: &mut Heap, node: Ref, garbage: &mut Garbage) {
+        let Some(mut held) = node.enter(Deleted, Removing) else {
+            return;
+        };
+        self.unlink(heap, node);
+        held.body(|body| body.owner = core::ptr::null());
+        garbage.push(heap.entries.remove(node.index()));
+        held.leave(Removed);
+        self.deleted.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes a timer in a transient status of this thread off the modified list.
+    #[inline]
+    pub(super) fn unlink(&self, heap: &mut Heap, node: Ref) {
+        if node.linked.load(Ordering::Relaxed) {
+            self.adjust(heap);
+        }
+    }
+
+    /// Go's `adjusttimers`: moves the timers with an earlier deadline to their place.
+    ///
+    /// A timer in a transient status of this thread is only taken off the list.
+    pub(super) fn adjust(&self, heap: &mut Heap) {
+        // Readers of `next_when` look at both words: lower one before raising the other.
+        let mut earliest = self.modified_earliest.load(Ordering::Relaxed);
+        loop {
+            if earliest < self.first.load(Ordering::Relaxed) {
+                self.first.store(earliest, Ordering::Release);
+            }
+            match self.modified_earliest.compare_exchange_weak(
+                earliest,
+                NEVER,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => break,
+                Err(now) => earliest = now,
+            }
+        }
+        self.modified.drain(|node| self.settle(heap, node));
+    }
+
+    /// Adjusts ahead of time if many timers are linked and nobody has the lock.
+    ///
+    /// Whoever moves timers to earlier deadlines so pays for their moves, instead of one check that
+    /// finds a million of them when the first is due and keeps the lock for all (as in Go).
+    pub(super) fn adjust_some(&self) {
+        if self.modified.is_long()
+            && let Some(mut heap) = self.heap.try_lock()
+        {
+            self.adjust(&mut heap);
+            self.publish(&heap);
+        }
+    }
+
+    /// Moves a modified timer to the place of its new deadline; leaves others alone.
+    pub(super) fn settle(&self, heap: &mut Heap, node: Ref) {
+        let mut turn = 0;
+        loop {
+            let status = node.status();
+            match status {
+                ModifiedEarlier | ModifiedLater => {
+                    if let Some(mut held) = node.enter(status, Moving) {
+                        let when = held.body(|body| {
+                            body.when = body.next_when;
+                            body.when
+                        });
+                        heap.entries.change(node.index(), when);
+                        held.leave(Waiting);
+                        return;
+                    }
+                }
+                Modifying => relax(&mut turn),
+                Waiting | Deleted | Running | Removing | Moving => return,
+                NoStatus | Removed => corrupt(status),
+            }
+        }
+    }
+
+    /// Go's `cleantimers`: puts the head right, a few entries at most, so that an insertion does not
+    /// work around dead timers.
+    pub(super) fn clean_head(&self, heap: &mut Heap, garbage: &mut Garbage) {
+        for _ in 0..4 {
+            let Some((_, node)) = heap.root() else { return };
+            match node.status() {
+                Deleted => self.remove(heap, node, garbage),
+                ModifiedEarlier | ModifiedLater => self.settle(heap, node),
+                _ => return,
+            }
+        }
+    }
+
+    /// The next piece of Go's `clearDeletedTimers`: looks at `SWEEP` entries and removes the stopped
+    /// ones, as far as `garbage` holds them.
+    ///
+    /// While stopped timers exceed a quarter, each insertion sweeps once and at most one timer is
+    /// stopped per insertion. A full round takes `len / 16` insertions and finds everything that was
+    /// stopped when it began, so stopped timers stay below about a third.
+    pub(super) fn sweep(&self, heap: &mut Heap, garbage: &mut Garbage) {
+        let mut i = heap.cursor;
+        for _ in 0..SWEEP.min(heap.entries.len()) {
+            if garbage.is_full() {
+                break;
+            }
+            if i >= heap.entries.len() {
+                i = 0;
+            }
+            let Some((_, node)) = heap.entry(i) else {
+                break;
+            };
+            if node.status() == Deleted {
+                // The last entry takes its place, and is looked at next.
+                self.remove(heap, node, garbage);
+            } else {
+                i += 1;
+            }
+        }
+        heap.cursor = i;
+    }
+}
+
+#[cold]
+pub(super) fn corrupt(status: Status) -> ! {
+    panic!("timer data corruption: {status:?} in a heap");
+}
