@@ -305,6 +305,12 @@ impl Goroutine {
         unpark(self.g());
     }
 
+    /// A waker that unparks it: two words, no allocation, no count.
+    #[must_use]
+    pub fn waker(self) -> Waker {
+        ManuallyDrop::into_inner(waker(self.g()))
+    }
+
     /// A word that belongs to the stack which the calling goroutine runs on, for the umbrella: what one
     /// goroutine leaves there, the next one on that stack finds. Null at first.
     ///

@@ -1,0 +1,161 @@
+//! The runtime as a user meets it: gmp-sched's, with everything plugged in.
+
+use crate::wiring;
+use gmp_sched::{BuildError, OnDeadlock, Shutdown};
+use std::ops::Deref;
+
+/// How to build a [`Runtime`]: [`gmp_sched::Builder`] with the other components plugged in.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder(gmp_sched::Builder);
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Builder {
+    /// The defaults: as many Ps as the process may use CPUs.
+    pub fn new() -> Self {
+        Self(gmp_sched::Builder::new())
+    }
+
+    /// As [`gmp_sched::Builder::procs`]: 1 to 1024.
+    pub fn procs(self, n: usize) -> Self {
+        Self(self.0.procs(n))
+    }
+
+    /// As [`gmp_sched::Builder::stack_size`]: bytes of address space per goroutine.
+    pub fn stack_size(self, bytes: usize) -> Self {
+        Self(self.0.stack_size(bytes))
+    }
+
+    /// As [`gmp_sched::Builder::max_threads`].
+    pub fn max_threads(self, n: u32) -> Self {
+        Self(self.0.max_threads(n))
+    }
+
+    /// As [`gmp_sched::Builder::shutdown`].
+    pub fn shutdown(self, what: Shutdown) -> Self {
+        Self(self.0.shutdown(what))
+    }
+
+    /// As [`gmp_sched::Builder::on_deadlock`].
+    pub fn on_deadlock(self, what: OnDeadlock) -> Self {
+        Self(self.0.on_deadlock(what))
+    }
+
+    /// A runtime for futures only; needs no promise. [`go`](crate::go) panics on it.
+    ///
+    /// # Errors
+    /// If a setting is out of range, or the kernel refuses what the runtime needs.
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        self.plugged(gmp_sched::Builder::build)
+    }
+
+    /// A runtime for goroutines with stacks of their own, and for futures.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    ///
+    /// # Safety
+    /// The thread-local contract of [`gmp_sched::Builder::build_stackful`].
+    pub unsafe fn build_stackful(self) -> Result<Runtime, BuildError> {
+        // SAFETY: the caller's.
+        self.plugged(|b| unsafe { b.build_stackful() })
+    }
+
+    fn plugged(
+        self,
+        build: impl FnOnce(gmp_sched::Builder) -> Result<gmp_sched::Runtime, BuildError>,
+    ) -> Result<Runtime, BuildError> {
+        wiring::install();
+        #[cfg(feature = "timer")]
+        let heaps = crate::time::take_heaps();
+        #[cfg(feature = "timer")]
+        let builder = self.0.poll(heaps);
+        #[cfg(not(feature = "timer"))]
+        let builder = self.0;
+        Ok(Runtime {
+            inner: Some(build(builder)?),
+            #[cfg(feature = "timer")]
+            heaps,
+        })
+    }
+}
+
+/// A runtime: [`gmp_sched::Runtime`], to which it dereferences, with channels and timers wired in.
+#[derive(Debug)]
+pub struct Runtime {
+    /// None only while it is being dropped.
+    inner: Option<gmp_sched::Runtime>,
+    #[cfg(feature = "timer")]
+    heaps: &'static crate::time::Heaps,
+}
+
+impl Runtime {
+    /// How to build one with other settings than the default.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A runtime for futures only, with the default settings.
+    ///
+    /// # Panics
+    /// If the kernel refuses what the runtime needs.
+    #[must_use]
+    pub fn futures() -> Self {
+        Builder::new()
+            .build()
+            .unwrap_or_else(|e| panic!("no runtime: {e}"))
+    }
+
+    /// A runtime for goroutines with stacks of their own, with the default settings.
+    ///
+    /// # Panics
+    /// If the kernel refuses what the runtime needs.
+    ///
+    /// # Safety
+    /// The thread-local contract of [`gmp_sched::Builder::build_stackful`].
+    #[must_use]
+    pub unsafe fn stackful() -> Self {
+        // SAFETY: the caller's.
+        unsafe { Builder::new().build_stackful() }.unwrap_or_else(|e| panic!("no runtime: {e}"))
+    }
+
+    /// Ends the runtime now, in the way told instead of the one it was built with.
+    ///
+    /// # Panics
+    /// With [`Shutdown::Refuse`], if goroutines still exist.
+    pub fn shutdown(mut self, what: Shutdown) {
+        if let Some(inner) = self.inner.take() {
+            inner.shutdown(what);
+        }
+    }
+}
+
+impl Deref for Runtime {
+    type Target = gmp_sched::Runtime;
+
+    fn deref(&self) -> &Self::Target {
+        self.inner
+            .as_ref()
+            .expect("a runtime that is not being dropped")
+    }
+}
+
+#[cfg(feature = "timer")]
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let left = self.inner.take().map(|inner| {
+            let handle = inner.handle();
+            drop(inner);
+            handle.num_goroutine()
+        });
+        // Goroutines that outlived the shutdown are leaked, and their timers with them.
+        if left == Some(0) {
+            crate::time::give_heaps(self.heaps);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+#[cfg(feature = "timer")]
+pub mod time;
+mod wiring;
+
+pub use builder::{Builder, Runtime};
+pub use gmp_sched::{
+    BuildError, GStatus, Goroutine, Handle, JoinError, JoinHandle, OnDeadlock, PStatus, Shutdown,
+    Stats, WaitReason, blocking, blocking_now, check_preempt, go, goexit, num_goroutine, park,
+    raw_blocking, spawn, yield_now,
+};
+
+/// Channels and select: [`gchan`], whose waiters are goroutines, futures and threads alike.
+#[cfg(feature = "chan")]
+pub use gchan as chan;
+
+#[cfg(feature = "timer")]
+pub use time::sleep;
+
+/// The scheduler itself, for what the umbrella does not re-export.
+pub use gmp_sched as sched;
+/// The timers' own crate, for what [`time`] does not re-export.
+#[cfg(feature = "timer")]
+pub use gtimer as timer;

@@ -1,0 +1,305 @@
+//! Timers of the runtime: one heap per P, run where the scheduler looks for work (R62).
+//!
+//! [`Timer`], [`Ticker`], [`AfterFunc`], [`Delay`] and [`Interval`] are gtimer's, on this host.
+//! There is no timer thread: an idle M sleeps until the earliest deadline of all Ps. On threads
+//! that belong to no runtime, timers go to gtimer's own driver.
+
+use gmp_sched::{Goroutine, Handle, JoinError, JoinHandle, Poll, WaitReason};
+use gtimer::heap::{Handle as TimerHandle, Timers};
+use gtimer::{Callback, Host, NEVER};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll as Polled, Wake};
+use std::time::{Duration, Instant};
+
+/// Heaps of one runtime: Ps beyond this share.
+const HEAPS: usize = 64;
+
+/// The timers of one runtime.
+#[derive(Debug)]
+pub(crate) struct Heaps([Padded; HEAPS]);
+
+#[repr(align(128))]
+#[derive(Default, Debug)]
+struct Padded(Timers);
+
+/// Heaps that no runtime uses. A timer that outlived its runtime may still be armed on one; it then
+/// fires on the next.
+static FREE: Mutex<Vec<&'static Heaps>> = Mutex::new(Vec::new());
+
+/// Heaps for a new runtime.
+pub(crate) fn take_heaps() -> &'static Heaps {
+    let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    free.unwrap_or_else(|| Box::leak(Box::new(Heaps(std::array::from_fn(|_| Padded::default())))))
+}
+
+/// Gives back the heaps of a runtime that ended.
+pub(crate) fn give_heaps(heaps: &'static Heaps) {
+    FREE.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(heaps);
+}
+
+impl Heaps {
+    fn of(&self, p: usize) -> &Timers {
+        &self.0[p % HEAPS].0
+    }
+}
+
+impl Poll for Heaps {
+    fn poll(&self, p: usize, now: u64) -> (Option<u64>, usize) {
+        let (next, ran) = self.of(p).check(now.cast_signed());
+        (deadline(next), ran)
+    }
+
+    fn next_deadline(&self, p: usize) -> Option<u64> {
+        deadline(self.of(p).next_when())
+    }
+
+    fn adopt(&self, from: usize, to: usize) {
+        if from % HEAPS != to % HEAPS {
+            self.of(to).adopt(self.of(from));
+        }
+    }
+}
+
+fn deadline(when: i64) -> Option<u64> {
+    (when != NEVER).then(|| when.max(0).cast_unsigned())
+}
+
+/// Where timers of the calling code live: the heap of its P.
+#[derive(Clone, Copy)]
+pub struct RuntimeTimers {
+    runtime: Handle,
+    heaps: &'static Heaps,
+}
+
+impl fmt::Debug for RuntimeTimers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RuntimeTimers").field(&self.runtime).finish()
+    }
+}
+
+impl RuntimeTimers {
+    /// The timers of the runtime that the caller runs on; `None` elsewhere.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        Self::of(Handle::current()?)
+    }
+
+    /// The timers of a runtime of this crate.
+    #[must_use]
+    pub fn of(runtime: Handle) -> Option<Self> {
+        let any: &'static dyn std::any::Any = runtime.poll_hook()?;
+        Some(Self {
+            runtime,
+            heaps: any.downcast_ref()?,
+        })
+    }
+
+    fn heap(&self) -> &'static Timers {
+        self.heaps.of(gmp_sched::p_hint().unwrap_or(0))
+    }
+}
+
+impl Host for RuntimeTimers {
+    type Engine = Timers;
+
+    fn now(&self) -> i64 {
+        gtimer::now()
+    }
+
+    fn handle(&self) -> TimerHandle {
+        TimerHandle::new()
+    }
+
+    fn arm(&self, timer: &TimerHandle, when: i64, period: i64, callback: Callback) -> bool {
+        let armed = self.heap().arm(timer, when, period, callback);
+        if armed.earliest {
+            self.runtime.wake_for(when.cast_unsigned());
+        }
+        armed.was_pending
+    }
+
+    fn reset(&self, timer: &TimerHandle, when: i64) -> bool {
+        let armed = self.heap().reset(timer, when);
+        if armed.earliest {
+            self.runtime.wake_for(when.cast_unsigned());
+        }
+        armed.was_pending
+    }
+}
+
+/// A timer with a one-value mailbox; see [`gtimer::Timer`].
+pub type Timer = gtimer::Timer<RuntimeTimers>;
+/// A ticker that keeps its grid and drops ticks for slow receivers; see [`gtimer::Ticker`].
+pub type Ticker = gtimer::Ticker<RuntimeTimers>;
+/// A function to be run later; see [`gtimer::AfterFunc`].
+pub type AfterFunc = gtimer::AfterFunc<RuntimeTimers>;
+/// A future that is ready at a deadline; see [`gtimer::Sleep`].
+pub type Delay = gtimer::Sleep<RuntimeTimers>;
+/// A stream of ticks for async code; see [`gtimer::Interval`].
+pub type Interval = gtimer::Interval<RuntimeTimers>;
+
+/// Sleeps for at least `d`. **May park.** On a plain thread, `std::thread::sleep`.
+///
+/// A goroutine that sleeps costs no allocation after its stack's first sleep (R63). A duration of zero
+/// returns at once.
+pub fn sleep(d: Duration) {
+    if d.is_zero() {
+        return;
+    }
+    let (Some(g), Some(timers)) = (Goroutine::current(), RuntimeTimers::current()) else {
+        return gmp_sched::blocking(|| std::thread::sleep(d));
+    };
+    let when = gtimer::when(gtimer::now(), gtimer::nanos(d));
+    while gtimer::now() < when {
+        park_with_timer(g, &timers, when, WaitReason::Sleep);
+    }
+}
+
+/// A future that is ready after `d`, on the runtime it is made on.
+///
+/// # Panics
+/// Outside a runtime of this crate.
+pub fn delay(d: Duration) -> Delay {
+    Delay::new(&here(), d)
+}
+
+/// Runs `f` in a goroutine of its own after `d`; dropping what is returned stops it.
+///
+/// # Panics
+/// Outside a runtime of this crate.
+pub fn after_func(d: Duration, f: impl FnOnce() + Send + 'static) -> AfterFunc {
+    let timers = here();
+    let mut f = Some(f);
+    AfterFunc::new(&timers, d, move || {
+        if let Some(f) = f.take() {
+            drop(timers.runtime.go(f));
+        }
+    })
+}
+
+fn here() -> RuntimeTimers {
+    RuntimeTimers::current().expect(
+        "timers of gort::time outside a runtime: call this from within Runtime::run or block_on, \
+         or use the gtimer crate's driver",
+    )
+}
+
+/// Parks the running goroutine until it is unparked or the deadline has passed.
+#[cfg(feature = "chan")]
+pub(crate) fn park_until(reason: WaitReason, deadline: Instant) {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return gmp_sched::yield_now();
+    }
+    let (Some(g), Some(timers)) = (Goroutine::current(), RuntimeTimers::current()) else {
+        // A runtime without our timers: nap, with the P lent to others.
+        return gmp_sched::blocking_now(|| std::thread::sleep(left.min(Duration::from_millis(1))));
+    };
+    park_with_timer(
+        g,
+        &timers,
+        gtimer::when(gtimer::now(), gtimer::nanos(left)),
+        reason,
+    );
+}
+
+/// One park that a timer ends at `when`, if nobody does before. May return spuriously.
+fn park_with_timer(g: Goroutine, timers: &RuntimeTimers, when: i64, reason: WaitReason) {
+    let timer = stack_timer(g);
+    // SAFETY: `fire` takes what `as_ptr` gave, at any time, on any thread.
+    let callback = unsafe { Callback::func(fire, g.as_ptr().cast_mut(), 0) };
+    timers.arm(timer, when, 0, callback);
+    gmp_sched::park(reason);
+    timer.stop();
+}
+
+unsafe fn fire(g: *mut (), _seq: usize) {
+    // SAFETY: armed with `Goroutine::as_ptr`.
+    unsafe { Goroutine::from_ptr(g) }.unpark();
+}
+
+/// The timer of the stack that the goroutine runs on: made once, used by every sleep on it.
+fn stack_timer(g: Goroutine) -> &'static TimerHandle {
+    let slot = g
+        .stack_slot()
+        .expect("the calling goroutine runs on its stack");
+    // SAFETY: the slot is only accessed by the goroutine that runs on the stack, and holds null or
+    // the handle that is leaked below, once for each stack: stacks are used again for ever.
+    unsafe {
+        if (*slot).is_null() {
+            *slot = Box::into_raw(Box::new(TimerHandle::new())).cast();
+        }
+        &*(*slot).cast::<TimerHandle>()
+    }
+}
+
+/// A wait that took too long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Elapsed(());
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("deadline has elapsed")
+    }
+}
+
+impl std::error::Error for Elapsed {}
+
+/// A future with a deadline: `Err(Elapsed)` if it is not ready after `d`; it is dropped then.
+///
+/// # Errors
+/// [`Elapsed`].
+///
+/// # Panics
+/// When polled outside a runtime of this crate.
+pub async fn timeout<F: Future>(d: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = std::pin::pin!(future);
+    let mut delay = std::pin::pin!(delay(d));
+    std::future::poll_fn(|cx| {
+        if let Polled::Ready(v) = future.as_mut().poll(cx) {
+            return Polled::Ready(Ok(v));
+        }
+        delay.as_mut().poll(cx).map(|()| Err(Elapsed(())))
+    })
+    .await
+}
+
+/// Joins with a deadline: `None` if the goroutine has not ended after `d`; the handle may be asked
+/// again. **May park.** In async code, `timeout(d, &mut handle).await` does the same.
+///
+/// # Panics
+/// If the handle has given its result before.
+pub fn join_timeout<T>(handle: &mut JoinHandle<T>, d: Duration) -> Option<Result<T, JoinError>> {
+    let when = gtimer::when(gtimer::now(), gtimer::nanos(d));
+    let waiter = Goroutine::current().zip(RuntimeTimers::current());
+    let waker = match waiter {
+        Some((g, _)) => g.waker(),
+        None => Arc::new(Unpark(std::thread::current())).into(),
+    };
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if let Polled::Ready(result) = std::pin::Pin::new(&mut *handle).poll(&mut cx) {
+            return Some(result);
+        }
+        let left = when - gtimer::now();
+        if left <= 0 {
+            return None;
+        }
+        match waiter {
+            Some((g, timers)) => park_with_timer(g, &timers, when, WaitReason::Join),
+            None => std::thread::park_timeout(Duration::from_nanos(left.cast_unsigned())),
+        }
+    }
+}
+
+/// Wakes a plain thread.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}

@@ -1,0 +1,76 @@
+//! Who plugs into whom: the one place that knows all components.
+//!
+//! | seam | plugged in |
+//! |---|---|
+//! | `gchan::park::Park` | goroutines park through gmp-sched; threads that wait are counted by it |
+//! | `gmp_sched::Poll` | one heap of gtimer per P ([`crate::time`]) |
+
+/// Plugs everything into everything, once for the process.
+pub(crate) fn install() {
+    #[cfg(feature = "chan")]
+    {
+        // Somebody else's hook stays: then channels are parked by that runtime, and ours treat
+        // goroutines as threads. There is only one such hook in a process.
+        let _ = gchan::park::set_hook(&channels::GoroutinePark);
+    }
+}
+
+#[cfg(feature = "chan")]
+mod channels {
+    use gchan::park::{Handle, Park, Reason};
+    use gmp_sched::{Goroutine, WaitReason};
+    use std::time::Instant;
+
+    pub(super) struct GoroutinePark;
+
+    // SAFETY: a parked goroutine's stack stays mapped and unused until it is resumed; at shutdown
+    // `park` unwinds; what outlives the shutdown is leaked, never reused.
+    unsafe impl Park for GoroutinePark {
+        fn current(&self) -> Option<Handle> {
+            let g = Goroutine::current()?;
+            // SAFETY: goroutine records are type-stable: a late unpark finds a record in some state
+            // and at most gives it a permit. It never blocks and runs no user code.
+            Some(unsafe { Handle::new(g.as_ptr(), unpark) })
+        }
+
+        fn park(&self, reason: Reason, deadline: Option<Instant>) {
+            match deadline {
+                None => gmp_sched::park(wait_reason(reason)),
+                #[cfg(feature = "timer")]
+                Some(deadline) => crate::time::park_until(wait_reason(reason), deadline),
+                #[cfg(not(feature = "timer"))]
+                Some(deadline) => park_on_thread(deadline),
+            }
+        }
+
+        fn blocking(&self, _reason: Reason, wait: &mut dyn FnMut()) {
+            gmp_sched::thread_waits(wait);
+        }
+    }
+
+    /// Without timers a wait with a deadline is a nap of the thread's, its P lent to others.
+    #[cfg(not(feature = "timer"))]
+    fn park_on_thread(deadline: Instant) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let nap = left.min(std::time::Duration::from_millis(1));
+        gmp_sched::blocking_now(|| std::thread::sleep(nap));
+    }
+
+    unsafe fn unpark(data: *const ()) {
+        // SAFETY: `current` made the handle of `Goroutine::as_ptr`.
+        unsafe { Goroutine::from_ptr(data) }.unpark();
+    }
+
+    fn wait_reason(reason: Reason) -> WaitReason {
+        match reason {
+            Reason::ChanReceive => WaitReason::ChanReceive,
+            Reason::ChanSend => WaitReason::ChanSend,
+            Reason::ChanReceiveNil => WaitReason::ChanReceiveNil,
+            Reason::ChanSendNil => WaitReason::ChanSendNil,
+            Reason::Select => WaitReason::Select,
+            Reason::SelectNoCases => WaitReason::SelectNoCases,
+            Reason::Sleep => WaitReason::Sleep,
+            _ => WaitReason::Park,
+        }
+    }
+}
