@@ -32,6 +32,20 @@ pub(crate) fn stack_pointer() -> usize {
     sp
 }
 
+/// Asks for the cache lines from `addr` upwards that a parked goroutine touches first when it goes on.
+/// A hint: any address will do.
+#[inline(always)]
+pub(crate) fn prefetch(addr: usize) {
+    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    const LINES: usize = 10;
+    for i in 0..LINES {
+        // SAFETY: a prefetch of any address, mapped or not, has no effect but on caches.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(core::ptr::without_provenance(addr.wrapping_add(i * 64)));
+        }
+    }
+}
+
 /// Saves the running stack's pointer in `*from`, goes on at `to`, and returns when somebody
 /// switches back here, with the `arg` that they passed.
 ///

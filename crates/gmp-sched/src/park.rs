@@ -113,7 +113,7 @@ pub(crate) fn park_goroutine(s: &'static Stack, g: &'static G, reason: WaitReaso
     }
     g.set_reason(reason);
     let next = queues::pick(&rt);
-    let rt = switch::leave_goroutine(rt, s, Post::Park(g), next);
+    let rt = switch::leave_goroutine(rt, g, Post::Park(g), next);
     syscall::leave_may_park(rt, s, g);
     // Nobody else consumes it, and a later look at the condition must see what came with it.
     g.park.take_permit();

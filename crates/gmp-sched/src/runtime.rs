@@ -60,7 +60,7 @@ pub enum Shutdown {
 pub enum BuildError {
     /// The number of Ps asked for is not within `1..=1024`.
     Procs(usize),
-    /// The stack size asked for is not a power of two of at least 16 KiB, or another size is in
+    /// The stack size asked for is not a power of two of at least 64 KiB, or another size is in
     /// force: all goroutine stacks of a process have one size, set by its first runtime.
     StackSize {
         /// What was asked for.
@@ -83,7 +83,7 @@ impl fmt::Display for BuildError {
             ),
             Self::StackSize { asked, in_force: None } => write!(
                 f,
-                "stacks of {asked} bytes were asked for; allowed are powers of two from 16 KiB"
+                "stacks of {asked} bytes were asked for; allowed are powers of two from 64 KiB"
             ),
             Self::Stacks(e) => write!(f, "no address space for goroutine stacks: {e}"),
         }
@@ -138,7 +138,7 @@ impl Builder {
     }
 
     /// Bytes of address space per goroutine stack, guard page included: a power of two of at least
-    /// 16 KiB, the same for all runtimes of a process. Default: 256 KiB, of which a goroutine costs only the
+    /// 64 KiB, the same for all runtimes of a process. Default: 256 KiB, of which a goroutine costs only the
     /// pages it touches.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
@@ -238,7 +238,7 @@ impl Builder {
 
 fn init_stacks(asked: Option<usize>) -> Result<(), BuildError> {
     let size = asked.unwrap_or(stack::DEFAULT_SLOT);
-    if !size.is_power_of_two() || size < 16 << 10 {
+    if !size.is_power_of_two() || size < stack::MIN_SLOT {
         return Err(BuildError::StackSize { asked: size, in_force: None });
     }
     let in_force = stack::init(size).map_err(BuildError::Stacks)?;
@@ -682,7 +682,7 @@ pub fn yield_now() {
             if bracket::is_pinned(s, g) {
                 return syscall::leave_may_park(rt, s, g);
             }
-            let rt = switch::yield_local(rt, s, g);
+            let rt = switch::yield_local(rt, g);
             syscall::leave_may_park(rt, s, g);
         }
         None => std::thread::yield_now(),

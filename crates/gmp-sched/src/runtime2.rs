@@ -28,7 +28,7 @@ use core::sync::atomic::{
 use parking_lot::{Condvar, Mutex};
 
 /// Words of a goroutine's record that hold its closure, its future or its result.
-pub(crate) const PAYLOAD: usize = 48;
+pub(crate) const PAYLOAD: usize = 40;
 
 /// A goroutine, stackful or a future: 128 bytes.
 #[repr(C, align(128))]
@@ -48,6 +48,9 @@ pub(crate) struct G {
     /// The stack it is bound to: none before its first run, and none while a future waits.
     /// By the runner.
     pub(crate) stack: Cell<Option<&'static Stack>>,
+    /// Where its stack was left, while it is off it. Here and not in the stack's head, so that whoever
+    /// readies it can fetch the stack's lines without a look at the head. By `switch`.
+    pub(crate) sp: Cell<usize>,
     /// How to run it, drop it, drop its result. By the spawner.
     pub(crate) task: Cell<Option<&'static Task>>,
     /// The runtime it belongs to. By the spawner.
@@ -84,7 +87,7 @@ pub(crate) struct Stack {
     pub(crate) m: Cell<Option<&'static M>>,
     /// The goroutine bound to it; none while the base loop looks for work. By the runner.
     pub(crate) g: Cell<Option<&'static G>>,
-    /// Where it was left. By `switch`.
+    /// Where its base loop, or an OS stack, was left. By `switch`.
     pub(crate) sp: Cell<usize>,
     /// Next free stack. By the holder of the list.
     pub(crate) next: Cell<Option<&'static Stack>>,
@@ -323,6 +326,7 @@ impl G {
             join: JoinWord::new(),
             link: Cell::new(None),
             stack: Cell::new(None),
+            sp: Cell::new(0),
             task: Cell::new(None),
             sched: Cell::new(None),
             id: AtomicU64::new(0),

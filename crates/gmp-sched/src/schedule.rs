@@ -233,7 +233,7 @@ fn run_loop(mut rt: Rt, s: &'static Stack) -> &'static M {
             Some(to) => {
                 rt.m().post.set(Post::FreeStack(s));
                 debug_assert!(stack::in_top_page(s, arch::stack_pointer()));
-                switch(rt, s, to)
+                switch(rt, &s.sp, to, g.sp.get())
             }
             None => match run_here(rt, g, s) {
                 Ok(rt) => rt,

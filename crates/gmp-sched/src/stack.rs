@@ -6,14 +6,17 @@
 //!
 //! ```text
 //!   slot (256 KiB, aligned to its size)
-//!   +-------+--------------------------------------+----------+
-//!   | guard |        ...  <- grows down            | Stack    |
-//!   +-------+--------------------------------------+----------+
-//!   base     base + 4 KiB                    head 64 bytes   base + 256 KiB
+//!   +-------+---------------------------------+----------+--------+
+//!   | guard |        ...  <- grows down       | Stack    | colour |
+//!   +-------+---------------------------------+----------+--------+
+//!   base     base + 4 KiB               head 64 bytes         base + 256 KiB
 //! ```
 //!
-//! - The head is found by masking any address in the slot: that is how running code learns which
+//! - The head is computed from any address in the slot: that is how running code learns which
 //!   goroutine and which M it is, with no thread-local ([`of`]).
+//! - The colour moves a slot's head down by up to 8 pages and 1 KiB, another way in each of 64
+//!   neighbouring slots. Without it the busy ends of all stacks, 256 KiB apart, would compete for the same
+//!   few sets of every cache (measured with a ring of 10,000).
 //! - The guard is `MADV_GUARD_INSTALL` (Linux 6.13), which splits no mapping; before that one
 //!   `mprotect`, of which the kernel allows about 32,000 (`vm.max_map_count`).
 //! - Slots are never unmapped, so a head is type-stable. A free stack that is not needed soon gives
@@ -34,6 +37,8 @@ const HEAD: usize = size_of::<Stack>();
 
 /// Bytes of a slot unless the first runtime asks otherwise.
 pub(crate) const DEFAULT_SLOT: usize = 256 << 10;
+/// The least: the colour takes up to 33 KiB, the guard 4.
+pub(crate) const MIN_SLOT: usize = 64 << 10;
 /// What is reserved if the kernel lets us: room for four million stacks of the default size.
 const RESERVE: usize = 1 << 40;
 /// Below this a reservation is not worth having.
@@ -43,6 +48,7 @@ const RESERVE_MIN: usize = 64 << 20;
 static BASE: AtomicUsize = AtomicUsize::new(0);
 static LEN: AtomicUsize = AtomicUsize::new(0);
 static MASK: AtomicUsize = AtomicUsize::new(0);
+static SHIFT: AtomicUsize = AtomicUsize::new(0);
 
 struct Pool {
     /// Slots handed out so far, from the bottom.
@@ -70,7 +76,7 @@ static POOL: Mutex<Pool> =
 /// # Errors
 /// The kernel's, if not even 64 MiB of address space can be had.
 pub(crate) fn init(slot: usize) -> io::Result<usize> {
-    debug_assert!(slot.is_power_of_two() && slot >= 16 << 10);
+    debug_assert!(slot.is_power_of_two() && slot >= MIN_SLOT);
     let _one_at_a_time = POOL.lock();
     if LEN.load(Ordering::Acquire) != 0 {
         return Ok(MASK.load(Ordering::Relaxed) + 1);
@@ -90,6 +96,7 @@ pub(crate) fn init(slot: usize) -> io::Result<usize> {
     unsafe { sys::advise(aligned as *mut u8, len, libc::MADV_NOHUGEPAGE) };
     BASE.store(aligned, Ordering::Relaxed);
     MASK.store(slot - 1, Ordering::Relaxed);
+    SHIFT.store(slot.trailing_zeros() as usize, Ordering::Relaxed);
     LEN.store(len, Ordering::Release);
     Ok(slot)
 }
@@ -101,10 +108,23 @@ pub(crate) fn of(addr: usize) -> Option<&'static Stack> {
     if off >= LEN.load(Ordering::Relaxed) {
         return None;
     }
-    let head = (addr | MASK.load(Ordering::Relaxed)) + 1 - HEAD;
+    let head = head_of(addr, off);
     // SAFETY: the address lies in a slot. Running code only asks for its own stack, whose head was
     // written when the slot was handed out; the signal handler asks `used_slot` first.
     Some(unsafe { &*(head as *const Stack) })
+}
+
+/// The address of the head in the slot that `addr`, `off` bytes into the mapping, belongs to.
+#[inline(always)]
+fn head_of(addr: usize, off: usize) -> usize {
+    let slot = off >> SHIFT.load(Ordering::Relaxed);
+    (addr | MASK.load(Ordering::Relaxed)) + 1 - HEAD - colour(slot)
+}
+
+/// Bytes above the head of a slot: 8 pages by 8 places of two cache lines.
+#[inline(always)]
+const fn colour(slot: usize) -> usize {
+    (slot & 7) * PAGE | (slot >> 3 & 7) * 128
 }
 
 /// For the signal handler: the stack that owns this address, and whether it hit the guard.
@@ -154,10 +174,10 @@ fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
     pool.used += 1;
     let base = (BASE.load(Ordering::Relaxed) + off) as *mut u8;
     guard(pool, base);
-    // SAFETY: the slot is mapped, was never handed out, and is aligned, so its top has room for a
-    // head and the words below it are free.
+    // SAFETY: the slot is mapped, was never handed out, and is aligned, so its upper end has room for
+    // a head and the words below it are free.
     unsafe {
-        let head = base.add(slot - HEAD).cast::<Stack>();
+        let head = core::ptr::with_exposed_provenance_mut::<Stack>(head_of(base as usize, off));
         head.write(Stack::new());
         (*head).sp.set(arch::prepare(head.cast(), entry));
         &*head
@@ -214,10 +234,12 @@ pub(crate) fn trim() -> usize {
     let (mut kept, mut last) = (None, None);
     while let Some(s) = list {
         list = s.next.get();
-        let base = ((core::ptr::from_ref(s) as usize) & !(slot - 1)) as *mut u8;
+        let head = core::ptr::from_ref(s) as usize;
+        let base = (head & !(slot - 1)) as *mut u8;
+        let below = (head & !(PAGE - 1)) - base as usize - PAGE;
         // SAFETY: the stack is free and off every list, so nobody runs on it. Its base loop, if it
         // has one, was left within the topmost page (asserted by `base_frame_fits`), which stays.
-        unsafe { sys::advise(base.add(PAGE), slot - 2 * PAGE, libc::MADV_DONTNEED) };
+        unsafe { sys::advise(base.add(PAGE), below, libc::MADV_DONTNEED) };
         s.next.set(kept);
         kept = Some(s);
         last.get_or_insert(s);

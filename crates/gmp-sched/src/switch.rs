@@ -13,6 +13,7 @@ use crate::queues::{item, look, pick, runq_put};
 use crate::runtime2::{G, M, Post, Stack};
 use crate::status::GStatus;
 use crate::{arch, park_word, stack};
+use core::cell::Cell;
 use core::sync::atomic::Ordering;
 
 /// A P keeps fewer free stacks than this, and moves half of them to the global list at once.
@@ -67,15 +68,16 @@ fn spill_stacks(rt: &Rt) {
     stack::give(first, last, n as usize);
 }
 
-/// Goes on on stack `to`; returns when somebody switches back to `from`, maybe on another M.
+/// Goes on on stack `to`, which was left at `sp`; returns when somebody switches back to the running
+/// stack, maybe on another M. `from` is where the running stack's pointer is kept meanwhile.
 #[inline(always)]
-pub(crate) fn switch(rt: Rt, from: &'static Stack, to: &'static Stack) -> Rt {
+pub(crate) fn switch(rt: Rt, from: &Cell<usize>, to: &'static Stack, sp: usize) -> Rt {
     let m = rt.into_m();
     to.m.set(Some(m));
     // SAFETY: `to` is off every list and ours: it was bound to the goroutine we took from a queue
-    // or taken from a free list, and was left by this very function or never ran. `from` is the
-    // running stack; it is handed on only by the post-switch action, on the other side.
-    let m = unsafe { arch::switch(from.sp.as_ptr(), to.sp.get(), core::ptr::from_ref(m) as usize) };
+    // or taken from a free list, and `sp` is where this very function left it, or where it begins.
+    // The running stack is handed on only by the post-switch action, on the other side.
+    let m = unsafe { arch::switch(from.as_ptr(), sp, core::ptr::from_ref(m) as usize) };
     // SAFETY: whoever switches here passes its own M, with the bracket open and a P held.
     let rt = unsafe { Rt::assume(&*(m as *const M)) };
     arrive(&rt);
@@ -107,12 +109,12 @@ pub(crate) fn arrive(rt: &Rt) {
     }
 }
 
-/// Leaves the running goroutine `g` of stack `s` and goes on with `next`, or with whatever there is.
+/// Leaves the running goroutine `me` and goes on with `next`, or with whatever there is.
 /// Returns when the goroutine runs again.
 #[inline(always)]
 pub(crate) fn leave_goroutine(
     rt: Rt,
-    s: &'static Stack,
+    me: &'static G,
     post: Post,
     next: Option<&'static G>,
 ) -> Rt {
@@ -123,11 +125,11 @@ pub(crate) fn leave_goroutine(
         && !g.pinned.load(Ordering::Relaxed)
     {
         start_running(m, g);
-        return switch(rt, s, to);
+        return switch(rt, &me.sp, to, g.sp.get());
     }
     m.handoff.set(next);
     let to = take_stack(&rt);
-    switch(rt, s, to)
+    switch(rt, &me.sp, to, to.sp.get())
 }
 
 #[inline(always)]
@@ -138,12 +140,12 @@ pub(crate) fn start_running(m: &M, g: &'static G) {
 
 /// Leaves the running goroutine when the M has no P: the M goes on on its OS stack. Returns, with
 /// a P, when the goroutine runs again.
-pub(crate) fn leave_without_p(m: &'static M, s: &'static Stack, post: Post) -> Rt {
+pub(crate) fn leave_without_p(m: &'static M, me: &'static G, post: Post) -> Rt {
     m.post.set(post);
     // SAFETY: the M's OS stack was left in `m_main` by `switch` and nobody else switches to it.
-    // `s` is the running stack; it is handed on by the post-switch action over there.
+    // The running stack is handed on by the post-switch action over there.
     let m = unsafe {
-        arch::switch(s.sp.as_ptr(), m.os.sp.get(), core::ptr::from_ref(m) as usize)
+        arch::switch(me.sp.as_ptr(), m.os.sp.get(), core::ptr::from_ref(m) as usize)
     };
     // SAFETY: goroutines are resumed only by M's that hold a P, in `switch`.
     let rt = unsafe { Rt::assume(&*(m as *const M)) };
@@ -152,15 +154,15 @@ pub(crate) fn leave_without_p(m: &'static M, s: &'static Stack, post: Post) -> R
 }
 
 /// Lets others run: to the tail of the local queue (`Gosched`, but local).
-pub(crate) fn yield_local(rt: Rt, s: &'static Stack, g: &'static G) -> Rt {
+pub(crate) fn yield_local(rt: Rt, g: &'static G) -> Rt {
     let Some(next) = look(&rt) else { return rt };
-    leave_goroutine(rt, s, Post::Requeue(g), Some(next))
+    leave_goroutine(rt, g, Post::Requeue(g), Some(next))
 }
 
 /// Answers a request to yield: to the tail of the global queue, so that all of the local queue goes
 /// first (`gopreempt_m`).
-pub(crate) fn yield_global(rt: Rt, s: &'static Stack, g: &'static G) -> Rt {
+pub(crate) fn yield_global(rt: Rt, g: &'static G) -> Rt {
     rt.sched().stats.preempts.fetch_add(1, Ordering::Relaxed);
     let next = pick(&rt);
-    leave_goroutine(rt, s, Post::Inject(g), next)
+    leave_goroutine(rt, g, Post::Inject(g), next)
 }

@@ -52,14 +52,14 @@ fn preempted(rt: Rt, s: &'static Stack, g: &'static G) -> Rt {
             let m = stop_world::surrender(rt);
             return wait_on_thread(m, s, g);
         }
-        return switch::leave_goroutine(rt, s, Post::Inject(g), None);
+        return switch::leave_goroutine(rt, g, Post::Inject(g), None);
     }
     if pinned {
         // The request waits until the goroutine may move.
         return rt;
     }
     rt.m().preempted.set(false);
-    switch::yield_global(rt, s, g)
+    switch::yield_global(rt, g)
 }
 
 #[cold]
@@ -127,7 +127,7 @@ fn reacquire(m: &'static M, s: &'static Stack, g: &'static G) -> Rt {
     if bracket::is_pinned(s, g) {
         return wait_on_thread(m, s, g);
     }
-    switch::leave_without_p(m, s, Post::Inject(g))
+    switch::leave_without_p(m, g, Post::Inject(g))
 }
 
 /// A pinned goroutine waits for a P with its thread (`stoplockedm`).

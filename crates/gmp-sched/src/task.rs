@@ -1,6 +1,6 @@
 //! What a record holds: a closure or a future, and later its result.
 //!
-//! Up to 48 bytes lie in the record itself, so that spawning a small closure allocates nothing;
+//! Up to 40 bytes lie in the record itself, so that spawning a small closure allocates nothing;
 //! larger ones are boxed. Closure and result use the same bytes one after the other.
 
 use crate::join::JoinError;
