@@ -25,11 +25,13 @@ not_loom! {
     mod census;
     mod cpus;
     mod deadlock;
+    mod defer;
     mod fatal;
     mod finish;
     mod globq;
     mod idle;
     mod join;
+    mod os_thread;
     mod overflow;
     mod park;
     mod poll;
@@ -57,7 +59,9 @@ not_loom! {
 #[cfg(not(loom))]
 pub use self::{
     deadlock::OnDeadlock,
+    defer::Deferred,
     join::{JoinError, JoinHandle},
+    os_thread::{lock_os_thread, unlock_os_thread},
     park::{Goroutine, park, thread_waits},
     poll::Poll,
     runtime::{

@@ -679,10 +679,11 @@ pub fn yield_now() {
         Some((s, g)) => {
             crate::unwind::check(g);
             let rt = syscall::enter_may_park(s, g);
-            if bracket::is_pinned(s, g) {
-                return syscall::leave_may_park(rt, s, g);
-            }
-            let rt = switch::yield_local(rt, g);
+            let rt = if bracket::is_pinned(s, g) {
+                syscall::yield_pinned(rt, s, g)
+            } else {
+                switch::yield_local(rt, g)
+            };
             syscall::leave_may_park(rt, s, g);
         }
         None => std::thread::yield_now(),

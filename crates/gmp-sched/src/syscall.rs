@@ -144,6 +144,17 @@ fn wait_on_thread(m: &'static M, s: &'static Stack, g: &'static G) -> Rt {
     rt
 }
 
+/// Lets others run although the goroutine keeps its thread: its P goes on without it, if anybody waits.
+#[cold]
+pub(crate) fn yield_pinned(rt: Rt, s: &'static Stack, g: &'static G) -> Rt {
+    if rt.p().runq.is_empty() && rt.sched().nglobq.load(Ordering::Relaxed) == 0 {
+        return rt;
+    }
+    g.set_status(GStatus::Syscall);
+    let m = idle::hand_p_on(rt);
+    wait_on_thread(m, s, g)
+}
+
 /// Hands this M's P to the M that a pinned goroutine waits with, and sleeps (`startlockedm`).
 pub(crate) fn start_locked_m(rt: Rt, g: &'static G) -> Result<Rt, &'static M> {
     let owner = g.stack.get().and_then(|s| s.m.get()).expect("a pinned goroutine keeps its M");

@@ -1,0 +1,396 @@
+//! Syscalls, sysmon and retake: nothing a goroutine does stalls the others.
+
+use gmp_sched::{
+    Builder, PStatus, Runtime, blocking, blocking_now, check_preempt, go, lock_os_thread,
+    raw_blocking, spawn, unlock_os_thread, yield_now,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+fn stackful(procs: usize) -> Runtime {
+    // SAFETY: no goroutine of these tests keeps anything bound to its thread across a park.
+    unsafe { Builder::new().procs(procs).build_stackful() }.unwrap()
+}
+
+/// Not inlined: the contract's rule for thread-locals.
+#[inline(never)]
+fn thread_id() -> ThreadId {
+    std::thread::current().id()
+}
+
+/// Blocks this thread until somebody else sets the flag: a call that never returns unless others run.
+fn until_set(flag: &AtomicBool) {
+    while !flag.load(Ordering::Acquire) {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// The goroutine that the blocked one waits for.
+fn set_later(flag: &Arc<AtomicBool>) {
+    let flag = flag.clone();
+    drop(go(move || flag.store(true, Ordering::Release)));
+}
+
+#[test]
+fn r31_a_declared_blocking_call_lets_others_run_on_one_p() {
+    let rt = stackful(1);
+    rt.run(|| {
+        for call in [blocking::<()> as fn(_), blocking_now::<()>] {
+            let flag = Arc::new(AtomicBool::new(false));
+            set_later(&flag);
+            let f: Box<dyn FnOnce()> = Box::new(move || until_set(&flag));
+            call(f);
+        }
+    });
+    assert!(rt.handle().stats().handoffs > 0);
+}
+
+#[test]
+fn an_undeclared_blocking_call_lets_others_run_on_one_p() {
+    let rt = stackful(1);
+    rt.run(|| {
+        let flag = Arc::new(AtomicBool::new(false));
+        set_later(&flag);
+        raw_blocking(|| until_set(&flag));
+    });
+    assert!(rt.handle().stats().retaken > 0);
+}
+
+#[test]
+fn r35_a_loop_without_calls_loses_its_p() {
+    let rt = stackful(1);
+    rt.run(|| {
+        let flag = Arc::new(AtomicBool::new(false));
+        set_later(&flag);
+        while !flag.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+    });
+}
+
+#[test]
+fn three_hundred_hogs_starve_nobody() {
+    let rt = stackful(2);
+    rt.run(|| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let hogs: Vec<_> = (0..300)
+            .map(|_| {
+                let stop = stop.clone();
+                go(move || while !stop.load(Ordering::Relaxed) {})
+            })
+            .collect();
+        let done = go(|| (0..100).for_each(|_| yield_now()));
+        done.join().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        hogs.into_iter().for_each(|h| h.join().unwrap());
+    });
+}
+
+#[test]
+fn r34_a_pair_that_readies_one_another_starves_nobody() {
+    let rt = stackful(1);
+    rt.run(|| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let pair: Vec<_> = (0..2)
+            .map(|_| {
+                let stop = stop.clone();
+                go(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        go(|| ()).join().unwrap();
+                    }
+                })
+            })
+            .collect();
+        let third = go(|| ());
+        third.join().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        pair.into_iter().for_each(|h| h.join().unwrap());
+    });
+}
+
+#[test]
+fn r32_check_preempt_answers_a_request() {
+    let rt = stackful(1);
+    rt.run(|| {
+        let flag = Arc::new(AtomicBool::new(false));
+        set_later(&flag);
+        while !flag.load(Ordering::Acquire) {
+            check_preempt();
+        }
+    });
+}
+
+#[test]
+fn r45_a_short_syscall_takes_its_old_p_back() {
+    let rt = stackful(1);
+    let before = rt.handle().stats().syscall_reacquired;
+    rt.run(|| (0..1000).for_each(|i| assert_eq!(blocking(|| i), i)));
+    let after = rt.handle().stats();
+    assert!(after.syscall_reacquired - before > 900, "{after:?}");
+}
+
+#[test]
+fn r45_a_long_syscall_queues_for_a_p_that_is_taken() {
+    let rt = stackful(1);
+    rt.run(|| {
+        let (flag, stop) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let hog = {
+            let (flag, stop) = (flag.clone(), stop.clone());
+            go(move || {
+                flag.store(true, Ordering::Release);
+                while !stop.load(Ordering::Acquire) {
+                    check_preempt();
+                }
+            })
+        };
+        blocking(|| until_set(&flag));
+        stop.store(true, Ordering::Release);
+        hog.join().unwrap();
+    });
+    assert!(rt.handle().stats().syscall_slow > 0);
+}
+
+#[test]
+fn r45_another_idle_p_is_taken() {
+    let rt = stackful(2);
+    rt.run(|| blocking_now(|| std::thread::sleep(Duration::from_millis(1))));
+    assert!(rt.handle().stats().syscall_other_idle > 0);
+}
+
+#[test]
+fn runtime_calls_inside_blocking_work() {
+    for procs in [1, 2] {
+        let rt = stackful(procs);
+        let n = rt.run(|| {
+            blocking(|| {
+                let h = go(|| 20);
+                yield_now();
+                let a = h.join().unwrap();
+                a + blocking(|| go(|| 22).join().unwrap())
+            })
+        });
+        assert_eq!(n, 42);
+    }
+}
+
+#[test]
+fn a_panic_inside_blocking_comes_back() {
+    let rt = stackful(1);
+    rt.run(|| {
+        let h = go(|| blocking(|| std::panic::resume_unwind(Box::new(3_i32))));
+        let e = h.join().map(|()| ()).unwrap_err();
+        assert_eq!(*e.into_panic().downcast::<i32>().unwrap(), 3);
+        go(|| ()).join().unwrap();
+    });
+}
+
+#[test]
+fn r38_a_locked_goroutine_keeps_its_thread_and_lets_others_run() {
+    for procs in [1, 2] {
+        let rt = stackful(procs);
+        rt.run(|| {
+            let locked = go(|| {
+                lock_os_thread();
+                lock_os_thread();
+                let me = thread_id();
+                for i in 0..100 {
+                    let other = go(move || {
+                        yield_now();
+                        (i, thread_id())
+                    });
+                    yield_now();
+                    let (n, there) = other.join().unwrap();
+                    assert_eq!(n, i);
+                    assert_ne!(there, me, "nobody else runs on a locked thread");
+                    assert_eq!(thread_id(), me);
+                }
+                unlock_os_thread();
+                yield_now();
+                assert_eq!(thread_id(), me, "locked twice, unlocked once");
+                unlock_os_thread();
+                unlock_os_thread();
+            });
+            locked.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn r38_a_goroutine_that_ends_locked_takes_its_thread_with_it() {
+    let rt = stackful(1);
+    rt.run(|| {
+        let tid = go(|| {
+            lock_os_thread();
+            gettid()
+        })
+        .join()
+        .unwrap();
+        let mut tries = 0;
+        while std::path::Path::new(&format!("/proc/self/task/{tid}")).exists() {
+            blocking(|| std::thread::sleep(Duration::from_millis(1)));
+            tries += 1;
+            assert!(tries < 5000, "thread {tid} lives on");
+        }
+    });
+}
+
+#[inline(never)]
+fn gettid() -> i32 {
+    // SAFETY: no arguments, no memory.
+    unsafe { libc::gettid() }
+}
+
+#[test]
+fn a_blocking_future_lets_others_run() {
+    // SAFETY: as above.
+    let with_stacks = unsafe { Builder::new().procs(1).build_stackful() }.unwrap();
+    let futures_only = Builder::new().procs(1).build().unwrap();
+    for rt in [with_stacks, futures_only] {
+        rt.block_on(async {
+            let flag = Arc::new(AtomicBool::new(false));
+            let setter = {
+                let flag = flag.clone();
+                spawn(async move { flag.store(true, Ordering::Release) })
+            };
+            blocking(|| until_set(&flag));
+            // A blocking join inside a future keeps the thread and gives the P away.
+            let other = spawn(async { 5 });
+            assert_eq!(other.join().unwrap(), 5);
+            setter.await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn r25_the_world_stops_and_starts() {
+    for procs in [1, 2, 4] {
+        let rt = stackful(procs);
+        let steps = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        rt.run(|| {
+            let workers: Vec<_> = (0..8)
+                .map(|_| {
+                    let (steps, stop) = (steps.clone(), stop.clone());
+                    go(move || {
+                        while !stop.load(Ordering::Relaxed) {
+                            yield_now();
+                            steps.fetch_add(1, Ordering::Relaxed);
+                            yield_now();
+                        }
+                    })
+                })
+                .collect();
+            let handle = gmp_sched::Handle::current().unwrap();
+            for _ in 0..20 {
+                let (a, b, states) = handle.stop_the_world(|| {
+                    // A step between two entries may end; none begins.
+                    std::thread::sleep(Duration::from_micros(100));
+                    let a = steps.load(Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_micros(500));
+                    (a, steps.load(Ordering::Relaxed), handle.p_statuses())
+                });
+                assert_eq!(a, b, "a goroutine passed an entry of a stopped world");
+                assert!(states.iter().all(|s| *s == PStatus::Gcstop), "{states:?}");
+                yield_now();
+            }
+            stop.store(true, Ordering::Relaxed);
+            workers.into_iter().for_each(|h| h.join().unwrap());
+        });
+    }
+}
+
+#[test]
+fn r25_procs_change_at_run_time() {
+    let rt = stackful(1);
+    rt.run(|| {
+        let handle = gmp_sched::Handle::current().unwrap();
+        for n in [4, 1, 8, 2, 1, 3] {
+            handle.set_procs(n).unwrap();
+            assert_eq!(handle.procs(), n);
+            let sum: usize = (0..500)
+                .map(|i| go(move || i))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .map(|h| h.join().unwrap())
+                .sum();
+            assert_eq!(sum, 500 * 499 / 2);
+        }
+        assert!(handle.set_procs(0).is_err());
+        assert!(handle.set_procs(1025).is_err());
+    });
+}
+
+#[test]
+fn r26_an_idle_process_wakes_nobody() {
+    let rt = stackful(2);
+    rt.run(|| go(|| ()).join().unwrap());
+    let handle = rt.handle();
+    let mut tries = 0;
+    while handle.stats().sysmon_sleeps == 0 && tries < 2000 {
+        std::thread::sleep(Duration::from_millis(5));
+        tries += 1;
+    }
+    let before = handle.stats();
+    std::thread::sleep(Duration::from_millis(200));
+    let after = handle.stats();
+    // Other tests of this process may wake the one sysmon; this runtime's Ms stay idle.
+    assert_eq!(before.sched_ticks, after.sched_ticks);
+    assert_eq!(after.idle_ps, 2);
+}
+
+#[test]
+fn r136_deferred_code_runs_on_goexit_last_in_first_out() {
+    let rt = stackful(1);
+    rt.run(|| {
+        let log = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let l = log.clone();
+        let h = go(move || {
+            gmp_sched::defer! { l.lock().unwrap().push(1) }
+            gmp_sched::defer! { l.lock().unwrap().push(2) }
+            gmp_sched::goexit()
+        });
+        assert!(h.join().map(|()| ()).unwrap_err().is_exited());
+        assert_eq!(*log.lock().unwrap(), [2, 1]);
+    });
+}
+
+#[test]
+fn a_goroutine_may_park_while_it_unwinds() {
+    for procs in [1, 2] {
+        let rt = stackful(procs);
+        rt.run(|| {
+            struct JoinsOnDrop(Option<gmp_sched::JoinHandle<u32>>, Arc<AtomicUsize>);
+            impl Drop for JoinsOnDrop {
+                fn drop(&mut self) {
+                    let me = thread_id();
+                    let n = self.0.take().unwrap().join().unwrap();
+                    assert_eq!(thread_id(), me, "an unwinding goroutine changed threads");
+                    self.1.fetch_add(n as usize, Ordering::Relaxed);
+                }
+            }
+            let total = Arc::new(AtomicUsize::new(0));
+            let hs: Vec<_> = (0..20)
+                .map(|i| {
+                    let total = total.clone();
+                    go(move || {
+                        let child = go(move || {
+                            yield_now();
+                            i
+                        });
+                        let _j = JoinsOnDrop(Some(child), total);
+                        std::panic::resume_unwind(Box::new(()));
+                    })
+                })
+                .collect();
+            for h in hs {
+                assert!(h.join().map(|()| ()).unwrap_err().is_panic());
+            }
+            assert_eq!(total.load(Ordering::Relaxed), 190);
+        });
+    }
+}
