@@ -83,17 +83,12 @@ fn can_wake(sched: &'static Sched) -> bool {
 
 /// Threads of the process, and whether all but the calling one are asleep.
 fn others_asleep() -> Option<(usize, bool)> {
-    let me = sys::gettid().to_string();
+    let me = sys::gettid();
     let (mut n, mut asleep) = (0, true);
     for task in std::fs::read_dir("/proc/self/task").ok()? {
-        let task = task.ok()?;
+        let tid = task.ok()?.file_name().to_str()?.parse().ok()?;
         n += 1;
-        if task.file_name().to_string_lossy() == me {
-            continue;
-        }
-        let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
-        // The name, in parentheses, may hold anything; the state follows its end.
-        asleep &= stat.rsplit(") ").next()?.starts_with('S');
+        asleep &= tid == me || sys::thread_state(tid)? == b'S';
     }
     Some((n, asleep))
 }

@@ -69,16 +69,17 @@ impl Gate {
 
     /// A P joined the idle list. Under the runtime's lock.
     pub(crate) fn p_idle(&self) {
-        self.idle_ps.fetch_add(1, Ordering::AcqRel);
+        self.idle_ps.fetch_add(1, Ordering::SeqCst);
     }
 
     /// A P left the idle list. Under the runtime's lock.
     pub(crate) fn p_busy(&self) {
-        self.idle_ps.fetch_sub(1, Ordering::AcqRel);
+        self.idle_ps.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// Ordered with `p_busy` and sysmon's going to sleep: one of the two sees the other.
     pub(crate) fn idle_ps(&self) -> u32 {
-        self.idle_ps.load(Ordering::Relaxed)
+        self.idle_ps.load(Ordering::SeqCst)
     }
 
     pub(crate) fn spinning(&self) -> u32 {

@@ -29,6 +29,8 @@ impl Inner {
         let p = self.pidle?;
         self.pidle = p.link.take();
         sched.gate.p_busy();
+        // Whoever gets it, for whatever reason: sysmon has something to watch again.
+        sysmon_note::wake();
         Some(p)
     }
 
@@ -144,7 +146,6 @@ pub(crate) fn start_m(sched: &'static Sched, p: &'static P, spinning: bool) {
             m.spinning.set(spinning);
             m.nextp.store(core::ptr::from_ref(p).cast_mut(), Ordering::Release);
             spawn_thread(sched, m, stack);
-            sysmon_note::wake();
         }
     }
 }
@@ -155,7 +156,6 @@ fn note_with(m: &'static M, p: &'static P, spinning: bool) {
     m.spinning.set(spinning);
     m.nextp.store(core::ptr::from_ref(p).cast_mut(), Ordering::Release);
     wake_note(m);
-    sysmon_note::wake();
 }
 
 fn wake_note(m: &M) {

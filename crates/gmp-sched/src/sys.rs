@@ -81,6 +81,14 @@ pub(crate) fn gettid() -> i32 {
     unsafe { libc::gettid() }
 }
 
+/// What a thread of this process does by the kernel's account: `R` runs or could, `S` and `D` sleep.
+/// Reads a file: some microseconds.
+pub(crate) fn thread_state(tid: i32) -> Option<u8> {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; the state follows its end.
+    stat.rsplit(") ").next()?.bytes().next()
+}
+
 /// Lowers (19) or restores (0) a thread's weight; true if the kernel agreed.
 pub(crate) fn set_nice(tid: i32, nice: i32) -> bool {
     // SAFETY: integers only.

@@ -17,7 +17,7 @@ use crate::census::Census;
 use crate::deadlock::{self, Verdict};
 use crate::poll::Poll;
 use crate::retake::{m_of, try_take};
-use crate::runtime2::{P, Sched, Seen};
+use crate::runtime2::{M, P, Sched, Seen};
 use crate::status::PStatus;
 use crate::{census, idle, stack, sys, sysmon_note};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -224,8 +224,9 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
     }
     if waits && sched.gate.idle_ps() == 0 {
         let cpu = m.and_then(|m| sys::thread_cpu_time(m.tid.load(Ordering::Relaxed)));
-        // A clock that has not moved since the last look: the thread is blocked.
-        let blocked = cpu.is_some_and(|c| c == seen.cpu) && m.is_some_and(|m| !m.attention.in_rt());
+        // A clock that has not moved since the last look: the thread is blocked, or waits for a CPU.
+        let stood = cpu.is_some_and(|c| c == seen.cpu);
+        let blocked = stood && m.is_some_and(|m| !m.attention.in_rt() && is_asleep(m));
         seen.cpu = cpu.unwrap_or(u64::MAX);
         if (over || blocked) && try_take(p) {
             look.took += 1;
@@ -242,6 +243,11 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         look.slice_ends(seen.schedwhen + SLICE);
     }
     p.seen.set(seen);
+}
+
+/// Whether the kernel has put the thread to sleep, and not only made it wait for its turn.
+fn is_asleep(m: &M) -> bool {
+    sys::thread_state(m.tid.load(Ordering::Relaxed)).is_some_and(|s| s != b'R')
 }
 
 #[cfg(test)]
