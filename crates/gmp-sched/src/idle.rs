@@ -120,15 +120,20 @@ pub(crate) fn release_p(rt: Rt) -> (&'static M, &'static P) {
 
 /// Starts an M for an idle P, if there is one. With `spinning` the caller has counted it in the
 /// gate, and the count is given back if there is no P (`startm`).
+///
+/// It is given back under the lock. Otherwise a P could join the idle list after we looked, and work
+/// be submitted before we give back: its submitter would see our count and wake nobody, and nobody
+/// would spin.
 pub(crate) fn start_m_for_idle_p(sched: &'static Sched, spinning: bool) {
-    let p = sched.lock.lock().pidle_get(sched);
-    match p {
-        Some(p) => start_m(sched, p, spinning),
-        None if spinning => {
+    let mut inner = sched.lock.lock();
+    let Some(p) = inner.pidle_get(sched) else {
+        if spinning {
             sched.gate.stop_spinning();
         }
-        None => {}
-    }
+        return;
+    };
+    drop(inner);
+    start_m(sched, p, spinning);
 }
 
 /// Runs this P, which is `Pidle` and the caller's, on an idle or new M.
@@ -376,7 +381,7 @@ pub(crate) fn handoff_p(sched: &'static Sched, p: &'static P) {
 }
 
 /// The second look that goes with putting a P on the idle list from outside the dance.
-fn wakep_if_work(sched: &'static Sched) {
+pub(crate) fn wakep_if_work(sched: &'static Sched) {
     core::sync::atomic::fence(Ordering::SeqCst);
     if sched.nglobq.load(Ordering::Relaxed) > 0 || sched.ps().any(|p| p.runq.len() > 0) {
         wakep(sched);

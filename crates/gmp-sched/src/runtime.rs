@@ -265,6 +265,7 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
     inner.max_threads = max_threads;
     inner.thread_stack = thread_stack;
     sched.ngo.store(0, Ordering::Relaxed);
+    sched.stats.reset();
     sched.epoch.fetch_add(1, Ordering::Relaxed);
     for id in (0..procs).rev() {
         let p = stop_world::make_p(sched, id);
@@ -272,6 +273,7 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
             p.set_status(PStatus::Gcstop);
         }
         p.ngo.store(0, Ordering::Relaxed);
+        p.syscall_reacquired.store(0, Ordering::Relaxed);
         p.set_status(PStatus::Idle);
         inner.pidle_put(sched, p);
     }
@@ -322,6 +324,7 @@ impl Runtime {
     ///
     /// # Panics
     /// With `main`'s panic. If this is a runtime for futures only. If it is called on a goroutine.
+    #[track_caller]
     pub fn run<T, F>(&self, main: F) -> T
     where
         F: FnOnce() -> T + Send,
@@ -342,6 +345,7 @@ impl Runtime {
     ///
     /// # Panics
     /// With the future's panic. If it is called on a goroutine.
+    #[track_caller]
     pub fn block_on<F>(&self, future: F) -> F::Output
     where
         F: Future + Send,
@@ -494,6 +498,12 @@ impl Handle {
     #[must_use]
     pub fn traceback(&self) -> String {
         deadlock::traceback(self.sched)
+    }
+
+    /// The scheduler's state in a few lines: queues, Ps and Ms (`GODEBUG=schedtrace,scheddetail`).
+    #[must_use]
+    pub fn sched_trace(&self) -> String {
+        crate::stats::trace(self.sched)
     }
 
     /// Whether a running goroutine's P can be taken from under it. False where the kernel refuses

@@ -204,6 +204,8 @@ pub(crate) struct Seen {
     pub(crate) syscallwhen: u64,
     /// CPU time of the M at `schedwhen`, or what it was when first found without progress.
     pub(crate) cpu: u64,
+    /// Consecutive looks at which it had not moved.
+    pub(crate) stood: u32,
 }
 
 /// How far a runtime is on its way to its end.
@@ -527,6 +529,16 @@ impl Sched {
             .map(|p| p.ngo.load(Ordering::Relaxed))
             .sum();
         (here + self.ngo.load(Ordering::Relaxed)).try_into().unwrap_or(0)
+    }
+}
+
+impl Stats {
+    /// Starts again at zero, for a record's next life.
+    pub(crate) fn reset(&self) {
+        let Self { overflows, globq_fair, steals, ms_made, syscall_other_idle, syscall_slow, handoffs, retaken, preempts, sysmon_ticks, sysmon_sleeps } = self;
+        for counter in [overflows, globq_fair, steals, ms_made, syscall_other_idle, syscall_slow, handoffs, retaken, preempts, sysmon_ticks, sysmon_sleeps] {
+            counter.store(0, Ordering::Relaxed);
+        }
     }
 }
 

@@ -127,9 +127,11 @@ fn back_on_base(m: &'static M) -> Result<Rt, &'static M> {
     }
 }
 
+/// An M stops to spin without having looked: whoever submitted work and relied on it is seen to.
 fn spins_no_more(m: &M) {
     if m.spinning.replace(false) {
         m.sched().gate.stop_spinning();
+        idle::wakep_if_work(m.sched());
     }
 }
 
@@ -232,7 +234,6 @@ fn run_loop(mut rt: Rt, s: &'static Stack) -> &'static M {
         rt = match g.stack.get() {
             Some(to) => {
                 rt.m().post.set(Post::FreeStack(s));
-                debug_assert!(stack::in_top_page(s, arch::stack_pointer()));
                 switch(rt, &s.sp, to, g.sp.get())
             }
             None => match run_here(rt, g, s) {

@@ -219,7 +219,7 @@ pub(crate) fn give(first: &'static Stack, last: &'static Stack, n: usize) {
     pool.nfree += n;
 }
 
-/// Returns to the kernel what free stacks touched below their topmost page. Returns how many
+/// Returns to the kernel what free stacks touched below the page that their base loop was left in. Returns how many
 /// stacks were looked at. Costs a system call each, so it is for idle times.
 pub(crate) fn trim() -> usize {
     let (mut list, n) = {
@@ -236,9 +236,9 @@ pub(crate) fn trim() -> usize {
         list = s.next.get();
         let head = core::ptr::from_ref(s) as usize;
         let base = (head & !(slot - 1)) as *mut u8;
-        let below = (head & !(PAGE - 1)) - base as usize - PAGE;
-        // SAFETY: the stack is free and off every list, so nobody runs on it. Its base loop, if it
-        // has one, was left within the topmost page (asserted by `base_frame_fits`), which stays.
+        let below = (s.sp.get() & !(PAGE - 1)) - base as usize - PAGE;
+        // SAFETY: the stack is free and off every list, so nobody runs on it. What its base loop left
+        // there lies at and above `sp`; the pages dropped are the whole ones below.
         unsafe { sys::advise(base.add(PAGE), below, libc::MADV_DONTNEED) };
         s.next.set(kept);
         kept = Some(s);
@@ -248,9 +248,4 @@ pub(crate) fn trim() -> usize {
         give(first, last, n);
     }
     n
-}
-
-/// Whether a stack pointer lies in the topmost page of its stack, which [`trim`] keeps.
-pub(crate) fn in_top_page(s: &Stack, sp: usize) -> bool {
-    (core::ptr::from_ref(s) as usize) / PAGE == sp / PAGE
 }

@@ -1,6 +1,6 @@
 //! A snapshot of the scheduler's counters.
 
-use crate::records;
+use crate::{records, retake};
 use crate::runtime2::Sched;
 use core::sync::atomic::Ordering;
 
@@ -66,4 +66,48 @@ pub(crate) fn collect(sched: &'static Sched) -> Stats {
         idle_ms: sched.lock.lock().nmidle as usize,
         sched_ticks: sched.ps().map(|p| u64::from(p.schedtick.load(Ordering::Relaxed))).sum(),
     }
+}
+
+/// `schedtrace` and `scheddetail` of Go's `proc.go`, for people.
+pub(crate) fn trace(sched: &'static Sched) -> String {
+    use core::fmt::Write;
+    let inner = sched.lock.lock();
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "procs={} idleprocs={} threads={} spinningthreads={} idlethreads={} runqueue={} goroutines={}",
+        sched.procs.load(Ordering::Relaxed),
+        sched.gate.idle_ps(),
+        inner.mcount,
+        sched.gate.spinning(),
+        inner.nmidle,
+        inner.globq.len(),
+        sched.num_goroutine(),
+    );
+    for p in sched.ps() {
+        let m = retake::m_of(p).map(|m| m.id.load(Ordering::Relaxed));
+        let _ = writeln!(
+            text,
+            "  P{}: status={:?} schedtick={} syscalltick={} m={m:?} runqsize={} empty={} gfreecnt={}",
+            p.id,
+            p.status(),
+            p.schedtick.load(Ordering::Relaxed),
+            p.syscalltick.load(Ordering::Relaxed),
+            p.runq.len(),
+            p.runq.is_empty(),
+            p.ngfree.get(),
+        );
+    }
+    for m in &inner.allm {
+        let _ = writeln!(
+            text,
+            "  M{}: tid={} attention={} in_rt={} idle={}",
+            m.id.load(Ordering::Relaxed),
+            m.tid.load(Ordering::Relaxed),
+            m.attention.peek(),
+            m.attention.in_rt(),
+            m.idle.get(),
+        );
+    }
+    text
 }

@@ -28,6 +28,9 @@ use parking_lot::Mutex;
 pub(crate) const SLICE: u64 = 10_000_000;
 const DELAY_MIN: u64 = 20_000;
 const DELAY_MAX: u64 = 10_000_000;
+/// Looks at a CPU clock that stands still before its thread may count as blocked: a page fault or a
+/// lock is over by then.
+const STOOD: u32 = 3;
 /// Looks without anything to do before the delay doubles.
 const PATIENCE: u32 = 50;
 
@@ -212,6 +215,7 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         seen.schedtick = tick;
         seen.schedwhen = now;
         seen.cpu = u64::MAX;
+        seen.stood = 0;
         p.seen.set(seen);
         if waits {
             look.slice_ends(now + SLICE);
@@ -226,7 +230,9 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         let cpu = m.and_then(|m| sys::thread_cpu_time(m.tid.load(Ordering::Relaxed)));
         // A clock that has not moved since the last look: the thread is blocked, or waits for a CPU.
         let stood = cpu.is_some_and(|c| c == seen.cpu);
-        let blocked = stood && m.is_some_and(|m| !m.attention.in_rt() && is_asleep(m));
+        seen.stood = if stood { seen.stood + 1 } else { 0 };
+        let blocked = seen.stood >= STOOD
+            && m.is_some_and(|m| !m.attention.in_rt() && is_asleep(m));
         seen.cpu = cpu.unwrap_or(u64::MAX);
         if (over || blocked) && try_take(p) {
             look.took += 1;

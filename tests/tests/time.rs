@@ -1,0 +1,135 @@
+//! Timers of the runtime: sleeps, time-outs, tickers, on the Ps and with no timer thread (R62).
+
+use gort::{Runtime, chan, go, spawn};
+use std::time::{Duration, Instant};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn runtime(procs: usize) -> Runtime {
+    // SAFETY: the tests keep nothing bound to a thread across a park.
+    unsafe { Runtime::builder().procs(procs).build_stackful() }.unwrap()
+}
+
+fn at_all_procs(body: impl Fn(&Runtime)) {
+    for procs in [1, 2, 8] {
+        body(&runtime(procs));
+    }
+}
+
+#[test]
+fn sleepers_wake_in_the_order_of_their_deadlines() {
+    let rt = runtime(1);
+    rt.run(|| {
+        let (tx, rx) = chan::unbounded();
+        for i in [5_u32, 1, 4, 2, 3] {
+            let tx = tx.clone();
+            drop(go(move || {
+                gort::sleep(MS * 20 * i);
+                tx.send(i).unwrap();
+            }));
+        }
+        drop(tx);
+        assert_eq!(rx.iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    });
+}
+
+#[test]
+fn a_sleep_is_not_shorter_than_asked() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let hs: Vec<_> = (0..100_u32)
+                .map(|i| {
+                    go(move || {
+                        let (start, d) = (Instant::now(), Duration::from_micros(37) * i);
+                        gort::sleep(d);
+                        assert!(start.elapsed() >= d);
+                    })
+                })
+                .collect();
+            hs.into_iter().for_each(|h| h.join().unwrap());
+        });
+    });
+}
+
+#[test]
+fn r62_ten_thousand_sleepers_need_no_more_threads() {
+    let rt = runtime(2);
+    rt.run(|| {
+        let hs: Vec<_> = (0..10_000).map(|_| go(|| gort::sleep(MS * 5))).collect();
+        hs.into_iter().for_each(|h| h.join().unwrap());
+    });
+    let stats = rt.handle().stats();
+    assert!(stats.threads_made <= 6, "{stats:?}");
+}
+
+#[test]
+fn channel_time_outs_on_goroutines() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let (tx, rx) = chan::bounded::<u32>(0);
+            assert!(rx.recv_timeout(MS * 5).unwrap_err().is_timeout());
+            assert!(tx.send_timeout(1, MS * 5).unwrap_err().is_timeout());
+            let h = go(move || {
+                gort::sleep(MS);
+                tx.send(7).unwrap();
+            });
+            assert_eq!(rx.recv_timeout(Duration::from_secs(60)), Ok(7));
+            h.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn join_and_future_time_outs() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let (tx, rx) = chan::bounded::<u32>(0);
+            let mut h = go(move || rx.recv().unwrap());
+            assert!(gort::time::join_timeout(&mut h, MS * 5).is_none());
+            tx.send(3).unwrap();
+            let joined = gort::time::join_timeout(&mut h, Duration::from_secs(60));
+            assert_eq!(joined.unwrap().unwrap(), 3);
+        });
+        rt.block_on(async {
+            let never = std::future::pending::<()>();
+            assert!(gort::time::timeout(MS * 5, never).await.is_err());
+            let soon = spawn(gort::time::delay(MS));
+            gort::time::timeout(Duration::from_secs(60), soon)
+                .await
+                .unwrap()
+                .unwrap();
+        });
+    });
+}
+
+#[test]
+fn after_func_runs_in_a_goroutine_and_drop_stops_it() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let (tx, rx) = chan::bounded(4);
+            let t2 = tx.clone();
+            let stopped = gort::time::after_func(MS * 2, move || t2.send(0).unwrap());
+            drop(stopped);
+            let _running = gort::time::after_func(MS * 4, move || {
+                // It may park: it is a goroutine.
+                gort::sleep(MS);
+                tx.send(1).unwrap();
+            });
+            assert_eq!(rx.recv(), Ok(1));
+            assert!(rx.recv().is_err(), "the stopped one never ran");
+        });
+    });
+}
+
+#[test]
+fn after_and_tick_channels() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            chan::after(MS * 2).recv().unwrap();
+            let ticks = chan::tick(MS);
+            for _ in 0..5 {
+                ticks.recv().unwrap();
+            }
+        });
+    });
+}
