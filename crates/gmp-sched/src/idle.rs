@@ -383,7 +383,7 @@ pub(crate) fn handoff_p(sched: &'static Sched, p: &'static P) {
 /// The second look that goes with putting a P on the idle list from outside the dance.
 pub(crate) fn wakep_if_work(sched: &'static Sched) {
     core::sync::atomic::fence(Ordering::SeqCst);
-    if sched.nglobq.load(Ordering::Relaxed) > 0 || sched.ps().any(|p| p.runq.len() > 0) {
+    if sched.nglobq.load(Ordering::Relaxed) > 0 || sched.ps().any(|p| p.runq.ring_len() > 0) {
         wakep(sched);
     }
 }

@@ -1,13 +1,26 @@
-//! Go's G-M-P scheduler.
-
-#![warn(missing_docs)]
+#![cfg_attr(not(loom), doc = include_str!("../README.md"))]
+//!
+//! # Rooms
+//!
+//! A reader who knows Go's runtime finds the room by its name; each imports only from those above it.
+//!
+//! | floor | modules |
+//! |---|---|
+//! | protocols, model-checked | `runq`, `gate`, `park_word`, `join_word`, `attention` |
+//! | machine | `arch`, `sys`, `cpus` |
+//! | records | `status`, `wait_reason`, `globq`, `runtime2`, `stack`, `records`, `census` |
+//! | who runs here | `bracket` |
+//! | threads | `sysmon_note`, `idle`, `retake`, `stop_world` |
+//! | goroutines | `queues`, `switch`, `syscall`, `park`, `unwind`, `finish`, `task`, `join` |
+//! | loops | `steal`, `schedule`, `deadlock`, `sysmon`, `overflow` |
+//! | faces | `runtime`, `stats`, `os_thread`, `defer` |
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!(
     "gmp-sched needs Linux on x86-64: it switches stacks in assembly and parks on futexes"
 );
 
-// Protocols: all that loom models.
+// Protocols: all that loom models, and all that is compiled under it.
 mod attention;
 mod gate;
 mod join_word;

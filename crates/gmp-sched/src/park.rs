@@ -27,8 +27,8 @@ use parking_lot::Mutex;
 
 static GOROUTINE: RawWakerVTable = RawWakerVTable::new(
     |data| RawWaker::new(data, &GOROUTINE),
-    |data| unpark_data(data),
-    |data| unpark_data(data),
+    unpark_data,
+    unpark_data,
     |_| {},
 );
 
@@ -153,8 +153,8 @@ struct ThreadRecord {
 
 static THREAD: RawWakerVTable = RawWakerVTable::new(
     |data| RawWaker::new(data, &THREAD),
-    |data| unpark_thread(data),
-    |data| unpark_thread(data),
+    unpark_thread,
+    unpark_thread,
     |_| {},
 );
 
@@ -318,7 +318,7 @@ impl Goroutine {
     #[must_use]
     pub fn stack_slot(self) -> Option<*mut *mut ()> {
         let (s, g) = current()?;
-        core::ptr::eq(g, self.g()).then(|| s.slot.as_ptr())
+        core::ptr::eq(g, self.g()).then_some(s.slot.as_ptr())
     }
 
     /// The record's address, for storing elsewhere.

@@ -49,7 +49,7 @@ impl<T> RunQueue<T> {
 
     /// Items in the ring, `runnext` apart. Exact for the owner, a guess for others.
     #[inline]
-    pub(crate) fn len(&self) -> u32 {
+    pub(crate) fn ring_len(&self) -> u32 {
         let head = self.head.load(Ordering::Acquire);
         self.tail.load(Ordering::Acquire).wrapping_sub(head)
     }
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(batch[..128], (0..128).map(fake).collect::<Vec<_>>()[..]);
         assert_eq!(batch[128], fake(LEN));
         assert!(!q.take_half(fake(0), |_| unreachable!("there is room")));
-        assert_eq!(q.len(), 128);
+        assert_eq!(q.ring_len(), 128);
         assert_eq!(q.get(), fake(128));
     }
 
@@ -278,7 +278,7 @@ mod tests {
             b.steal(&a, || unreachable!("the ring was not empty")),
             fake(2)
         );
-        assert_eq!((a.len(), b.len()), (2, 2));
+        assert_eq!((a.ring_len(), b.ring_len()), (2, 2));
         while !a.get().is_null() {}
         assert!(b.steal(&a, || false).is_null());
         assert_eq!(b.steal(&a, || true), fake(9));
@@ -350,7 +350,7 @@ mod tests {
                         prop_assert!(thief.is_empty());
                     }
                 }
-                prop_assert_eq!(q.len() as usize, ring.len());
+                prop_assert_eq!(q.ring_len() as usize, ring.len());
                 prop_assert_eq!(q.is_empty(), ring.is_empty() && next.is_none());
             }
         }

@@ -176,7 +176,7 @@ fn sleep(rt: Rt, own_deadline: Option<u64>) -> Result<Rt, &'static M> {
 
 /// After the P was given up: is there work that its submitter may have thought somebody would see?
 fn second_look(sched: &'static Sched, m: &'static M, spun: bool) -> Option<Rt> {
-    if sched.nglobq.load(Ordering::Relaxed) == 0 && !sched.ps().any(|p| p.runq.len() > 0) {
+    if sched.nglobq.load(Ordering::Relaxed) == 0 && !sched.ps().any(|p| p.runq.ring_len() > 0) {
         return None;
     }
     let p = sched.lock.lock().pidle_get(sched)?;

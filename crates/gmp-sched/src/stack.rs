@@ -124,7 +124,7 @@ fn head_of(addr: usize, off: usize) -> usize {
 /// Bytes above the head of a slot: 8 pages by 8 places of two cache lines.
 #[inline(always)]
 const fn colour(slot: usize) -> usize {
-    (slot & 7) * PAGE | (slot >> 3 & 7) * 128
+    ((slot & 7) * PAGE) | (((slot >> 3) & 7) * 128)
 }
 
 /// For the signal handler: the stack that owns this address, and whether it hit the guard.

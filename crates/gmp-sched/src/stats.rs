@@ -93,7 +93,7 @@ pub(crate) fn trace(sched: &'static Sched) -> String {
             p.status(),
             p.schedtick.load(Ordering::Relaxed),
             p.syscalltick.load(Ordering::Relaxed),
-            p.runq.len(),
+            p.runq.ring_len(),
             p.runq.is_empty(),
             p.ngfree.get(),
         );

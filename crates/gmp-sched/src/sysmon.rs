@@ -158,9 +158,7 @@ fn retake(sched: &'static Sched, now: u64, look: &mut Look) {
     for p in sched.ps() {
         match p.status() {
             PStatus::Syscall => {
-                if retake_syscall(sched, p, now) {
-                    look.took += 1;
-                }
+                look.took += u32::from(retake_syscall(sched, p, now));
             }
             PStatus::Running => retake_running(sched, p, now, look),
             _ => {}
