@@ -133,14 +133,12 @@ fn a_panic_comes_back_with_its_payload() {
                 .unwrap_err();
             assert!(e.is_panic());
             assert_eq!(*e.into_panic().downcast::<u32>().unwrap(), 7);
-            let e = spawn(async { std::panic::resume_unwind(Box::new("boom")) })
-                .join()
-                .map(|()| ());
+            let e = spawn(async { std::panic::resume_unwind(Box::new("boom")) }).join();
             assert_eq!(
                 e.unwrap_err().to_string().split(' ').next_back(),
                 Some("boom")
             );
-            let e = go(|| gmp_sched::goexit()).join().map(|()| ()).unwrap_err();
+            let e = go(|| gmp_sched::goexit()).join().unwrap_err();
             assert!(e.is_exited());
         });
     });

@@ -183,7 +183,7 @@ fn a_panic_inside_blocking_comes_back() {
     let rt = stackful(1);
     rt.run(|| {
         let h = go(|| blocking(|| std::panic::resume_unwind(Box::new(3_i32))));
-        let e = h.join().map(|()| ()).unwrap_err();
+        let e = h.join().unwrap_err();
         assert_eq!(*e.into_panic().downcast::<i32>().unwrap(), 3);
         go(|| ()).join().unwrap();
     });
@@ -354,7 +354,7 @@ fn r136_deferred_code_runs_on_goexit_last_in_first_out() {
             gmp_sched::defer! { l.lock().unwrap().push(2) }
             gmp_sched::goexit()
         });
-        assert!(h.join().map(|()| ()).unwrap_err().is_exited());
+        assert!(h.join().unwrap_err().is_exited());
         assert_eq!(*log.lock().unwrap(), [2, 1]);
     });
 }
@@ -388,7 +388,7 @@ fn a_goroutine_may_park_while_it_unwinds() {
                 })
                 .collect();
             for h in hs {
-                assert!(h.join().map(|()| ()).unwrap_err().is_panic());
+                assert!(h.join().unwrap_err().is_panic());
             }
             assert_eq!(total.load(Ordering::Relaxed), 190);
         });
