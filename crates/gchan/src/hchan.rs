@@ -279,22 +279,32 @@ impl<T> Hchan<T> {
         }
     }
 
-    /// Drops all that is buffered; values are dropped outside the lock, one by one.
+    /// Drops all that is buffered; values are dropped outside the lock, one by one. If a value's drop panics, those
+    /// behind it are leaked, as crossbeam does: a second panic while the first unwinds would abort the program.
     pub(crate) fn discard(&self) {
+        struct LeakRest<'a, T>(&'a Hchan<T>);
+        impl<T> Drop for LeakRest<'_, T> {
+            fn drop(&mut self) {
+                self.0.drain(std::mem::forget);
+            }
+        }
+        let leak_rest = LeakRest(self);
+        self.drain(drop);
+        std::mem::forget(leak_rest);
+    }
+
+    fn drain(&self, each: impl Fn(T)) {
         loop {
             let mut slot = MaybeUninit::<T>::uninit();
             let mut after = After::nothing();
             // SAFETY: `slot` may be written; no node is given to pair.
-            let got = unsafe {
-                self.lock()
-                    .recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after)
-            };
+            let got = unsafe { self.lock().recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after) };
             after.run(self);
             if got != Got::Received {
                 return;
             }
-            // SAFETY: `Got` says that the slot was written.
-            drop(unsafe { slot.assume_init() });
+            // SAFETY: `Received` says that the slot was written.
+            each(unsafe { slot.assume_init() });
         }
     }
 
@@ -855,17 +865,8 @@ impl<T> Locked<'_, T> {
 
 impl<T> Drop for Hchan<T> {
     fn drop(&mut self) {
-        /// Goes on after a value's drop panicked.
-        struct Rest<'a, T>(&'a Hchan<T>);
-        impl<T> Drop for Rest<'_, T> {
-            fn drop(&mut self) {
-                self.0.discard();
-            }
-        }
         if std::mem::needs_drop::<T>() {
-            let rest = Rest(self);
             self.discard();
-            std::mem::forget(rest);
         }
     }
 }

@@ -322,9 +322,10 @@ impl<'c, 'a> Registration<'c, 'a> {
         }
         let mut watched = false;
         if wait {
-            for (i, case) in self.cases.iter().enumerate() {
+            // In the order of looking, so that cases on one channel have equal chances here too.
+            for i in order.iter() {
                 // SAFETY: under all locks; the node is pinned and unlinked before it goes.
-                watched |= unsafe { case.handle.enqueue(self.node(i)) };
+                watched |= unsafe { self.cases[i].handle.enqueue(self.node(i)) };
             }
             self.entered.set(true);
         }
