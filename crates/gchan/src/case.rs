@@ -44,8 +44,11 @@ pub(crate) enum Attempt {
 pub(crate) struct Later {
     pub(crate) wake: Option<Wake>,
     pub(crate) watched: bool,
-    freed: Option<(*mut (), unsafe fn(*mut ()))>,
+    freed: Option<Freed>,
 }
+
+/// A box and the function that frees it.
+type Freed = (*mut (), unsafe fn(*mut ()));
 
 impl Later {
     pub(crate) fn nothing() -> Self {
@@ -146,10 +149,6 @@ unsafe fn held<T>(chan: &Hchan<T>) -> ManuallyDrop<Locked<'_, T>> {
     ManuallyDrop::new(unsafe { chan.assume_locked() })
 }
 
-fn key_of<T>(chan: &Hchan<T>) -> usize {
-    ptr::from_ref(chan).addr()
-}
-
 // SAFETY: see the functions of `RawCase` below.
 unsafe impl<T> SelectHandle for Sender<T> {
     fn raw(&self) -> &dyn RawCase {
@@ -167,7 +166,7 @@ unsafe impl<T> SelectHandle for Receiver<T> {
 // SAFETY: the key is the channel's address; all under its lock.
 unsafe impl<T> RawCase for Sender<T> {
     fn key(&self) -> usize {
-        key_of(self.chan())
+        self.chan().key()
     }
 
     fn lock(&self) {
@@ -253,7 +252,7 @@ impl<T> Receiver<T> {
 // SAFETY: the key is the channel's address; all under its lock. Clocks have a lock of their own, held by no caller.
 unsafe impl<T> RawCase for Receiver<T> {
     fn key(&self) -> usize {
-        self.as_chan().map_or(0, key_of)
+        self.as_chan().map_or(0, Hchan::key)
     }
 
     fn lock(&self) {

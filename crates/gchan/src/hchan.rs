@@ -55,6 +55,9 @@ pub(crate) struct Hchan<T> {
     cap: usize,
     /// Guarded by the lock.
     state: UnsafeCell<State<T>>,
+    /// Constant. Loom replays schedules, so the lock order must not depend on where the allocator put a channel.
+    #[cfg(loom)]
+    id: usize,
 }
 
 #[derive(Debug)]
@@ -197,7 +200,21 @@ impl<T> Hchan<T> {
                 watch_send: WaitQ::new(),
                 stash: None,
             }),
+            #[cfg(loom)]
+            id: {
+                static LAST: std::sync::atomic::AtomicUsize =
+                    std::sync::atomic::AtomicUsize::new(0);
+                LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
+            },
         }
+    }
+
+    /// Orders the channel's lock among others; not 0.
+    pub(crate) fn key(&self) -> usize {
+        #[cfg(not(loom))]
+        return ptr::from_ref(self).addr();
+        #[cfg(loom)]
+        self.id
     }
 
     #[inline]
@@ -243,6 +260,33 @@ impl<T> Hchan<T> {
             chan: self,
             state: self.state.with_mut(|state| state),
         }
+    }
+
+    /// Moves up to `limit` values to `dst`, in order, under one turn of the lock unless queued senders are let in, who
+    /// must be woken outside it. Returns how many.
+    pub(crate) fn recv_many(&self, dst: &mut [MaybeUninit<T>], limit: usize) -> usize {
+        let mut taken = 0;
+        let mut go_on = true;
+        while go_on {
+            let mut after = After::nothing();
+            let mut locked = self.lock();
+            for slot in dst.iter_mut().take(limit).skip(taken) {
+                // SAFETY: the slot may be written; no node is given to pair.
+                let got = unsafe { locked.recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after) };
+                go_on = got == Got::Received;
+                if !go_on {
+                    break;
+                }
+                taken += 1;
+                if after.wake.is_some() || after.freed.is_some() {
+                    break;
+                }
+            }
+            drop(locked);
+            after.run(self);
+            go_on &= taken < limit.min(dst.len());
+        }
+        taken
     }
 
     /// Closes the channel and ends all waits on it. False if it was closed already.
@@ -298,7 +342,10 @@ impl<T> Hchan<T> {
             let mut slot = MaybeUninit::<T>::uninit();
             let mut after = After::nothing();
             // SAFETY: `slot` may be written; no node is given to pair.
-            let got = unsafe { self.lock().recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after) };
+            let got = unsafe {
+                self.lock()
+                    .recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after)
+            };
             after.run(self);
             if got != Got::Received {
                 return;

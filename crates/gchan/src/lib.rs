@@ -11,7 +11,11 @@ mod hchan;
 mod iter;
 mod list;
 mod lock;
+mod many;
+#[cfg(all(test, loom))]
+mod models;
 mod now;
+pub mod oneshot;
 mod op;
 pub mod park;
 mod ring;
@@ -19,6 +23,7 @@ mod select;
 mod select_macro;
 mod selectgo;
 mod sync;
+#[cfg(not(loom))]
 mod thread_parker;
 mod wait;
 mod waitq;
@@ -28,6 +33,9 @@ pub use err::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError,
     SendTimeoutError, TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
-pub use future::{RecvFut, RecvStream, SendFut, block_on};
+#[cfg(not(loom))]
+pub use future::block_on;
+pub use future::{RecvFut, RecvStream, SendFut};
 pub use iter::{IntoIter, Iter, TryIter};
+pub use many::Drain;
 pub use select::{Select, SelectFut, SelectedOperation, internal};
