@@ -3,6 +3,7 @@
 
 mod alarm;
 mod case;
+mod chan;
 mod channel;
 mod clock;
 mod err;
@@ -28,6 +29,7 @@ mod thread_parker;
 mod wait;
 mod waitq;
 
+pub use chan::{Chan, Range, RecvOnly, SelectCase, SendOnly, make, select_cases, try_select_cases};
 pub use channel::{Receiver, Sender, after, at, bounded, never, tick, unbounded};
 pub use err::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError,
