@@ -60,16 +60,18 @@ pub(crate) struct Hchan<T> {
     id: usize,
 }
 
+/// In the order of use, so that a plain send or receive touches the first two cache lines only.
 #[derive(Debug)]
+#[repr(C)]
 struct State<T> {
-    buf: Buf<T>,
-    recvq: WaitQ,
-    sendq: WaitQ,
     closed: bool,
     /// Something rare is to be looked at: watchers, or values in the stash.
     cold: bool,
     /// Slots promised to sends whose value is to come, plus values in the stash.
     spoken: usize,
+    recvq: WaitQ,
+    sendq: WaitQ,
+    buf: Buf<T>,
     /// The last ticket drawn, and the last pairing.
     tickets: u64,
     /// Receivers paired with a send whose value is to come.
@@ -559,6 +561,57 @@ impl<T> Locked<'_, T> {
     #[inline(always)]
     fn room(&mut self) -> bool {
         has_room(self.qcount(), self.state().spoken, self.chan.cap)
+    }
+
+    /// A send into a ring with room that nobody waits for, and the unlock; the guard comes back if it is not that.
+    ///
+    /// # Safety
+    /// `src` holds a value, moved out of it only if the answer is `None`.
+    #[inline(always)]
+    pub(crate) unsafe fn send_plain(mut self, src: *const T) -> Option<Self> {
+        let (qcount, cap) = (self.qcount(), self.chan.cap);
+        let state = self.state();
+        let plain = !state.closed && !state.cold && state.recvq.is_empty();
+        let room = has_room(qcount + 1, state.spoken, cap);
+        match &mut state.buf {
+            // SAFETY: under the lock; there is room for this one and for one more.
+            Buf::Ring(ring) if plain && room => unsafe { ring.push(src) },
+            _ => return Some(self),
+        }
+        self.set_qcount(qcount + 1);
+        self.unlock_with(READABLE | WRITABLE);
+        None
+    }
+
+    /// A receive from a ring that more than one value is in and no sender waits at, and the unlock; the guard comes
+    /// back if it is not that.
+    ///
+    /// # Safety
+    /// `dst` may be written, and is if the answer is `None`.
+    #[inline(always)]
+    pub(crate) unsafe fn recv_plain(mut self, dst: *mut T) -> Option<Self> {
+        let qcount = self.qcount();
+        let state = self.state();
+        let plain = !state.closed && !state.cold && state.spoken == 0 && state.sendq.is_empty();
+        match &mut state.buf {
+            // SAFETY: under the lock; `qcount` values are buffered.
+            Buf::Ring(ring) if plain && qcount > 0 => unsafe { ring.pop(dst) },
+            _ => return Some(self),
+        }
+        self.set_qcount(qcount - 1);
+        self.unlock_with(WRITABLE | if qcount > 1 { READABLE } else { 0 });
+        None
+    }
+
+    /// Releases the lock with a hint that the caller knows to be right.
+    #[inline(always)]
+    fn unlock_with(self, hint: u8) {
+        let chan = self.chan;
+        std::mem::forget(self);
+        if hint != chan.hint.load(Ordering::Relaxed) {
+            chan.hint.store(hint, Ordering::Release);
+        }
+        chan.lock.unlock();
     }
 
     pub(crate) fn closed(&mut self) -> bool {

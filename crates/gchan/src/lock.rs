@@ -52,23 +52,25 @@ impl RawLock {
     fn lock_contended(&self) {
         let mut round = 0;
         loop {
-            while self.locked.load(Ordering::Relaxed) {
-                relax(round);
-                round += 1;
-            }
-            if !self.locked.swap(true, Ordering::Acquire) {
+            relax(round);
+            round += 1;
+            if !self.locked.load(Ordering::Relaxed) && !self.locked.swap(true, Ordering::Acquire) {
                 return;
             }
         }
     }
 }
 
+/// Backs off for twice as long each time, before looking again: the holder then does a run of operations while the
+/// channel stays in its cache, which is worth more than an early look. Measured at capacity 512 between two threads.
 #[cfg(not(loom))]
 fn relax(round: u32) {
-    const SPINS: u32 = 64;
+    const SPINS: u32 = 6;
     const YIELDS: u32 = 64;
     if round < SPINS {
-        std::hint::spin_loop();
+        for _ in 0..2 << round {
+            std::hint::spin_loop();
+        }
     } else if round < SPINS + YIELDS {
         std::thread::yield_now();
     } else {

@@ -83,6 +83,17 @@ impl Blocker {
         }
     }
 
+    /// Waits a little for `ready`, if this is a thread.
+    pub(crate) fn hesitate(&self, ready: impl Fn() -> bool) {
+        match self {
+            #[cfg(not(loom))]
+            Blocker::Thread(record) => record.hesitate(ready),
+            _ => {
+                let _ = ready;
+            }
+        }
+    }
+
     /// Waits until the waiter is done, or the deadline has passed. True if it is done.
     ///
     /// The hook's park may unwind; whoever queued the waiter has a guard for that.
