@@ -5,6 +5,7 @@
 
 use crate::channel::{Flavor, Receiver, Sender};
 use crate::hchan::{After, Dir, Got, Hchan, Locked, Promise};
+use crate::now;
 use crate::waitq::{Node, Wake};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
@@ -107,6 +108,10 @@ pub(crate) unsafe trait RawCase {
     unsafe fn unlock(&self);
     /// Worth trying, as far as can be seen without the lock.
     fn maybe_ready(&self) -> bool;
+    /// Tries the case alone: takes the lock, and does what follows the unlock.
+    /// # Safety
+    /// `slot` takes a value. The caller does not hold the lock.
+    unsafe fn attempt_alone(&self, slot: *mut ()) -> Attempt;
     /// # Safety
     /// The caller holds the lock. `slot` takes a value, `node` is null or unqueued and in place.
     unsafe fn attempt(&self, slot: *mut (), node: *mut Node, later: &mut Later) -> Attempt;
@@ -180,6 +185,17 @@ unsafe impl<T> RawCase for Sender<T> {
 
     fn maybe_ready(&self) -> bool {
         self.chan().maybe_writable()
+    }
+
+    unsafe fn attempt_alone(&self, _slot: *mut ()) -> Attempt {
+        if !self.maybe_ready() {
+            return Attempt::Blocks;
+        }
+        match self.chan().lock().promise() {
+            Promise::Full => Attempt::Blocks,
+            Promise::Closed => Attempt::Closed,
+            promise => Attempt::Promise(promise),
+        }
     }
 
     unsafe fn attempt(&self, _slot: *mut (), _node: *mut Node, later: &mut Later) -> Attempt {
@@ -273,6 +289,22 @@ unsafe impl<T> RawCase for Receiver<T> {
             Flavor::Chan(shared) => shared.chan.maybe_readable(),
             Flavor::Clock(clock, _) => clock.is_ready(),
             Flavor::Never => false,
+        }
+    }
+
+    unsafe fn attempt_alone(&self, slot: *mut ()) -> Attempt {
+        if !self.maybe_ready() {
+            return Attempt::Blocks;
+        }
+        let Some(chan) = self.as_chan() else {
+            // SAFETY: a clock's attempt needs no lock.
+            return unsafe { self.attempt(slot, ptr::null_mut(), &mut Later::nothing()) };
+        };
+        // SAFETY: passed on.
+        match unsafe { now::recv(chan, slot.cast::<T>()) } {
+            Got::Received => Attempt::Value,
+            Got::Closed => Attempt::Closed,
+            Got::Empty | Got::Deferred | Got::Paired => Attempt::Blocks,
         }
     }
 

@@ -563,7 +563,7 @@ impl<T> Locked<'_, T> {
         has_room(self.qcount(), self.state().spoken, self.chan.cap)
     }
 
-    /// A send into a ring with room that nobody waits for, and the unlock; the guard comes back if it is not that.
+    /// A send into a buffer with room that nobody waits for, and the unlock; the guard comes back if it is not that.
     ///
     /// # Safety
     /// `src` holds a value, moved out of it only if the answer is `None`.
@@ -576,6 +576,8 @@ impl<T> Locked<'_, T> {
         match &mut state.buf {
             // SAFETY: under the lock; there is room for this one and for one more.
             Buf::Ring(ring) if plain && room => unsafe { ring.push(src) },
+            // SAFETY: as above, and the list needs no block.
+            Buf::List(list) if plain && !list.needs_block() => unsafe { list.push(src) },
             _ => return Some(self),
         }
         self.set_qcount(qcount + 1);
@@ -583,7 +585,7 @@ impl<T> Locked<'_, T> {
         None
     }
 
-    /// A receive from a ring that more than one value is in and no sender waits at, and the unlock; the guard comes
+    /// A receive from a buffer that holds something and that no sender waits at, and the unlock; the guard comes
     /// back if it is not that.
     ///
     /// # Safety
@@ -593,10 +595,19 @@ impl<T> Locked<'_, T> {
         let qcount = self.qcount();
         let state = self.state();
         let plain = !state.closed && !state.cold && state.spoken == 0 && state.sendq.is_empty();
-        match &mut state.buf {
-            // SAFETY: under the lock; `qcount` values are buffered.
-            Buf::Ring(ring) if plain && qcount > 0 => unsafe { ring.pop(dst) },
-            _ => return Some(self),
+        if !plain || qcount == 0 {
+            return Some(self);
+        }
+        // SAFETY: under the lock; `qcount` values are buffered.
+        unsafe {
+            match &mut state.buf {
+                Buf::Ring(ring) => ring.pop(dst),
+                Buf::List(list) => {
+                    if !list.pop_plain(dst) {
+                        return Some(self);
+                    }
+                }
+            }
         }
         self.set_qcount(qcount - 1);
         self.unlock_with(WRITABLE | if qcount > 1 { READABLE } else { 0 });

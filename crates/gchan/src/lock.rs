@@ -68,7 +68,7 @@ fn relax(round: u32) {
     const SPINS: u32 = 6;
     const YIELDS: u32 = 64;
     if round < SPINS {
-        for _ in 0..2 << round {
+        for _ in 0..4 << round {
             std::hint::spin_loop();
         }
     } else if round < SPINS + YIELDS {

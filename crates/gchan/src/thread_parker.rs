@@ -123,7 +123,7 @@ impl Record {
     /// Looks a few times, long intervals apart, whether `ready`: each look takes the channel's cache line from whoever
     /// works on it. How often depends on how often it paid.
     pub(crate) fn hesitate(&self, ready: impl Fn() -> bool) {
-        const PAUSES: u32 = 24;
+        const PAUSES: u32 = 48;
         let looks = self.looks.load(Ordering::Relaxed);
         for look in 0..looks {
             if look < 4 && several_cores() {
