@@ -120,17 +120,12 @@ impl Record {
         done()
     }
 
-    /// Looks a few times, long intervals apart, whether `ready`: each look takes the channel's cache line from whoever
-    /// works on it. How often depends on how often it paid.
+    /// Looks a few times whether `ready`, and gives the time slice away in between: each look takes the channel's cache
+    /// line from whoever works on it, so looks are far apart. How often depends on how often it paid.
     pub(crate) fn hesitate(&self, ready: impl Fn() -> bool) {
-        const PAUSES: u32 = 48;
         let looks = self.looks.load(Ordering::Relaxed);
-        for look in 0..looks {
-            if look < 4 && several_cores() {
-                (0..PAUSES).for_each(|_| std::hint::spin_loop());
-            } else {
-                std::thread::yield_now();
-            }
+        for _ in 0..looks {
+            std::thread::yield_now();
             if ready() {
                 self.looks.store((looks + 2).min(12), Ordering::Relaxed);
                 return;
