@@ -3,17 +3,26 @@
 use crate::run::{Result, cargo};
 
 /// Crates that hold loom models: unit tests named `loom_*` under `#[cfg(all(test, loom))]`.
+<<<<<<< HEAD
 const LOOM: &[&str] = &["gtimer"];
 
 /// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
 /// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
 const FUZZ: &[&str] = &["gtimer"];
+=======
+const LOOM: &[&str] = &["gchan"];
+
+/// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
+/// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
+const FUZZ: &[&str] = &["gchan"];
+>>>>>>> gchan
 
 pub(crate) fn all() -> Result {
     fmt()?;
     clippy()?;
     doc()?;
     test()?;
+    crate::crossbeam_suite::run()?;
     loom()?;
     fuzz(10)
 }

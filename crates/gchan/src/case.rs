@@ -5,6 +5,7 @@
 
 use crate::channel::{Flavor, Receiver, Sender};
 use crate::hchan::{After, Dir, Got, Hchan, Locked, Promise};
+use crate::now;
 use crate::waitq::{Node, Wake};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
@@ -44,8 +45,11 @@ pub(crate) enum Attempt {
 pub(crate) struct Later {
     pub(crate) wake: Option<Wake>,
     pub(crate) watched: bool,
-    freed: Option<(*mut (), unsafe fn(*mut ()))>,
+    freed: Option<Freed>,
 }
+
+/// A box and the function that frees it.
+type Freed = (*mut (), unsafe fn(*mut ()));
 
 impl Later {
     pub(crate) fn nothing() -> Self {
@@ -104,6 +108,10 @@ pub(crate) unsafe trait RawCase {
     unsafe fn unlock(&self);
     /// Worth trying, as far as can be seen without the lock.
     fn maybe_ready(&self) -> bool;
+    /// Tries the case alone: takes the lock, and does what follows the unlock.
+    /// # Safety
+    /// `slot` takes a value. The caller does not hold the lock.
+    unsafe fn attempt_alone(&self, slot: *mut ()) -> Attempt;
     /// # Safety
     /// The caller holds the lock. `slot` takes a value, `node` is null or unqueued and in place.
     unsafe fn attempt(&self, slot: *mut (), node: *mut Node, later: &mut Later) -> Attempt;
@@ -146,10 +154,6 @@ unsafe fn held<T>(chan: &Hchan<T>) -> ManuallyDrop<Locked<'_, T>> {
     ManuallyDrop::new(unsafe { chan.assume_locked() })
 }
 
-fn key_of<T>(chan: &Hchan<T>) -> usize {
-    ptr::from_ref(chan).addr()
-}
-
 // SAFETY: see the functions of `RawCase` below.
 unsafe impl<T> SelectHandle for Sender<T> {
     fn raw(&self) -> &dyn RawCase {
@@ -167,7 +171,7 @@ unsafe impl<T> SelectHandle for Receiver<T> {
 // SAFETY: the key is the channel's address; all under its lock.
 unsafe impl<T> RawCase for Sender<T> {
     fn key(&self) -> usize {
-        key_of(self.chan())
+        self.chan().key()
     }
 
     fn lock(&self) {
@@ -181,6 +185,17 @@ unsafe impl<T> RawCase for Sender<T> {
 
     fn maybe_ready(&self) -> bool {
         self.chan().maybe_writable()
+    }
+
+    unsafe fn attempt_alone(&self, _slot: *mut ()) -> Attempt {
+        if !self.maybe_ready() {
+            return Attempt::Blocks;
+        }
+        match self.chan().lock().promise() {
+            Promise::Full => Attempt::Blocks,
+            Promise::Closed => Attempt::Closed,
+            promise => Attempt::Promise(promise),
+        }
     }
 
     unsafe fn attempt(&self, _slot: *mut (), _node: *mut Node, later: &mut Later) -> Attempt {
@@ -253,7 +268,7 @@ impl<T> Receiver<T> {
 // SAFETY: the key is the channel's address; all under its lock. Clocks have a lock of their own, held by no caller.
 unsafe impl<T> RawCase for Receiver<T> {
     fn key(&self) -> usize {
-        self.as_chan().map_or(0, key_of)
+        self.as_chan().map_or(0, Hchan::key)
     }
 
     fn lock(&self) {
@@ -274,6 +289,22 @@ unsafe impl<T> RawCase for Receiver<T> {
             Flavor::Chan(shared) => shared.chan.maybe_readable(),
             Flavor::Clock(clock, _) => clock.is_ready(),
             Flavor::Never => false,
+        }
+    }
+
+    unsafe fn attempt_alone(&self, slot: *mut ()) -> Attempt {
+        if !self.maybe_ready() {
+            return Attempt::Blocks;
+        }
+        let Some(chan) = self.as_chan() else {
+            // SAFETY: a clock's attempt needs no lock.
+            return unsafe { self.attempt(slot, ptr::null_mut(), &mut Later::nothing()) };
+        };
+        // SAFETY: passed on.
+        match unsafe { now::recv(chan, slot.cast::<T>()) } {
+            Got::Received => Attempt::Value,
+            Got::Closed => Attempt::Closed,
+            Got::Empty | Got::Deferred | Got::Paired => Attempt::Blocks,
         }
     }
 

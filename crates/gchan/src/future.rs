@@ -343,6 +343,7 @@ impl<T> fmt::Debug for RecvStream<'_, T> {
 }
 
 /// Runs a future to its end on this thread, for examples and small programs. May park.
+#[cfg(not(loom))]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     use std::sync::Arc;
     use std::task::Wake as TaskWake;

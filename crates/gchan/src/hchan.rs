@@ -55,18 +55,23 @@ pub(crate) struct Hchan<T> {
     cap: usize,
     /// Guarded by the lock.
     state: UnsafeCell<State<T>>,
+    /// Constant. Loom replays schedules, so the lock order must not depend on where the allocator put a channel.
+    #[cfg(loom)]
+    id: usize,
 }
 
+/// In the order of use, so that a plain send or receive touches the first two cache lines only.
 #[derive(Debug)]
+#[repr(C)]
 struct State<T> {
-    buf: Buf<T>,
-    recvq: WaitQ,
-    sendq: WaitQ,
     closed: bool,
     /// Something rare is to be looked at: watchers, or values in the stash.
     cold: bool,
     /// Slots promised to sends whose value is to come, plus values in the stash.
     spoken: usize,
+    recvq: WaitQ,
+    sendq: WaitQ,
+    buf: Buf<T>,
     /// The last ticket drawn, and the last pairing.
     tickets: u64,
     /// Receivers paired with a send whose value is to come.
@@ -197,7 +202,21 @@ impl<T> Hchan<T> {
                 watch_send: WaitQ::new(),
                 stash: None,
             }),
+            #[cfg(loom)]
+            id: {
+                static LAST: std::sync::atomic::AtomicUsize =
+                    std::sync::atomic::AtomicUsize::new(0);
+                LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
+            },
         }
+    }
+
+    /// Orders the channel's lock among others; not 0.
+    pub(crate) fn key(&self) -> usize {
+        #[cfg(not(loom))]
+        return ptr::from_ref(self).addr();
+        #[cfg(loom)]
+        self.id
     }
 
     #[inline]
@@ -245,6 +264,33 @@ impl<T> Hchan<T> {
         }
     }
 
+    /// Moves up to `limit` values to `dst`, in order, under one turn of the lock unless queued senders are let in, who
+    /// must be woken outside it. Returns how many.
+    pub(crate) fn recv_many(&self, dst: &mut [MaybeUninit<T>], limit: usize) -> usize {
+        let mut taken = 0;
+        let mut go_on = true;
+        while go_on {
+            let mut after = After::nothing();
+            let mut locked = self.lock();
+            for slot in dst.iter_mut().take(limit).skip(taken) {
+                // SAFETY: the slot may be written; no node is given to pair.
+                let got = unsafe { locked.recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after) };
+                go_on = got == Got::Received;
+                if !go_on {
+                    break;
+                }
+                taken += 1;
+                if after.wake.is_some() || after.freed.is_some() {
+                    break;
+                }
+            }
+            drop(locked);
+            after.run(self);
+            go_on &= taken < limit.min(dst.len());
+        }
+        taken
+    }
+
     /// Closes the channel and ends all waits on it. False if it was closed already.
     pub(crate) fn close(&self) -> bool {
         let mut first = true;
@@ -279,8 +325,21 @@ impl<T> Hchan<T> {
         }
     }
 
-    /// Drops all that is buffered; values are dropped outside the lock, one by one.
+    /// Drops all that is buffered; values are dropped outside the lock, one by one. If a value's drop panics, those
+    /// behind it are leaked, as crossbeam does: a second panic while the first unwinds would abort the program.
     pub(crate) fn discard(&self) {
+        struct LeakRest<'a, T>(&'a Hchan<T>);
+        impl<T> Drop for LeakRest<'_, T> {
+            fn drop(&mut self) {
+                self.0.drain(std::mem::forget);
+            }
+        }
+        let leak_rest = LeakRest(self);
+        self.drain(drop);
+        std::mem::forget(leak_rest);
+    }
+
+    fn drain(&self, each: impl Fn(T)) {
         loop {
             let mut slot = MaybeUninit::<T>::uninit();
             let mut after = After::nothing();
@@ -293,8 +352,8 @@ impl<T> Hchan<T> {
             if got != Got::Received {
                 return;
             }
-            // SAFETY: `Got` says that the slot was written.
-            drop(unsafe { slot.assume_init() });
+            // SAFETY: `Received` says that the slot was written.
+            each(unsafe { slot.assume_init() });
         }
     }
 
@@ -502,6 +561,68 @@ impl<T> Locked<'_, T> {
     #[inline(always)]
     fn room(&mut self) -> bool {
         has_room(self.qcount(), self.state().spoken, self.chan.cap)
+    }
+
+    /// A send into a buffer with room that nobody waits for, and the unlock; the guard comes back if it is not that.
+    ///
+    /// # Safety
+    /// `src` holds a value, moved out of it only if the answer is `None`.
+    #[inline(always)]
+    pub(crate) unsafe fn send_plain(mut self, src: *const T) -> Option<Self> {
+        let (qcount, cap) = (self.qcount(), self.chan.cap);
+        let state = self.state();
+        let plain = !state.closed && !state.cold && state.recvq.is_empty();
+        let room = has_room(qcount + 1, state.spoken, cap);
+        match &mut state.buf {
+            // SAFETY: under the lock; there is room for this one and for one more.
+            Buf::Ring(ring) if plain && room => unsafe { ring.push(src) },
+            // SAFETY: as above, and the list needs no block.
+            Buf::List(list) if plain && !list.needs_block() => unsafe { list.push(src) },
+            _ => return Some(self),
+        }
+        self.set_qcount(qcount + 1);
+        self.unlock_with(READABLE | WRITABLE);
+        None
+    }
+
+    /// A receive from a buffer that holds something and that no sender waits at, and the unlock; the guard comes
+    /// back if it is not that.
+    ///
+    /// # Safety
+    /// `dst` may be written, and is if the answer is `None`.
+    #[inline(always)]
+    pub(crate) unsafe fn recv_plain(mut self, dst: *mut T) -> Option<Self> {
+        let qcount = self.qcount();
+        let state = self.state();
+        let plain = !state.closed && !state.cold && state.spoken == 0 && state.sendq.is_empty();
+        if !plain || qcount == 0 {
+            return Some(self);
+        }
+        // SAFETY: under the lock; `qcount` values are buffered.
+        unsafe {
+            match &mut state.buf {
+                Buf::Ring(ring) => ring.pop(dst),
+                Buf::List(list) => {
+                    if !list.pop_plain(dst) {
+                        return Some(self);
+                    }
+                }
+            }
+        }
+        self.set_qcount(qcount - 1);
+        self.unlock_with(WRITABLE | if qcount > 1 { READABLE } else { 0 });
+        None
+    }
+
+    /// Releases the lock with a hint that the caller knows to be right.
+    #[inline(always)]
+    fn unlock_with(self, hint: u8) {
+        let chan = self.chan;
+        std::mem::forget(self);
+        if hint != chan.hint.load(Ordering::Relaxed) {
+            chan.hint.store(hint, Ordering::Release);
+        }
+        chan.lock.unlock();
     }
 
     pub(crate) fn closed(&mut self) -> bool {
@@ -855,17 +976,8 @@ impl<T> Locked<'_, T> {
 
 impl<T> Drop for Hchan<T> {
     fn drop(&mut self) {
-        /// Goes on after a value's drop panicked.
-        struct Rest<'a, T>(&'a Hchan<T>);
-        impl<T> Drop for Rest<'_, T> {
-            fn drop(&mut self) {
-                self.0.discard();
-            }
-        }
         if std::mem::needs_drop::<T>() {
-            let rest = Rest(self);
             self.discard();
-            std::mem::forget(rest);
         }
     }
 }

@@ -133,6 +133,31 @@ impl<T> List<T> {
         None
     }
 
+    /// As [`pop`](Self::pop) where no block is let go; false, and nothing done, where one might be.
+    ///
+    /// # Safety
+    /// As [`pop`](Self::pop).
+    #[inline(always)]
+    pub(crate) unsafe fn pop_plain(&mut self, dst: *mut T) -> bool {
+        let last = if self.head == self.tail {
+            self.tail_at
+        } else {
+            SLOTS
+        };
+        if self.head_at + 1 == last {
+            return false;
+        }
+        // SAFETY: as in `pop`.
+        unsafe {
+            let slot = (&raw const (*self.head).slots)
+                .cast::<T>()
+                .add(self.head_at);
+            ptr::copy_nonoverlapping(slot, dst, 1);
+        }
+        self.head_at += 1;
+        true
+    }
+
     #[cold]
     fn retire_head(&mut self) -> Option<Box<Block<T>>> {
         // SAFETY: `head` is an emptied block of this list, and not the last, so `next` is one too.

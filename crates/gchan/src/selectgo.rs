@@ -84,8 +84,9 @@ impl Order {
     fn shuffled(len: usize) -> Self {
         let mut order = Self::identity(len);
         let slice = order.as_mut();
+        let mut state = seed();
         for i in (1..slice.len()).rev() {
-            slice.swap(i, random(i + 1));
+            slice.swap(i, random(&mut state, i + 1));
         }
         order
     }
@@ -138,10 +139,10 @@ impl Order {
     }
 }
 
-/// A number below `n`, from a generator per thread. Reads and writes the thread-local in one go, so nothing of it is
-/// kept across a park.
+/// A fresh start for [`random`], from a generator per thread. Reads and writes the thread-local in one go, so nothing of
+/// it is kept across a park.
 #[inline(never)]
-fn random(n: usize) -> usize {
+fn seed() -> u64 {
     thread_local! { static STATE: Cell<u64> = const { Cell::new(0) } }
     let mut x = STATE.get();
     if x == 0 {
@@ -155,7 +156,15 @@ fn random(n: usize) -> usize {
     x ^= x << 25;
     x ^= x >> 27;
     STATE.set(x);
-    let high = x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+    x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+}
+
+/// A number below `n`: the high half of a linear congruential generator.
+fn random(state: &mut u64, n: usize) -> usize {
+    let high = *state >> 32;
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
     ((high * n as u64) >> 32) as usize
 }
 
@@ -163,19 +172,9 @@ fn random(n: usize) -> usize {
 fn pass0(cases: &[Case<'_>], order: &Order) -> Option<Token> {
     for i in order.iter() {
         let handle = cases[i].handle;
-        if !handle.maybe_ready() {
-            continue;
-        }
         let mut token = Token::new(i, handle.new_slot());
-        let mut later = Later::nothing();
-        handle.lock();
-        // SAFETY: under the lock; the slot takes a value; no node to pair.
-        let attempt = unsafe {
-            let attempt = handle.attempt(token.slot(), ptr::null_mut(), &mut later);
-            handle.unlock();
-            attempt
-        };
-        later.run(handle);
+        // SAFETY: the slot takes a value.
+        let attempt = unsafe { handle.attempt_alone(token.slot()) };
         match attempt {
             Attempt::Value => token.chosen = Chosen::Value(0),
             Attempt::Promise(promise) => token.chosen = Chosen::Promise(promise),
@@ -322,9 +321,10 @@ impl<'c, 'a> Registration<'c, 'a> {
         }
         let mut watched = false;
         if wait {
-            for (i, case) in self.cases.iter().enumerate() {
+            // In the order of looking, so that cases on one channel have equal chances here too.
+            for i in order.iter() {
                 // SAFETY: under all locks; the node is pinned and unlinked before it goes.
-                watched |= unsafe { case.handle.enqueue(self.node(i)) };
+                watched |= unsafe { self.cases[i].handle.enqueue(self.node(i)) };
             }
             self.entered.set(true);
         }
@@ -487,6 +487,12 @@ pub(crate) fn select(cases: &[Case<'_>], biased: bool, patience: Patience) -> Op
         return Some(token);
     }
     as_blocker(|blocker| {
+        if patience != Patience::Try {
+            blocker.hesitate(|| cases.iter().any(|case| case.handle.maybe_ready()));
+            if let Some(token) = pass0(cases, &order) {
+                return Some(token);
+            }
+        }
         let registration = std::pin::pin!(Registration::new(cases, blocker.waiter()));
         block(blocker, registration.as_ref(), &order, patience)
     })

@@ -27,6 +27,8 @@ pub(crate) struct Record {
     word: AtomicU32,
     /// How many rounds the lessee spins before it sleeps; written by the lessee alone.
     patience: AtomicU32,
+    /// How often the lessee looks before it stands in line; written by the lessee alone.
+    looks: AtomicU32,
     /// The next free record; written under `FREE`'s lock.
     next: Cell<Option<&'static Record>>,
 }
@@ -54,6 +56,7 @@ impl Lease {
         Self(Box::leak(Box::new(Record {
             word: AtomicU32::new(EMPTY),
             patience: AtomicU32::new(Record::FIRST_PATIENCE),
+            looks: AtomicU32::new(8),
             next: Cell::new(None),
         })))
     }
@@ -115,6 +118,20 @@ impl Record {
         let less = (patience / 2).max(Self::LEAST_PATIENCE);
         self.patience.store(less, Ordering::Relaxed);
         done()
+    }
+
+    /// Looks a few times whether `ready`, and gives the time slice away in between: each look takes the channel's cache
+    /// line from whoever works on it, so looks are far apart. How often depends on how often it paid.
+    pub(crate) fn hesitate(&self, ready: impl Fn() -> bool) {
+        let looks = self.looks.load(Ordering::Relaxed);
+        for _ in 0..looks {
+            std::thread::yield_now();
+            if ready() {
+                self.looks.store((looks + 2).min(12), Ordering::Relaxed);
+                return;
+            }
+        }
+        self.looks.store((looks / 2).max(1), Ordering::Relaxed);
     }
 
     /// Sleeps until unparked, for at most `timeout`. Spurious returns happen.

@@ -68,7 +68,7 @@ impl Blocker {
         }
     }
 
-    /// Makes the word of a finished wait fresh again.
+    /// Makes the word of a finished wait fresh again. The waiter is queued nowhere.
     pub(crate) fn reopen(&self, waiter: &Waiter) {
         match self {
             Blocker::Goroutine(..) => waiter.reopen(),
@@ -79,6 +79,17 @@ impl Blocker {
                 waiter.reopen();
                 // SAFETY: the waiter is queued nowhere, so nobody else looks.
                 unsafe { waiter.set_wake(crate::waitq::Wake::Waker(parker.clone().into())) };
+            }
+        }
+    }
+
+    /// Waits a little for `ready`, if this is a thread.
+    pub(crate) fn hesitate(&self, ready: impl Fn() -> bool) {
+        match self {
+            #[cfg(not(loom))]
+            Blocker::Thread(record) => record.hesitate(ready),
+            _ => {
+                let _ = ready;
             }
         }
     }
@@ -169,35 +180,29 @@ pub(crate) fn wait_for_time(reason: Reason, deadline: Option<Instant>) {
 #[cfg(loom)]
 pub(crate) mod model {
     //! A parker that loom understands. It is a `Waker`, so the models also cover the tasks' way of being woken.
-    use loom::sync::{Condvar, Mutex};
+    use loom::sync::Notify;
     use std::sync::Arc;
     use std::task::Wake;
 
     pub(crate) struct Parker {
-        permit: Mutex<bool>,
-        bell: Condvar,
+        bell: Notify,
     }
 
     impl Parker {
         pub(crate) fn new() -> Arc<Self> {
             Arc::new(Self {
-                permit: Mutex::new(false),
-                bell: Condvar::new(),
+                bell: Notify::new(),
             })
         }
 
         pub(crate) fn park(&self) {
-            let mut permit = self.permit.lock().unwrap();
-            while !std::mem::take(&mut *permit) {
-                permit = self.bell.wait(permit).unwrap();
-            }
+            self.bell.wait();
         }
     }
 
     impl Wake for Parker {
         fn wake(self: Arc<Self>) {
-            *self.permit.lock().unwrap() = true;
-            self.bell.notify_one();
+            self.bell.notify();
         }
     }
 }

@@ -122,6 +122,7 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     /// A waiter that is awake and will call [`fall_asleep`](Self::fall_asleep) before it sleeps.
+    #[cfg(not(loom))]
     pub(crate) fn awake(handle: Handle) -> Self {
         Self {
             word: AtomicUsize::new(OPEN),
@@ -163,6 +164,7 @@ impl Waiter {
     }
 
     /// As [`reopen`](Self::reopen), for a thread that is awake again.
+    #[cfg(not(loom))]
     pub(crate) fn reopen_awake(&self) {
         self.word.store(OPEN, Ordering::Relaxed);
     }
@@ -195,6 +197,7 @@ impl Waiter {
     }
 
     /// Announces that the waiter must be woken from now on; false if it is done already.
+    #[cfg(not(loom))]
     pub(crate) fn fall_asleep(&self) -> bool {
         self.word.fetch_or(ASLEEP, Ordering::AcqRel) & PHASE != DONE
     }

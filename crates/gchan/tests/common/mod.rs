@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// How a test sends and receives.
-pub trait Mode: Sync {
+pub(crate) trait Mode: Sync {
     /// Only tries: two such never meet at capacity zero, there being nobody who waits.
     fn only_tries(&self) -> bool {
         false
@@ -60,12 +60,12 @@ impl Mode for Polling {
     }
 }
 
-pub fn modes() -> [&'static dyn Mode; 3] {
+pub(crate) fn modes() -> [&'static dyn Mode; 3] {
     [&Blocking, &Async, &Polling]
 }
 
 /// Counts drops.
-pub struct Counted<'a>(pub &'a AtomicUsize);
+pub(crate) struct Counted<'a>(pub(crate) &'a AtomicUsize);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
@@ -75,7 +75,7 @@ impl Drop for Counted<'_> {
 
 /// Counts wakes.
 #[derive(Default)]
-pub struct Bell(pub AtomicUsize);
+pub(crate) struct Bell(pub(crate) AtomicUsize);
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
@@ -84,18 +84,21 @@ impl Wake for Bell {
 }
 
 impl Bell {
-    pub fn rings(&self) -> usize {
+    pub(crate) fn rings(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
 
 /// Polls once with a bell's waker.
-pub fn poll_with<F: Future>(future: std::pin::Pin<&mut F>, bell: &Arc<Bell>) -> Poll<F::Output> {
+pub(crate) fn poll_with<F: Future>(
+    future: std::pin::Pin<&mut F>,
+    bell: &Arc<Bell>,
+) -> Poll<F::Output> {
     let waker = Waker::from(bell.clone());
     future.poll(&mut Context::from_waker(&waker))
 }
 
 /// Polls a fresh future once.
-pub fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+pub(crate) fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -1,0 +1,259 @@
+//! Loom models: every interleaving of a few operations, up to the preemption bound.
+//!
+//! Values carry a loom cell, which is written before one side's operation and read after the other's without any other
+//! ordering; loom reports a race if the channel does not order them. So each is a litmus test of a rule of Go's memory
+//! model (R1-R5) as well as a check of the protocol.
+
+use crate::{RecvError, Select, TryRecvError, bounded, unbounded};
+use loom::cell::UnsafeCell;
+use loom::thread;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// A word without any ordering of its own.
+#[derive(Clone)]
+struct Plain(Arc<UnsafeCell<u32>>);
+
+// SAFETY: loom checks every access.
+unsafe impl Send for Plain {}
+// SAFETY: as above.
+unsafe impl Sync for Plain {}
+
+impl Plain {
+    fn new() -> Self {
+        Self(Arc::new(UnsafeCell::new(0)))
+    }
+
+    fn set(&self, value: u32) {
+        // SAFETY: loom reports it if another access is not ordered with this one.
+        self.0.with_mut(|cell| unsafe { *cell = value });
+    }
+
+    fn get(&self) -> u32 {
+        // SAFETY: as above.
+        self.0.with(|cell| unsafe { *cell })
+    }
+}
+
+#[test]
+fn loom_r2_r4_a_rendezvous_orders_both_ways() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        let (before_send, before_recv) = (Plain::new(), Plain::new());
+        let (a, b) = (before_send.clone(), before_recv.clone());
+        let sender = thread::spawn(move || {
+            a.set(1);
+            s.send(()).unwrap();
+            assert_eq!(b.get(), 2);
+        });
+        before_recv.set(2);
+        r.recv().unwrap();
+        assert_eq!(before_send.get(), 1);
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_r3_the_first_receive_is_before_the_second_send_completes() {
+    loom::model(|| {
+        let (s, r) = bounded(1);
+        let before_recv = Plain::new();
+        let seen = before_recv.clone();
+        let sender = thread::spawn(move || {
+            s.send(1).unwrap();
+            s.send(2).unwrap();
+            assert_eq!(seen.get(), 7);
+        });
+        before_recv.set(7);
+        assert_eq!(r.recv(), Ok(1));
+        assert_eq!(r.recv(), Ok(2));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_r5_close_is_before_the_receive_that_reports_it() {
+    loom::model(|| {
+        let (s, r) = bounded::<()>(0);
+        let before_close = Plain::new();
+        let set = before_close.clone();
+        let closer = thread::spawn(move || {
+            set.set(3);
+            drop(s);
+        });
+        assert_eq!(r.recv(), Err(RecvError));
+        assert_eq!(before_close.get(), 3);
+        closer.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_close_gives_a_blocked_sender_its_value_back() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        let sender = thread::spawn(move || s.send(5).unwrap_err().into_inner());
+        drop(r);
+        assert_eq!(sender.join().unwrap(), 5);
+    });
+}
+
+#[test]
+fn loom_two_senders_and_one_receiver_lose_nothing() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        let other = s.clone();
+        let first = thread::spawn(move || s.send(1).unwrap());
+        let second = thread::spawn(move || other.send(2).unwrap());
+        assert_eq!(r.recv().unwrap() + r.recv().unwrap(), 3);
+        first.join().unwrap();
+        second.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_r12_a_value_that_stays_is_not_missed_by_the_fast_path() {
+    loom::model(|| {
+        let (s, r) = unbounded();
+        let data = Plain::new();
+        let set = data.clone();
+        let sender = thread::spawn(move || {
+            set.set(1);
+            s.send(()).unwrap();
+            s
+        });
+        if r.try_recv().is_ok() {
+            assert_eq!(data.get(), 1);
+            sender.join().unwrap();
+        } else {
+            let _s = sender.join().unwrap();
+            assert_eq!(r.try_recv(), Ok(()));
+            assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+        }
+    });
+}
+
+/// Receives from either channel, whichever comes first.
+fn select_recv(a: &crate::Receiver<u32>, b: &crate::Receiver<u32>) -> Result<u32, RecvError> {
+    let mut select = Select::new_biased();
+    let first = select.recv(a);
+    select.recv(b);
+    let chosen = select.select();
+    if chosen.index() == first {
+        chosen.recv(a)
+    } else {
+        chosen.recv(b)
+    }
+}
+
+#[test]
+fn loom_select_is_won_by_one_of_two_senders() {
+    loom::model(|| {
+        let (s1, r1) = bounded(0);
+        let (s2, r2) = bounded(0);
+        let first = thread::spawn(move || s1.send(1).is_ok());
+        let second = thread::spawn(move || s2.send(2).is_ok());
+        let got = select_recv(&r1, &r2).unwrap();
+        drop((r1, r2));
+        let (first, second) = (first.join().unwrap(), second.join().unwrap());
+        // Who was received was sent, and the other got its value back.
+        assert_eq!((first, second), (got == 1, got == 2));
+    });
+}
+
+#[test]
+fn loom_select_against_close() {
+    loom::model(|| {
+        let (s1, r1) = bounded(0);
+        let (s2, r2) = bounded::<u32>(0);
+        let sender = thread::spawn(move || s1.send(1).is_ok());
+        let closer = thread::spawn(move || drop(s2));
+        let got = select_recv(&r1, &r2);
+        drop(r1);
+        closer.join().unwrap();
+        assert_eq!(sender.join().unwrap(), got.is_ok());
+    });
+}
+
+#[test]
+fn loom_r16_a_select_that_sends_meets_a_receiver() {
+    for cap in [0, 1] {
+        loom::model(move || {
+            let (s, r) = bounded(cap);
+            let data = Plain::new();
+            let set = data.clone();
+            let sender = thread::spawn(move || {
+                let mut select = Select::new();
+                select.send(&s);
+                let chosen = select.select();
+                set.set(4);
+                chosen.send(&s, 9).unwrap();
+            });
+            assert_eq!(r.recv(), Ok(9));
+            assert_eq!(data.get(), 4);
+            sender.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn loom_r16_a_promise_that_is_taken_back_leaves_the_receiver_waiting() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        /// Leaves the select from within the expression of the chosen send.
+        fn take_back(s: &crate::Sender<u32>) -> Option<()> {
+            let value = None;
+            crate::select! { send(s, value?) -> _ => unreachable!("there is no value") }
+        }
+        let sender = thread::spawn(move || {
+            assert_eq!(take_back(&s), None);
+            s
+        });
+        let receiver = thread::spawn(move || r.recv());
+        let s = sender.join().unwrap();
+        s.send(6).unwrap();
+        assert_eq!(receiver.join().unwrap(), Ok(6));
+    });
+}
+
+#[test]
+fn loom_a_dropped_receive_future_loses_no_value() {
+    loom::model(|| {
+        let (s, r) = bounded(1);
+        let sender = thread::spawn(move || s.send(8).unwrap());
+        let got = {
+            let mut future = pin!(r.recv_async());
+            future
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+        };
+        match got {
+            Poll::Ready(value) => assert_eq!(value, Ok(8)),
+            Poll::Pending => assert_eq!(r.recv(), Ok(8)),
+        }
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_dropped_send_future_leaves_nothing_behind() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        let receiver = thread::spawn(move || r.recv());
+        let sent = {
+            let mut future = pin!(s.send_async(1));
+            future
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+        };
+        // Pending and dropped: taken meanwhile, or gone.
+        drop(s);
+        let got = receiver.join().unwrap();
+        if sent.is_ready() {
+            assert_eq!(got, Ok(1));
+        } else {
+            assert!(got == Ok(1) || got == Err(RecvError));
+        }
+    });
+}
