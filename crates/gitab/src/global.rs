@@ -10,17 +10,31 @@
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::itab::Itab;
-use crate::slots::{INIT_SIZE, Slots};
 use crate::table::ItabTable;
+#[cfg(not(loom))]
+use crate::{
+    itab::Itab,
+    slots::{INIT_SIZE, Slots},
+};
 
-static STARTER: [AtomicPtr<Itab>; INIT_SIZE] =
-    [const { AtomicPtr::new(ptr::null_mut()) }; INIT_SIZE];
-static SLOTS: Slots = Slots::over(&STARTER);
-static OWN: ItabTable = ItabTable::over(&SLOTS);
+/// The table of this copy of the crate.
+#[cfg(not(loom))]
+const fn own() -> *mut ItabTable {
+    static STARTER: [AtomicPtr<Itab>; INIT_SIZE] =
+        [const { AtomicPtr::new(ptr::null_mut()) }; INIT_SIZE];
+    static SLOTS: Slots = Slots::over(&STARTER);
+    static OWN: ItabTable = ItabTable::over(&SLOTS);
+    (&raw const OWN).cast_mut()
+}
 
-/// The table in use: `OWN`, or what `adopt` was given.
-static HOME: AtomicPtr<ItabTable> = AtomicPtr::new((&raw const OWN).cast_mut());
+/// Loom's atomics cannot stand in statics; models make tables of their own.
+#[cfg(loom)]
+const fn own() -> *mut ItabTable {
+    ptr::null_mut()
+}
+
+/// The table in use: this copy's own, or what `adopt` was given.
+static HOME: AtomicPtr<ItabTable> = AtomicPtr::new(own());
 
 /// The table that every assertion of this program looks into.
 ///
@@ -32,7 +46,12 @@ static HOME: AtomicPtr<ItabTable> = AtomicPtr::new((&raw const OWN).cast_mut());
 #[must_use]
 #[inline]
 pub fn itab_table() -> &'static ItabTable {
-    // SAFETY: `HOME` holds the address of `OWN` or of the `&'static` that `adopt` was given.
+    #[cfg(loom)]
+    assert!(
+        !HOME.load(Ordering::Acquire).is_null(),
+        "models use tables of their own"
+    );
+    // SAFETY: `HOME` holds the address of a static or of the `&'static` that `adopt` was given.
     unsafe { &*HOME.load(Ordering::Acquire) }
 }
 

@@ -70,6 +70,9 @@ pub(crate) struct Itab {
     /// Decided without knowing the type's methods.
     bare: bool,
     len: u16,
+    /// Lets models see a read that publication does not order after the write.
+    #[cfg(loom)]
+    written: loom::cell::UnsafeCell<()>,
     fun: [Slot; 0],
 }
 
@@ -118,6 +121,8 @@ impl Entry {
                 implements: header.implements,
                 bare: header.bare,
                 len,
+                #[cfg(loom)]
+                written: loom::cell::UnsafeCell::new(()),
                 fun: [],
             });
             let fun = (&raw mut (*at.as_ptr()).fun).cast::<Slot>();
@@ -190,6 +195,8 @@ impl Itab {
 
     #[inline]
     pub(crate) fn is(&self, key: &Key) -> bool {
+        #[cfg(loom)]
+        self.written.with(|_| ());
         self.typ == key.typ && self.inter == key.inter
     }
 

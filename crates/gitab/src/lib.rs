@@ -5,47 +5,33 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
-#[cfg(all(feature = "inventory", not(loom)))]
+#[cfg(feature = "inventory")]
 mod auto;
-#[cfg(not(loom))]
 mod builtin;
-#[cfg(not(loom))]
 mod eface;
-#[cfg(not(loom))]
 mod error;
-#[cfg(not(loom))]
 mod global;
-#[cfg(not(loom))]
 mod iface;
 mod itab;
-#[cfg(not(loom))]
 mod macros;
 mod method;
-#[cfg(not(loom))]
 mod object;
 mod rtype;
 mod slots;
-#[cfg(not(loom))]
 mod switch;
 mod sync;
 mod table;
 
-#[cfg(not(loom))]
 pub use eface::{Eface, EfaceMut, OrNil};
-#[cfg(not(loom))]
 pub use error::TypeAssertionError;
-#[cfg(not(loom))]
 pub use global::{adopt, itab_table};
-#[cfg(not(loom))]
 pub use iface::{Iface, IfaceMut, Interface};
 pub use method::{IMethod, Method, Recv, RecvMut};
-#[cfg(not(loom))]
 pub use object::{Assert, Object, expect_dyn, try_dyn};
 pub use rtype::{Describe, Kind, RType};
 pub use table::{ItabTable, Stats};
 
 /// What the macros use. Not for anybody else.
-#[cfg(not(loom))]
 #[doc(hidden)]
 pub mod __private {
     #[cfg(feature = "inventory")]
@@ -74,7 +60,6 @@ pub mod __private {
 /// gitab::register_type::<Lamp>();
 /// assert_eq!(e.assert::<dyn Watts>().unwrap().watts(), 60);
 /// ```
-#[cfg(not(loom))]
 pub fn register_type<T: Describe>() {
     itab_table().register_type(RType::of_described::<T>());
 }

@@ -43,6 +43,7 @@ unsafe impl Sync for Slots {}
 
 impl Slots {
     /// Takes an empty array over.
+    #[cfg(not(loom))]
     pub(crate) const fn over<const N: usize>(slots: &'static [AtomicPtr<Itab>; N]) -> Self {
         assert!(N.is_power_of_two());
         Self {
@@ -124,6 +125,12 @@ impl Slots {
     /// All entries, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
         (0..self.size()).filter_map(|h| self.get(h))
+    }
+
+    /// All entries, each with its place.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn iter_places(&self) -> impl Iterator<Item = (usize, Entry)> + '_ {
+        (0..self.size()).filter_map(|h| Some((h, self.get(h)?)))
     }
 }
 

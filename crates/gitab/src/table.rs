@@ -371,3 +371,9 @@ impl fmt::Debug for ItabTable {
             .finish()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(all(test, loom))]
+mod loom_models;
