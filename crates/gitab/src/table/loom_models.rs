@@ -37,11 +37,15 @@ fn loom_a_reader_races_growth() {
         for n in 0..3 {
             register(table, n);
         }
-        let writer = thread::spawn(|| register(table, 3));
-        assert!((0..3).all(|n| holds(table, n)));
-        // In the race: there or not, but never half.
-        let _ = holds(table, 3);
-        writer.join().unwrap();
+        // The reader is the spawned one: loom remembers one load per atomic, and the writer's own
+        // would hide the reader's from it.
+        let reader = thread::spawn(|| {
+            assert!((0..3).all(|n| holds(table, n)));
+            // In the race: there or not, but never half.
+            holds(table, 3)
+        });
+        register(table, 3);
+        let _ = reader.join().unwrap();
         assert!((0..4).all(|n| holds(table, n)));
         assert_eq!((table.stats().size, table.stats().count), (8, 4));
     });
