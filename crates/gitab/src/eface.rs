@@ -188,7 +188,7 @@ impl<'a> Eface<'a> {
     #[must_use]
     #[inline]
     pub fn assert_dyn<I: ?Sized + 'static>(&self) -> Option<&'a I> {
-        let p = cast_to::<I>(self.typ.id(), self.data.as_ptr())?;
+        let p = cast_to::<I>(self.typ.id_ref(), self.data.as_ptr())?;
         // SAFETY: `p` is `data` with a vtable; the value is shared for 'a.
         Some(unsafe { &*p })
     }
@@ -344,7 +344,7 @@ impl<'a> EfaceMut<'a> {
     /// This reference back, if the pair was not registered.
     #[inline]
     pub fn assert_dyn<I: ?Sized + 'static>(self) -> Result<&'a mut I, Self> {
-        match cast_to::<I>(self.typ.id(), self.data.as_ptr()) {
+        match cast_to::<I>(self.typ.id_ref(), self.data.as_ptr()) {
             // SAFETY: the pointer is `data` with a vtable; the value is borrowed exclusively for 'a by
             // `self`, consumed here.
             Some(p) => Ok(unsafe { &mut *p.cast_mut() }),

@@ -19,10 +19,10 @@ use core::ptr::NonNull;
 use crate::eface::{Eface, EfaceMut};
 use crate::error::TypeAssertionError;
 use crate::global::itab_table;
-use crate::itab::{Entry, Key};
+use crate::itab::Entry;
 use crate::method::{Fun, IMethod, Recv, RecvMut, merge};
 use crate::rtype::RType;
-use crate::table::Ask;
+use crate::table::InterfaceType;
 
 /// What an interface asks for: implemented by [`interface!`](crate::interface) for `dyn Name`.
 ///
@@ -38,13 +38,15 @@ pub unsafe trait Interface: 'static {
 struct Structural<I: ?Sized>(PhantomData<I>);
 
 /// The table's entry of `I` and `typ`, if it is positive.
-#[inline]
+#[inline(always)]
 pub(crate) fn entry<I: ?Sized + Interface>(typ: &'static RType) -> Option<Entry> {
-    itab_table().structural(&Ask {
-        key: Key::new(TypeId::of::<Structural<I>>(), typ.id()),
-        inter: I::METHODS,
-        typ,
-    })
+    let inter = const {
+        &InterfaceType {
+            id: TypeId::of::<Structural<I>>(),
+            methods: I::METHODS,
+        }
+    };
+    itab_table().structural(inter, typ)
 }
 
 /// Why there is none. The table does not record it: as in Go, the merge is run again.

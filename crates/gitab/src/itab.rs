@@ -9,7 +9,7 @@
 //!            ├───────────────┴───────────────┤ 40
 //!            │ rtype: Option<&'static RType> │
 //!            ├───────────────────────────────┤ 48
-//!            │ implements, bare, len         │
+//!            │ verdict u8, len u16           │
 //!            ├───────────────────────────────┤ 56
 //!            │ fun[0], fun[1], .. fun[len-1] │
 //!            └───────────────────────────────┘
@@ -17,7 +17,7 @@
 //!
 //! Invariants
 //! - An entry is written once, before it is published, and never changed or freed afterwards.
-//! - `implements` plays the part of Go's `fun[0] != 0`: an interface without methods has no `fun[0]`.
+//! - `verdict` plays the part of Go's `fun[0] != 0`: an interface without methods has no `fun[0]`.
 //! - Of a structural entry that implements, `fun[k]` has the signature of the interface's method `k`
 //!   and takes a receiver that points at a `typ`. Of a nominal one, `fun[0]` is the caster, a
 //!   `fn(*const ()) -> *const I`, and `fun[1]` is the vtable word, or null where the word order was
@@ -33,23 +33,24 @@ use core::ptr::{self, NonNull};
 use crate::method::Fun;
 use crate::rtype::{RType, type_hash};
 
-/// What an entry is found by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Key {
-    pub(crate) inter: TypeId,
-    pub(crate) typ: TypeId,
+/// What an entry is found by. Identities are borrowed from where they stand (a descriptor, a constant):
+/// copied, they would be stored in halves and loaded whole, which stalls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key<'k> {
+    pub(crate) inter: &'k TypeId,
+    pub(crate) typ: &'k TypeId,
     /// Where the probe sequence begins.
     pub(crate) probe: u32,
 }
 
-impl Key {
+impl<'k> Key<'k> {
     /// R106: the hash of the pair is the exclusive or of the two hashes.
-    #[inline]
-    pub(crate) fn new(inter: TypeId, typ: TypeId) -> Self {
+    #[inline(always)]
+    pub(crate) fn new(inter: &'k TypeId, typ: &'k TypeId) -> Self {
         Self {
             inter,
             typ,
-            probe: type_hash(inter) ^ type_hash(typ),
+            probe: type_hash(*inter) ^ type_hash(*typ),
         }
     }
 }
@@ -66,14 +67,24 @@ pub(crate) struct Itab {
     probe: u32,
     /// None only where the value came as `dyn Any` and its type is unknown to the table.
     rtype: Option<&'static RType>,
-    implements: bool,
-    /// Decided without knowing the type's methods.
-    bare: bool,
+    verdict: Verdict,
     len: u16,
     /// Lets models see a read that publication does not order after the write.
     #[cfg(loom)]
     written: loom::cell::UnsafeCell<()>,
     fun: [Slot; 0],
+}
+
+/// Whether the type implements the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Verdict {
+    /// It does.
+    Yes,
+    /// It does not: a cached answer.
+    No,
+    /// It does not, as far as could be told without knowing the type's methods.
+    NotYet,
 }
 
 /// Code, or for a nominal entry's second slot a vtable.
@@ -106,20 +117,19 @@ impl Entry {
     /// # Safety
     /// `at` is the start of `Itab::bytes(slots.len())` bytes, aligned for `Itab`, valid for writes,
     /// not shared yet, and never freed.
-    pub(crate) unsafe fn write(at: NonNull<Itab>, header: Header, slots: &[Slot]) -> Self {
+    pub(crate) unsafe fn write(at: NonNull<Itab>, header: Header<'_>, slots: &[Slot]) -> Self {
         let len = u16::try_from(slots.len()).expect("an interface has fewer than 65,536 methods");
         // SAFETY: `at` is valid for the header by contract. The slots begin at `fun`, inside the
         // bytes that the contract grants, and `slots` cannot overlap memory that is not shared yet.
         // The header's 64 bytes reach over `fun[0]`, which is why the slots are written after it.
         unsafe {
             at.write(Itab {
-                inter: header.key.inter,
-                typ: header.key.typ,
-                hash: type_hash(header.key.typ),
+                inter: *header.key.inter,
+                typ: *header.key.typ,
+                hash: type_hash(*header.key.typ),
                 probe: header.key.probe,
                 rtype: header.rtype,
-                implements: header.implements,
-                bare: header.bare,
+                verdict: header.verdict,
                 len,
                 #[cfg(loom)]
                 written: loom::cell::UnsafeCell::new(()),
@@ -179,11 +189,10 @@ impl fmt::Debug for Entry {
 
 /// The fields of an entry about to be built.
 #[derive(Clone, Copy)]
-pub(crate) struct Header {
-    pub(crate) key: Key,
+pub(crate) struct Header<'k> {
+    pub(crate) key: Key<'k>,
     pub(crate) rtype: Option<&'static RType>,
-    pub(crate) implements: bool,
-    pub(crate) bare: bool,
+    pub(crate) verdict: Verdict,
 }
 
 impl Itab {
@@ -193,18 +202,18 @@ impl Itab {
             .next_multiple_of(align_of::<Self>())
     }
 
-    #[inline]
-    pub(crate) fn is(&self, key: &Key) -> bool {
+    #[inline(always)]
+    pub(crate) fn is(&self, key: Key<'_>) -> bool {
         #[cfg(loom)]
         self.written.with(|_| ());
-        self.typ == key.typ && self.inter == key.inter
+        self.typ == *key.typ && self.inter == *key.inter
     }
 
     #[inline]
-    pub(crate) fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key<'_> {
         Key {
-            inter: self.inter,
-            typ: self.typ,
+            inter: &self.inter,
+            typ: &self.typ,
             probe: self.probe,
         }
     }
@@ -229,13 +238,13 @@ impl Itab {
 
     /// Whether the type implements the interface; if not, this entry caches that answer.
     #[inline]
-    pub(crate) fn implements(&self) -> bool {
-        self.implements
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.verdict
     }
 
     #[inline]
-    pub(crate) fn is_bare(&self) -> bool {
-        self.bare
+    pub(crate) fn implements(&self) -> bool {
+        self.verdict == Verdict::Yes
     }
 }
 
@@ -243,7 +252,7 @@ impl fmt::Debug for Itab {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Itab")
             .field("type", &self.rtype.map(RType::name))
-            .field("implements", &self.implements)
+            .field("verdict", &self.verdict)
             .field("slots", &self.len)
             .finish_non_exhaustive()
     }

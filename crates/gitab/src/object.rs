@@ -97,7 +97,7 @@ object_for_any!(dyn Any, dyn Any + Send, dyn Any + Send + Sync);
 
 /// The registration of one pair, made by [`implements!`](crate::implements).
 pub struct Caster {
-    key: fn() -> Key,
+    key: fn() -> Key<'static>,
     typ: &'static RType,
     cast: Fun,
     /// Reads the vtable word off the caster, where the word order can be proved.
@@ -115,7 +115,7 @@ impl Caster {
         cast: fn(*const ()) -> *const I,
     ) -> Self {
         Self {
-            key: || Key::new(TypeId::of::<I>(), TypeId::of::<T>()),
+            key: || Key::new(const { &TypeId::of::<I>() }, const { &TypeId::of::<T>() }),
             typ: RType::of::<T>(),
             // SAFETY: both are function pointers; it is turned back before it is called.
             cast: unsafe { transmute::<fn(*const ()) -> *const I, Fun>(cast) },
@@ -184,10 +184,10 @@ unsafe fn cast<I: ?Sized>(m: Entry, data: *const ()) -> *const I {
     cast(data)
 }
 
-#[inline]
-fn find<I: ?Sized + 'static>(typ: TypeId) -> Option<Entry> {
-    let key = Key::new(TypeId::of::<I>(), typ);
-    itab_table().nominal(&key)
+#[inline(always)]
+fn find<I: ?Sized + 'static>(typ: &TypeId) -> Option<Entry> {
+    let key = Key::new(const { &TypeId::of::<I>() }, typ);
+    itab_table().nominal(key)
 }
 
 #[cold]
@@ -199,8 +199,8 @@ fn refused<S: ?Sized + Object, I: ?Sized + 'static>(value: &S) -> TypeAssertionE
 }
 
 /// The value at `data`, of type `typ`, as an `I`: what [`Eface`](crate::Eface) uses.
-#[inline]
-pub(crate) fn cast_to<I: ?Sized + 'static>(typ: TypeId, data: *const ()) -> Option<*const I> {
+#[inline(always)]
+pub(crate) fn cast_to<I: ?Sized + 'static>(typ: &TypeId, data: *const ()) -> Option<*const I> {
     // SAFETY: `find` looked under the key of `I` and `typ`, and returns positive entries only.
     find::<I>(typ).map(|m| unsafe { cast(m, data) })
 }
@@ -264,7 +264,7 @@ impl<'a, S: ?Sized + Object> Assert for &'a S {
 
     #[inline]
     fn assert<I: ?Sized + 'static>(self) -> Option<&'a I> {
-        let p = cast_to::<I>(self.dynamic_type(), ptr::from_ref(self).cast())?;
+        let p = cast_to::<I>(&self.dynamic_type(), ptr::from_ref(self).cast())?;
         // SAFETY: `p` is `self` with another vtable (see `cast`), so it is valid as long as `self`.
         Some(unsafe { &*p })
     }
@@ -276,7 +276,7 @@ impl<'a, S: ?Sized + Object> Assert for &'a mut S {
     #[inline]
     fn assert<I: ?Sized + 'static>(self) -> Option<&'a mut I> {
         let typ = (*self).dynamic_type();
-        let p = cast_to::<I>(typ, ptr::from_mut(self).cast::<()>().cast_const())?;
+        let p = cast_to::<I>(&typ, ptr::from_mut(self).cast::<()>().cast_const())?;
         // SAFETY: `p` is `self`, consumed here, with another vtable. Its provenance is that of the
         // exclusive reference: passing through `*const` changes nothing of it.
         Some(unsafe { &mut *p.cast_mut() })
@@ -288,7 +288,7 @@ impl<S: ?Sized + Object> Assert for Box<S> {
 
     #[inline]
     fn assert<I: ?Sized + 'static>(self) -> Result<Box<I>, Self> {
-        let Some(m) = find::<I>((*self).dynamic_type()) else {
+        let Some(m) = find::<I>(&(*self).dynamic_type()) else {
             return Err(self);
         };
         let data = Box::into_raw(self).cast::<()>().cast_const();
@@ -307,7 +307,7 @@ macro_rules! assert_for_counted {
 
             #[inline]
             fn assert<I: ?Sized + 'static>(self) -> Result<$rc<I>, Self> {
-                let Some(m) = find::<I>((*self).dynamic_type()) else {
+                let Some(m) = find::<I>(&(*self).dynamic_type()) else {
                     return Err(self);
                 };
                 let data = $rc::into_raw(self).cast::<()>();

@@ -148,6 +148,12 @@ impl RType {
         self.id
     }
 
+    /// The identity, where it stands.
+    #[inline]
+    pub(crate) const fn id_ref(&self) -> &TypeId {
+        &self.id
+    }
+
     /// Size of a value, in bytes.
     #[must_use]
     pub const fn size(&self) -> usize {

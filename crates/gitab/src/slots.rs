@@ -87,8 +87,8 @@ impl Slots {
     }
 
     /// The entry of `key`, from any thread, without a lock.
-    #[inline]
-    pub(crate) fn find(&self, key: &Key) -> Option<Entry> {
+    #[inline(always)]
+    pub(crate) fn find(&self, key: Key<'_>) -> Option<Entry> {
         let mut h = key.probe as usize;
         let mut i = 1;
         loop {
@@ -105,12 +105,13 @@ impl Slots {
     /// Returns what stood there. The caller holds the table's lock, and sees to it that a quarter
     /// of the slots stays empty.
     pub(crate) fn put(&self, entry: Entry) -> Option<Entry> {
-        let key = entry.key();
+        let m = entry;
+        let key = m.key();
         let mut h = key.probe as usize;
         let mut i = 1;
         loop {
             match self.get(h) {
-                Some(other) if !other.is(&key) => {
+                Some(other) if !other.is(key) => {
                     h = h.wrapping_add(i);
                     i += 1;
                 }

@@ -31,7 +31,7 @@ use core::any::TypeId;
 use core::fmt;
 use core::ptr::{self, NonNull};
 
-use crate::itab::{Entry, Header, Itab, Key, Slot};
+use crate::itab::{Entry, Header, Itab, Key, Slot, Verdict};
 use crate::method::{IMethod, merge};
 use crate::rtype::RType;
 use crate::slots::Slots;
@@ -61,7 +61,7 @@ struct Inner {
     /// Descriptors of the types that became known, with methods where they were described.
     types: BTreeMap<TypeId, &'static RType>,
     /// The interfaces that negative entries were decided for.
-    inters: BTreeMap<TypeId, &'static [IMethod]>,
+    inters: BTreeMap<TypeId, &'static InterfaceType>,
     memory: Persistent,
 }
 
@@ -81,12 +81,11 @@ pub struct Stats {
     pub compares: usize,
 }
 
-/// What a lookup in the structural layer asks for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask {
-    pub(crate) key: Key,
-    pub(crate) inter: &'static [IMethod],
-    pub(crate) typ: &'static RType,
+/// What an interface asks for, with the identity that it is found by (Go's `interfacetype`).
+#[derive(Debug)]
+pub(crate) struct InterfaceType {
+    pub(crate) id: TypeId,
+    pub(crate) methods: &'static [IMethod],
 }
 
 impl ItabTable {
@@ -115,32 +114,41 @@ impl ItabTable {
         unsafe { &*self.current.load(Ordering::Acquire) }
     }
 
-    #[inline]
-    pub(crate) fn find(&self, key: &Key) -> Option<Entry> {
+    #[inline(always)]
+    pub(crate) fn find(&self, key: Key<'_>) -> Option<Entry> {
         self.slots().find(key)
     }
 
     /// The entry of an interface with methods and a type; None if the type lacks one of them.
-    #[inline]
-    pub(crate) fn structural(&self, ask: &Ask) -> Option<Entry> {
-        match self.find(&ask.key) {
-            Some(m) if m.implements() => Some(m),
-            // Decided without methods, and here they are: look closer.
-            Some(m) if !(m.is_bare() && ask.typ.is_described()) => None,
-            _ => self.structural_slow(ask),
+    #[inline(always)]
+    pub(crate) fn structural(
+        &self,
+        inter: &'static InterfaceType,
+        typ: &'static RType,
+    ) -> Option<Entry> {
+        if let Some(m) = self.find(Key::new(&inter.id, typ.id_ref())) {
+            match m.verdict() {
+                Verdict::Yes => return Some(m),
+                Verdict::No => return None,
+                // Decided without methods: if they have come with this value, look closer.
+                Verdict::NotYet if !typ.is_described() => return None,
+                Verdict::NotYet => {}
+            }
         }
+        self.structural_slow(inter, typ)
     }
 
     #[cold]
-    fn structural_slow(&self, ask: &Ask) -> Option<Entry> {
+    #[inline(never)]
+    fn structural_slow(&self, inter: &'static InterfaceType, typ: &'static RType) -> Option<Entry> {
         self.lock.with(|inner| {
-            if ask.typ.is_described() {
-                self.learn(inner, ask.typ);
+            if typ.is_described() {
+                self.learn(inner, typ);
             }
-            let m = match self.find(&ask.key) {
+            let m = match self.find(Key::new(&inter.id, typ.id_ref())) {
                 Some(m) => m,
                 None => {
-                    let m = inner.build(ask);
+                    let m = inner.build(inter, typ);
                     self.add(inner, m);
                     m
                 }
@@ -170,20 +178,18 @@ impl ItabTable {
             return;
         }
         let slots = self.slots();
-        for m in slots
-            .iter()
-            .filter(|m| m.is_bare() && m.type_id() == typ.id())
-        {
-            let key = m.key();
-            let inter = inner.inters[&key.inter];
-            let m = inner.build(&Ask { key, inter, typ });
-            self.exchange(inner, m);
+        for m in slots.iter() {
+            if m.verdict() == Verdict::NotYet && m.type_id() == typ.id() {
+                let inter = inner.inters[m.key().inter];
+                let m = inner.build(inter, typ);
+                self.exchange(inner, m);
+            }
         }
     }
 
     /// The entry of a `dyn` trait and a type; None if the pair was not registered.
-    #[inline]
-    pub(crate) fn nominal(&self, key: &Key) -> Option<Entry> {
+    #[inline(always)]
+    pub(crate) fn nominal(&self, key: Key<'_>) -> Option<Entry> {
         match self.find(key) {
             Some(m) => m.implements().then_some(m),
             None => self.nominal_slow(key),
@@ -191,16 +197,16 @@ impl ItabTable {
     }
 
     #[cold]
-    fn nominal_slow(&self, key: &Key) -> Option<Entry> {
+    #[inline(never)]
+    fn nominal_slow(&self, key: Key<'_>) -> Option<Entry> {
         #[cfg(all(feature = "inventory", not(loom)))]
         crate::auto::take();
         self.lock.with(|inner| {
             let m = self.find(key).unwrap_or_else(|| {
                 let header = Header {
-                    key: *key,
-                    rtype: inner.types.get(&key.typ).copied(),
-                    implements: false,
-                    bare: false,
+                    key,
+                    rtype: inner.types.get(key.typ).copied(),
+                    verdict: Verdict::No,
                 };
                 let m = inner.write(header, &[]);
                 self.add(inner, m);
@@ -212,18 +218,17 @@ impl ItabTable {
 
     /// Says that a type implements a `dyn` trait, `slots` being its caster and vtable word. Saying it
     /// twice changes nothing. Complexity: constant.
-    pub(crate) fn register_pair(&self, key: Key, typ: &'static RType, slots: [Slot; 2]) {
+    pub(crate) fn register_pair(&self, key: Key<'_>, typ: &'static RType, slots: [Slot; 2]) {
         self.lock.with(|inner| {
-            inner.types.entry(key.typ).or_insert(typ);
-            let before = self.find(&key);
+            inner.types.entry(*key.typ).or_insert(typ);
+            let before = self.find(key);
             if before.is_some_and(|m| m.implements()) {
                 return;
             }
             let header = Header {
                 key,
                 rtype: Some(typ),
-                implements: true,
-                bare: false,
+                verdict: Verdict::Yes,
             };
             let m = inner.write(header, &slots);
             match before {
@@ -285,32 +290,39 @@ impl Inner {
     }
 
     /// Builds a structural entry (Go's `itab.init`).
-    fn build(&mut self, ask: &Ask) -> Entry {
-        let typ = match self.types.get(&ask.typ.id()) {
+    fn build(&mut self, inter: &'static InterfaceType, typ: &'static RType) -> Entry {
+        let typ = match self.types.get(&typ.id()) {
             Some(known) if known.is_described() => known,
-            _ => ask.typ,
+            _ => typ,
         };
-        let mut slots = Vec::with_capacity(ask.inter.len());
+        let mut slots = Vec::with_capacity(inter.methods.len());
         let found = merge(
-            ask.inter,
+            inter.methods,
             typ.methods(),
             |_, fun| slots.push(Slot { fun }),
             || self.compares += 1,
         );
-        if found.is_err() {
-            slots.clear();
-            self.inters.insert(ask.key.inter, ask.inter);
-        }
+        let verdict = match found {
+            Ok(()) => Verdict::Yes,
+            Err(_) => {
+                slots.clear();
+                self.inters.insert(inter.id, inter);
+                if typ.is_described() {
+                    Verdict::No
+                } else {
+                    Verdict::NotYet
+                }
+            }
+        };
         let header = Header {
-            key: ask.key,
+            key: Key::new(&inter.id, typ.id_ref()),
             rtype: Some(typ),
-            implements: found.is_ok(),
-            bare: found.is_err() && !typ.is_described(),
+            verdict,
         };
         self.write(header, &slots)
     }
 
-    fn write(&mut self, header: Header, slots: &[Slot]) -> Entry {
+    fn write(&mut self, header: Header<'_>, slots: &[Slot]) -> Entry {
         self.builds += 1;
         let at = self.memory.take(Itab::bytes(slots.len()));
         // SAFETY: `take` gives that many bytes, aligned to 64, to nobody else, for ever.

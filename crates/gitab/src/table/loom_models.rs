@@ -4,15 +4,15 @@ use super::*;
 use core::any::TypeId;
 use loom::thread;
 
-fn key(n: usize) -> Key {
+fn key(n: usize) -> Key<'static> {
     let types = [
-        TypeId::of::<u8>(),
-        TypeId::of::<u16>(),
-        TypeId::of::<u32>(),
-        TypeId::of::<u64>(),
+        const { &TypeId::of::<u8>() },
+        const { &TypeId::of::<u16>() },
+        const { &TypeId::of::<u32>() },
+        const { &TypeId::of::<u64>() },
     ];
     Key {
-        inter: TypeId::of::<()>(),
+        inter: const { &TypeId::of::<()>() },
         typ: types[n],
         // All on one probe sequence: the models look at the longest way.
         probe: 0,
@@ -25,8 +25,8 @@ fn register(table: &ItabTable, n: usize) {
 
 fn holds(table: &ItabTable, n: usize) -> bool {
     table
-        .find(&key(n))
-        .is_some_and(|m| m.is(&key(n)) && m.implements())
+        .find(key(n))
+        .is_some_and(|m| m.is(key(n)) && m.implements())
 }
 
 /// R105: whoever finds an entry finds all of it; what was there before is found during growth (R107).
@@ -56,8 +56,8 @@ fn loom_a_reader_races_growth() {
 fn loom_racing_misses_build_one_entry() {
     loom::model(|| {
         let table = ItabTable::leak();
-        let other = thread::spawn(|| table.nominal(&key(0)).is_none());
-        assert!(table.nominal(&key(0)).is_none());
+        let other = thread::spawn(|| table.nominal(key(0)).is_none());
+        assert!(table.nominal(key(0)).is_none());
         assert!(other.join().unwrap());
         assert_eq!((table.stats().builds, table.stats().count), (1, 1));
     });
@@ -73,14 +73,14 @@ fn loom_a_negative_answer_is_turned() {
             register(table, n % 3);
         }
         let grower = thread::spawn(|| register(table, 3));
-        let asker = thread::spawn(|| table.nominal(&key(2)).is_some());
+        let asker = thread::spawn(|| table.nominal(key(2)).is_some());
         assert!(asker.join().unwrap(), "registered before the threads began");
         grower.join().unwrap();
         assert!((0..4).all(|n| holds(table, n)));
     });
     loom::model(|| {
         let table = ItabTable::leak();
-        let asker = thread::spawn(|| table.nominal(&key(0)).is_some());
+        let asker = thread::spawn(|| table.nominal(key(0)).is_some());
         register(table, 0);
         let _ = asker.join().unwrap();
         assert!(holds(table, 0));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::method::{Method, Recv, sorted, sorted_methods};
+use alloc::boxed::Box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -9,25 +10,25 @@ use std::thread;
 /// A family of types, one per number, for keys by the hundred.
 struct Numbered<const N: usize>;
 
-fn ids() -> Vec<TypeId> {
+fn ids() -> Vec<&'static TypeId> {
     macro_rules! ids {
         ($($hi:literal)*) => {
             std::vec![$( ids!(@ $hi 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15) ),*].concat()
         };
         (@ $hi:literal $($lo:literal)*) => {
-            [$( TypeId::of::<Numbered<{ $hi * 16 + $lo }>>() ),*]
+            [$( const { &TypeId::of::<Numbered<{ $hi * 16 + $lo }>>() } ),*]
         };
     }
     ids!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25)
 }
 
-fn pairs() -> impl Iterator<Item = (TypeId, TypeId)> {
+fn pairs() -> impl Iterator<Item = (&'static TypeId, &'static TypeId)> {
     let ids = ids();
     let n = ids.len();
     (0..n * n).map(move |i| (ids[i / n], ids[i % n]))
 }
 
-fn entry(memory: &mut Persistent, key: Key) -> Entry {
+fn entry(memory: &mut Persistent, key: Key<'_>) -> Entry {
     let header = Header {
         key,
         rtype: None,
@@ -58,10 +59,10 @@ fn r104_probes_at_triangular_numbers() {
     for (place, key) in expected {
         let (found, m) = slots
             .iter_places()
-            .find(|(_, m)| m.is(&key))
+            .find(|(_, m)| m.is(key))
             .expect("it was put");
         assert_eq!(found, place);
-        assert!(slots.find(&key).expect("it was put").is(&m.key()));
+        assert!(slots.find(key).expect("it was put").is(m.key()));
     }
 }
 
@@ -70,18 +71,18 @@ fn r104_probes_at_triangular_numbers() {
 fn r106_equal_hashes_are_told_apart() {
     let slots = Slots::leak(512);
     let mut memory = Persistent::new();
-    let ids = ids();
+    let ids: Vec<_> = ids();
     // x with y and y with x: their hashes xor to the same by nature.
-    for (i, &x) in ids[..16].iter().enumerate() {
-        for &y in &ids[..i] {
+    for (i, x) in ids[..16].iter().enumerate() {
+        for y in &ids[..i] {
             let (a, b) = (Key::new(x, y), Key::new(y, x));
             assert_eq!(a.probe, b.probe);
-            assert!(slots.find(&a).is_none());
+            assert!(slots.find(a).is_none());
             slots.put(entry(&mut memory, a));
-            assert!(slots.find(&b).is_none(), "the mirrored pair is another");
+            assert!(slots.find(b).is_none(), "the mirrored pair is another");
             slots.put(entry(&mut memory, b));
-            assert!(slots.find(&a).is_some_and(|m| m.key() == a));
-            assert!(slots.find(&b).is_some_and(|m| m.key() == b));
+            assert!(slots.find(a).is_some_and(|m| m.is(a)));
+            assert!(slots.find(b).is_some_and(|m| m.is(b)));
         }
     }
 }
@@ -114,12 +115,21 @@ unsafe impl crate::Describe for Runs {
     const METHODS: &'static [Method] = HAVE;
 }
 
-fn ask(inter: TypeId, typ: &'static RType) -> Ask {
-    Ask {
-        key: Key::new(inter, typ.id()),
-        inter: WANT,
-        typ,
+/// An interface that asks for `run`, one per number.
+fn runner<const N: usize>() -> &'static InterfaceType {
+    const {
+        &InterfaceType {
+            id: TypeId::of::<Numbered<N>>(),
+            methods: WANT,
+        }
     }
+}
+
+fn runners() -> Vec<&'static InterfaceType> {
+    ids()
+        .into_iter()
+        .map(|&id| &*Box::leak(Box::new(InterfaceType { id, methods: WANT })))
+        .collect()
 }
 
 /// R100, R101: 512 slots hold 384 entries; the 385th makes them 1,024, and so on.
@@ -128,17 +138,17 @@ fn r101_the_385th_entry_doubles_the_table() {
     let table = ItabTable::leak();
     let typ = RType::of_described::<Runs>();
     let mut sizes = Vec::new();
-    let all = ids();
+    let all = runners();
     let mut nominal = 0;
-    for &id in &all[..384] {
-        assert!(table.structural(&ask(id, typ)).is_some());
+    for &inter in &all[..384] {
+        assert!(table.structural(inter, typ).is_some());
     }
     assert_eq!((table.stats().count, table.stats().size), (384, 512));
     // What is there already does not make it grow.
-    assert!(table.structural(&ask(all[7], typ)).is_some());
+    assert!(table.structural(all[7], typ).is_some());
     assert_eq!(table.stats().size, 512);
     for (inter, t) in pairs().filter(|(a, b)| a != b).take(1200) {
-        table.nominal(&Key::new(inter, t));
+        table.nominal(Key::new(inter, t));
         nominal += 1;
         sizes.push(table.stats().size);
         assert_eq!(table.stats().count, 384 + nominal);
@@ -146,10 +156,10 @@ fn r101_the_385th_entry_doubles_the_table() {
     assert_eq!(sizes[0], 1024, "the 385th");
     assert_eq!(sizes[768 - 385], 1024, "the 768th");
     assert_eq!(sizes[768 - 384], 2048, "the 769th");
-    for &id in &all[..384] {
+    for &inter in &all[..384] {
         assert!(
             table
-                .find(&ask(id, typ).key)
+                .find(Key::new(&inter.id, typ.id_ref()))
                 .is_some_and(|m| m.implements())
         );
     }
@@ -161,11 +171,11 @@ fn r101_the_385th_entry_doubles_the_table() {
 fn r101_an_exchange_does_not_grow_the_table() {
     let table = ItabTable::leak();
     let all: Vec<_> = pairs().take(384).map(|(i, t)| Key::new(i, t)).collect();
-    for key in &all {
+    for &key in &all {
         assert!(table.nominal(key).is_none());
     }
     table.register_pair(all[9], RType::of::<u8>(), [Slot { word: ptr::null() }; 2]);
-    assert!(table.nominal(&all[9]).is_some());
+    assert!(table.nominal(all[9]).is_some());
     let stats = table.stats();
     assert_eq!((stats.size, stats.count, stats.negatives), (512, 384, 383));
 }
@@ -180,12 +190,11 @@ fn r99_negative_answers_are_cached() {
         const METHODS: &'static [Method] = &[];
     }
     let table = ItabTable::leak();
-    let inter = TypeId::of::<Numbered<0>>();
+    let inter = runner::<0>();
     for typ in [RType::of_described::<Idle>(), RType::of::<u8>()] {
-        let a = ask(inter, typ);
-        assert!(table.structural(&a).is_none());
+        assert!(table.structural(inter, typ).is_none());
         let before = table.stats();
-        assert!(table.structural(&a).is_none());
+        assert!(table.structural(inter, typ).is_none());
         assert_eq!(table.stats(), before);
     }
     assert_eq!(table.stats().negatives, 2);
@@ -197,13 +206,17 @@ fn r102_racing_assertions_build_one_entry() {
     for round in 0..20 {
         let table = ItabTable::leak();
         let barrier = Barrier::new(64);
-        let a = ask(ids()[round], RType::of_described::<Runs>());
+        let (inter, typ) = (runners()[round], RType::of_described::<Runs>());
         let found: Vec<usize> = thread::scope(|s| {
             let threads: Vec<_> = (0..64)
                 .map(|_| {
                     s.spawn(|| {
                         barrier.wait();
-                        table.structural(&a).expect("it runs").as_ptr().addr()
+                        table
+                            .structural(inter, typ)
+                            .expect("it runs")
+                            .as_ptr()
+                            .addr()
                     })
                 })
                 .collect();
@@ -219,17 +232,22 @@ fn r102_racing_assertions_build_one_entry() {
 fn r107_readers_survive_growth() {
     let table = ItabTable::leak();
     let typ = RType::of_described::<Runs>();
-    let old: Vec<_> = ids()[..100].iter().map(|&id| ask(id, typ)).collect();
-    for a in &old {
-        assert!(table.structural(a).is_some());
+    let old = runners();
+    let old = &old[..100];
+    for a in old {
+        assert!(table.structural(a, typ).is_some());
     }
     let (done, lookups) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|s| {
         for _ in 0..2 {
             s.spawn(|| {
                 loop {
-                    for a in &old {
-                        assert!(table.find(&a.key).is_some_and(|m| m.implements()));
+                    for a in old {
+                        assert!(
+                            table
+                                .find(Key::new(&a.id, typ.id_ref()))
+                                .is_some_and(|m| m.implements())
+                        );
                     }
                     lookups.fetch_add(1, Relaxed);
                     if done.load(Relaxed) {
@@ -239,7 +257,7 @@ fn r107_readers_survive_growth() {
             });
         }
         for (i, t) in pairs().filter(|(a, b)| a != b).take(6000) {
-            table.nominal(&Key::new(i, t));
+            table.nominal(Key::new(i, t));
         }
         done.store(true, Relaxed);
     });
@@ -251,19 +269,19 @@ fn r107_readers_survive_growth() {
 #[test]
 fn late_types_turn_negative_answers() {
     let table = ItabTable::leak();
-    let all = ids();
+    let all = runners();
     let bare = RType::of::<Runs>();
     for &inter in &all[..10] {
-        assert!(table.structural(&ask(inter, bare)).is_none());
-        assert!(table.structural(&ask(inter, RType::of::<u8>())).is_none());
+        assert!(table.structural(inter, bare).is_none());
+        assert!(table.structural(inter, RType::of::<u8>()).is_none());
     }
     assert_eq!(table.stats().negatives, 20);
     table.register_type(RType::of_described::<Runs>());
     assert_eq!(table.stats().negatives, 10);
     let builds = table.stats().builds;
     for &inter in &all[..10] {
-        assert!(table.structural(&ask(inter, bare)).is_some());
-        assert!(table.structural(&ask(inter, RType::of::<u8>())).is_none());
+        assert!(table.structural(inter, bare).is_some());
+        assert!(table.structural(inter, RType::of::<u8>()).is_none());
     }
     assert_eq!(table.stats().builds, builds);
 }
@@ -272,14 +290,14 @@ fn late_types_turn_negative_answers() {
 #[test]
 fn a_described_value_turns_negative_answers() {
     let table = ItabTable::leak();
-    let inter = TypeId::of::<Numbered<1>>();
-    assert!(table.structural(&ask(inter, RType::of::<Runs>())).is_none());
+    let inter = runner::<1>();
+    assert!(table.structural(inter, RType::of::<Runs>()).is_none());
     assert!(
         table
             .structural(&ask(inter, RType::of_described::<Runs>()))
             .is_some()
     );
-    assert!(table.structural(&ask(inter, RType::of::<Runs>())).is_some());
+    assert!(table.structural(inter, RType::of::<Runs>()).is_some());
     assert_eq!(table.stats().negatives, 0);
 }
 
