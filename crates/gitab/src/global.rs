@@ -10,20 +10,15 @@
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::table::ItabTable;
 #[cfg(not(loom))]
-use crate::{
-    itab::Itab,
-    slots::{INIT_SIZE, Slots},
-};
+use crate::slots::{Slots, Starter};
+use crate::table::ItabTable;
 
 /// The table of this copy of the crate.
 #[cfg(not(loom))]
 const fn own() -> *mut ItabTable {
-    static STARTER: [AtomicPtr<Itab>; INIT_SIZE] =
-        [const { AtomicPtr::new(ptr::null_mut()) }; INIT_SIZE];
-    static SLOTS: Slots = Slots::over(&STARTER);
-    static OWN: ItabTable = ItabTable::over(&SLOTS);
+    static STARTER: Starter = Starter::new();
+    static OWN: ItabTable = ItabTable::over(Slots::of(&STARTER));
     (&raw const OWN).cast_mut()
 }
 

@@ -29,7 +29,7 @@ use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::any::TypeId;
 use core::fmt;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use crate::itab::{Entry, Header, Itab, Key, Slot, Verdict};
 use crate::method::{IMethod, merge};
@@ -43,7 +43,7 @@ use crate::sync::{AtomicPtr, Lock, Ordering};
 /// pointed at its host's by [`adopt`](crate::adopt).
 pub struct ItabTable {
     /// The newest array. Stored under `lock`.
-    current: AtomicPtr<Slots>,
+    current: AtomicPtr<()>,
     lock: Lock<Inner>,
 }
 
@@ -91,9 +91,9 @@ pub(crate) struct InterfaceType {
 impl ItabTable {
     /// A table whose first array is `slots`, empty.
     #[cfg(not(loom))]
-    pub(crate) const fn over(slots: &'static Slots) -> Self {
+    pub(crate) const fn over(slots: Slots) -> Self {
         Self {
-            current: AtomicPtr::new(ptr::from_ref(slots).cast_mut()),
+            current: AtomicPtr::new(slots.as_ptr()),
             lock: Lock::new(Inner::new()),
         }
     }
@@ -103,15 +103,15 @@ impl ItabTable {
     pub(crate) fn leak() -> &'static Self {
         let slots = Slots::leak(crate::slots::INIT_SIZE);
         alloc::boxed::Box::leak(alloc::boxed::Box::new(Self {
-            current: AtomicPtr::new(ptr::from_ref(slots).cast_mut()),
+            current: AtomicPtr::new(slots.as_ptr()),
             lock: Lock::new(Inner::new()),
         }))
     }
 
-    #[inline]
-    fn slots(&self) -> &'static Slots {
-        // SAFETY: `current` is only ever set from a `&'static Slots`, published with release.
-        unsafe { &*self.current.load(Ordering::Acquire) }
+    #[inline(always)]
+    fn slots(&self) -> Slots {
+        // SAFETY: `current` is only ever set to what `as_ptr` gave, published with release.
+        unsafe { Slots::from_ptr(self.current.load(Ordering::Acquire)) }
     }
 
     #[inline(always)]
@@ -247,8 +247,7 @@ impl ItabTable {
             for m in slots.iter() {
                 twice.put(m);
             }
-            self.current
-                .store(ptr::from_ref(twice).cast_mut(), Ordering::Release);
+            self.current.store(twice.as_ptr(), Ordering::Release);
             slots = twice;
         }
         let before = slots.put(m);

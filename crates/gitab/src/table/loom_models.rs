@@ -2,6 +2,7 @@
 
 use super::*;
 use core::any::TypeId;
+use core::ptr;
 use loom::thread;
 
 fn key(n: usize) -> Key<'static> {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::method::{Method, Recv, sorted, sorted_methods};
 use alloc::boxed::Box;
+use core::ptr;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -32,8 +33,7 @@ fn entry(memory: &mut Persistent, key: Key<'_>) -> Entry {
     let header = Header {
         key,
         rtype: None,
-        implements: false,
-        bare: false,
+        verdict: Verdict::No,
     };
     let at = memory.take(Itab::bytes(0));
     // SAFETY: `take` gives the bytes that `write` asks for.
@@ -294,7 +294,7 @@ fn a_described_value_turns_negative_answers() {
     assert!(table.structural(inter, RType::of::<Runs>()).is_none());
     assert!(
         table
-            .structural(&ask(inter, RType::of_described::<Runs>()))
+            .structural(inter, RType::of_described::<Runs>())
             .is_some()
     );
     assert!(table.structural(inter, RType::of::<Runs>()).is_some());
