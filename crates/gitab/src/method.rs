@@ -71,16 +71,22 @@ impl<'a> RecvMut<'a> {
 #[derive(Clone, Copy)]
 pub struct IMethod {
     name: &'static str,
+    /// The first eight bytes of the name, as a number that sorts as they do.
+    head: u64,
     signature: TypeId,
     signature_name: fn() -> &'static str,
 }
 
 impl IMethod {
     /// A method called `name` whose erased function pointer type is `F`.
+    ///
+    /// # Panics
+    /// If the name holds a zero byte.
     #[must_use]
     pub const fn new<F: 'static>(name: &'static str) -> Self {
         Self {
             name,
+            head: head(name),
             signature: TypeId::of::<F>(),
             signature_name: core::any::type_name::<F>,
         }
@@ -97,6 +103,35 @@ impl IMethod {
     pub fn signature(&self) -> &'static str {
         (self.signature_name)()
     }
+
+    /// Compares names. Most comparisons of a merge end at the first eight bytes.
+    fn cmp_name(&self, other: &Self) -> Ordering {
+        match self.head.cmp(&other.head) {
+            Ordering::Equal if self.name.len() > 8 || other.name.len() > 8 => {
+                self.name.cmp(other.name)
+            }
+            // Names hold no zero byte, so heads of short names are equal if the names are.
+            decided => decided,
+        }
+    }
+}
+
+/// The first eight bytes of a name, the first on top, zeros behind a shorter one.
+///
+/// # Panics
+/// If there is a zero byte among them, which would pass for the end.
+const fn head(name: &str) -> u64 {
+    let name = name.as_bytes();
+    let (mut head, mut i) = (0, 0);
+    while i < 8 {
+        head <<= 8;
+        if i < name.len() {
+            assert!(name[i] != 0, "a name holds no zero byte");
+            head |= name[i] as u64;
+        }
+        i += 1;
+    }
+    head
 }
 
 impl fmt::Debug for IMethod {
@@ -114,6 +149,9 @@ pub struct Method {
 
 impl Method {
     /// A method called `name`, run by `fun`.
+    ///
+    /// # Panics
+    /// If the name holds a zero byte, or `F` is no function pointer.
     ///
     /// # Safety
     /// `F` is `unsafe fn(Recv<'_>, ..) -> ..` or `unsafe fn(RecvMut<'_>, ..) -> ..`, and `fun` may be
@@ -248,7 +286,7 @@ pub(crate) fn merge(
         loop {
             let have = rest.next().ok_or(missing)?;
             step();
-            match have.method.name.cmp(want.name) {
+            match have.method.cmp_name(want) {
                 Ordering::Less => {}
                 Ordering::Equal if have.method.signature == want.signature => {
                     found(index, have.fun);
@@ -297,8 +335,23 @@ mod tests {
         }
     }
 
-    const NAMES: [&str; 12] = [
-        "", "a", "aa", "ab", "b", "ba", "close", "read", "reader", "seek", "write", "é",
+    const NAMES: [&str; 16] = [
+        "",
+        "a",
+        "aa",
+        "ab",
+        "b",
+        "ba",
+        "close",
+        "read",
+        "read_all",
+        "read_all_of",
+        "read_all_to",
+        "reader",
+        "seek",
+        "write",
+        "write_it",
+        "é",
     ];
 
     fn pick(set: &[(usize, bool)]) -> Vec<(&'static str, bool)> {

@@ -29,6 +29,7 @@ use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::any::TypeId;
 use core::fmt;
+use core::mem;
 use core::ptr::NonNull;
 
 use crate::itab::{Entry, Header, Itab, Key, Slot, Verdict};
@@ -48,7 +49,6 @@ pub struct ItabTable {
 }
 
 /// What the lock guards.
-#[derive(Debug)]
 struct Inner {
     /// Filled slots of the current array.
     count: usize,
@@ -63,7 +63,13 @@ struct Inner {
     /// The interfaces that negative entries were decided for.
     inters: BTreeMap<TypeId, &'static InterfaceType>,
     memory: Persistent,
+    /// Code found so far by the merge that is running; empty memory to reuse otherwise.
+    scratch: Vec<Slot>,
 }
+
+// SAFETY: slots are pointers to code and vtables, which are immutable and live for ever; `memory` owns
+// what it points at.
+unsafe impl Send for Inner {}
 
 /// Counts, for people who wonder about the table, and for tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,10 +176,11 @@ impl ItabTable {
 
     /// Remembers a described type, and decides anew what was decided without its methods.
     fn learn(&self, inner: &mut Inner, typ: &'static RType) {
-        if inner.types.get(&typ.id()).is_some_and(|t| t.is_described()) {
+        let known = inner.types.entry(typ.id()).or_insert(RType::of::<()>());
+        if known.is_described() {
             return;
         }
-        inner.types.insert(typ.id(), typ);
+        *known = typ;
         if inner.negatives == 0 {
             return;
         }
@@ -285,16 +292,18 @@ impl Inner {
             types: BTreeMap::new(),
             inters: BTreeMap::new(),
             memory: Persistent::new(),
+            scratch: Vec::new(),
         }
     }
 
     /// Builds a structural entry (Go's `itab.init`).
     fn build(&mut self, inter: &'static InterfaceType, typ: &'static RType) -> Entry {
-        let typ = match self.types.get(&typ.id()) {
-            Some(known) if known.is_described() => known,
-            _ => typ,
-        };
-        let mut slots = Vec::with_capacity(inter.methods.len());
+        let mut typ = typ;
+        if !typ.is_described() {
+            typ = self.types.get(&typ.id()).copied().unwrap_or(typ);
+        }
+        let mut slots = mem::take(&mut self.scratch);
+        slots.clear();
         let found = merge(
             inter.methods,
             typ.methods(),
@@ -318,7 +327,9 @@ impl Inner {
             rtype: Some(typ),
             verdict,
         };
-        self.write(header, &slots)
+        let m = self.write(header, &slots);
+        self.scratch = slots;
+        m
     }
 
     fn write(&mut self, header: Header<'_>, slots: &[Slot]) -> Entry {
@@ -336,9 +347,6 @@ struct Persistent {
     next: NonNull<u8>,
     left: usize,
 }
-
-// SAFETY: it owns the memory it points at.
-unsafe impl Send for Persistent {}
 
 impl Persistent {
     const CHUNK: usize = 16 << 10;
