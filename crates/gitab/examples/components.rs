@@ -58,46 +58,49 @@ impl House {
         self
     }
 
+    fn parts(&self) -> impl Iterator<Item = &dyn Part> {
+        self.parts.iter().map(|part| &**part)
+    }
+
     /// Every part that has a capability.
     fn able<C: ?Sized + 'static>(&self) -> impl Iterator<Item = &C> {
-        self.parts.iter().filter_map(|part| (**part).assert::<C>())
+        self.parts().filter_map(|part| part.assert::<C>())
     }
 
     fn run(&self, minutes: std::ops::Range<u32>) {
         for minute in minutes {
-            for part in &self.parts {
+            for part in self.parts() {
                 part.tick(minute, self);
             }
         }
     }
 
     fn save(&self) -> BTreeMap<String, String> {
-        let saved = |part: &Box<dyn Part>| {
-            let remembers = (**part).assert::<dyn Remembers>()?;
+        let saved = |part: &dyn Part| {
+            let remembers = part.assert::<dyn Remembers>()?;
             Some((part.name().to_string(), remembers.save()))
         };
-        self.parts.iter().filter_map(saved).collect()
+        self.parts().filter_map(saved).collect()
     }
 
     fn restore(&self, saved: &BTreeMap<String, String>) -> Result<(), String> {
-        for part in &self.parts {
+        for part in self.parts() {
             let Some(text) = saved.get(part.name()) else {
                 continue;
             };
             // Go's panic as an error: a part that was saved must remember.
-            let remembers =
-                gitab::try_dyn::<_, dyn Remembers>(&**part).map_err(|e| e.to_string())?;
+            let remembers = gitab::try_dyn::<_, dyn Remembers>(part).map_err(|e| e.to_string())?;
             remembers.restore(text).map_err(|e| e.to_string())?;
         }
         Ok(())
     }
 
     fn status(&self) -> Vec<String> {
-        let line = |part: &Box<dyn Part>| {
+        let line = |part: &dyn Part| {
             let status = part.eface().assert::<dyn Status>()?;
             Some(format!("{}: {}", part.name(), status.status()))
         };
-        self.parts.iter().filter_map(line).collect()
+        self.parts().filter_map(line).collect()
     }
 }
 

@@ -104,9 +104,12 @@ impl ItabTable {
         }
     }
 
-    /// A table of its own, for tests. What it builds is never freed.
-    #[cfg(test)]
-    pub(crate) fn leak() -> &'static Self {
+    /// A table of its own, empty; neither it nor what it builds is ever freed. For tests that must not
+    /// see one another's registrations: [`adopt`](crate::adopt) puts it to use. (What
+    /// `auto_implements!` submitted goes into the table that is in use when a lookup first misses, and
+    /// into no other.)
+    #[must_use]
+    pub fn leak() -> &'static Self {
         let slots = Slots::leak(crate::slots::INIT_SIZE);
         alloc::boxed::Box::leak(alloc::boxed::Box::new(Self {
             current: AtomicPtr::new(slots.as_ptr()),
