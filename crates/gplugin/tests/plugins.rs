@@ -1,41 +1,17 @@
 //! Plugins built by `cargo build --examples` and loaded into this process.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
+use common::{open_with, plugin};
 use gplugin::{Host, InitFailure, LookupError, OpenError, Plugin};
-
-/// The folder that holds the plugins, built once per run of this program.
-fn plugins() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let exe = std::env::current_exe().expect("this program has a path");
-        // <target>/<profile>/deps/<this>
-        let profile = exe.ancestors().nth(2).expect("cargo put it there");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args(["build", "--quiet", "-p", "gplugin", "--examples"])
-            .arg("--target-dir")
-            .arg(profile.parent().expect("cargo put it there"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("cargo runs").success());
-        profile.join("examples")
-    })
-}
-
-fn plugin(name: &str) -> PathBuf {
-    let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    plugins().join(format!("{prefix}{name}{suffix}"))
-}
 
 /// A folder of this test's own.
 fn folder(name: &str) -> PathBuf {
@@ -47,11 +23,6 @@ fn folder(name: &str) -> PathBuf {
 
 fn open(path: impl AsRef<Path>) -> Result<&'static Plugin, OpenError> {
     open_with(&Host::new(), path)
-}
-
-fn open_with(host: &Host, path: impl AsRef<Path>) -> Result<&'static Plugin, OpenError> {
-    // SAFETY: every path in this file leads to an example of this package, or to no library.
-    unsafe { host.open(path) }
 }
 
 /// R133: symbols are found by name and type, and are the plugin's own.
@@ -299,7 +270,7 @@ fn r133_opening_oneself_is_an_error() {
     let host = Host::new().provide(path.clone());
     match open_with(&host, &path) {
         Err(OpenError::Init { failure, .. }) => match failure {
-            InitFailure::Error(e) => assert!(e.ends_with("opens itself"), "{e}"),
+            InitFailure::Error(e) => assert!(e.ends_with("waits for itself"), "{e}"),
             other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),
