@@ -134,7 +134,7 @@ impl fmt::Display for OpenError {
             Self::Cycle { path } => {
                 write!(
                     f,
-                    "plugin {}: its initialisation opens itself",
+                    "plugin {}: its initialisation waits for itself",
                     path.display()
                 )
             }

@@ -28,13 +28,13 @@ fn plugins() -> &'static Path {
 }
 
 /// The path of an example.
-pub fn plugin(name: &str) -> PathBuf {
+pub(crate) fn plugin(name: &str) -> PathBuf {
     let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     plugins().join(format!("{prefix}{name}{suffix}"))
 }
 
 /// Opens an example.
-pub fn open_with(host: &Host, path: impl AsRef<Path>) -> Result<&'static Plugin, OpenError> {
+pub(crate) fn open_with(host: &Host, path: impl AsRef<Path>) -> Result<&'static Plugin, OpenError> {
     // SAFETY: every path in these tests leads to an example of this package, or to no library.
     unsafe { host.open(path) }
 }
