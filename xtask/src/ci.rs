@@ -4,6 +4,7 @@ use crate::run::{Result, cargo};
 
 /// Crates that hold loom models: unit tests named `loom_*` under `#[cfg(all(test, loom))]`.
 <<<<<<< HEAD
+<<<<<<< HEAD
 const LOOM: &[&str] = &["gtimer"];
 
 /// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
@@ -16,6 +17,13 @@ const LOOM: &[&str] = &["gchan"];
 /// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
 const FUZZ: &[&str] = &["gchan"];
 >>>>>>> gchan
+=======
+const LOOM: &[&str] = &["gitab"];
+
+/// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
+/// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
+const FUZZ: &[&str] = &["gitab"];
+>>>>>>> gitab
 
 pub(crate) fn all() -> Result {
     fmt()?;

@@ -1,0 +1,165 @@
+//! Nanoseconds per assertion, over values of 1 type and of 8 types in turn, beside
+//! `Any::downcast_ref`. Every loop's answer is verified.
+//!
+//! `cargo bench -p gitab`; arguments filter by name.
+
+use std::any::Any;
+use std::hint::black_box;
+use std::time::Instant;
+
+use gitab::{Assert, Eface, type_switch};
+
+gitab::interface! { trait Get { fn get(&self) -> u64; } }
+gitab::interface! { trait Absent { fn get(&self) -> u64; fn set(&self); } }
+
+trait Read {
+    fn read(&self) -> u64;
+}
+
+macro_rules! types {
+    ($($t:ident)*) => {
+        $(
+            struct $t(u64);
+            impl $t { fn get(&self) -> u64 { self.0 } }
+            impl Read for $t { fn read(&self) -> u64 { self.0 } }
+            gitab::describe! { struct $t { fn get(&self) -> u64; } }
+        )*
+        fn register() { $( gitab::implements!($t: dyn Read); )* }
+        const NAMES: &[&str] = &[$( stringify!($t) ),*];
+    };
+}
+types!(T0 T1 T2 T3 T4 T5 T6 T7);
+
+/// 1,024 values of the first `types` types, in turn.
+struct Values {
+    boxes: Vec<(usize, Box<dyn Any>)>,
+}
+
+impl Values {
+    fn new(types: usize) -> Self {
+        let value = |i: u64| -> (usize, Box<dyn Any>) {
+            match i as usize % types {
+                0 => (0, Box::new(T0(i))),
+                1 => (1, Box::new(T1(i))),
+                2 => (2, Box::new(T2(i))),
+                3 => (3, Box::new(T3(i))),
+                4 => (4, Box::new(T4(i))),
+                5 => (5, Box::new(T5(i))),
+                6 => (6, Box::new(T6(i))),
+                _ => (7, Box::new(T7(i))),
+            }
+        };
+        Self {
+            boxes: (0..1024).map(value).collect(),
+        }
+    }
+
+    fn efaces(&self) -> Vec<Eface<'_>> {
+        self.boxes.iter().map(|(_, b)| eface(&**b)).collect()
+    }
+}
+
+fn eface(value: &dyn Any) -> Eface<'_> {
+    macro_rules! first {
+        ($($t:ident)*) => {
+            $( if let Some(v) = value.downcast_ref::<$t>() { return Eface::new(v); } )*
+        };
+    }
+    first!(T0 T1 T2 T3 T4 T5 T6 T7);
+    unreachable!("one of the eight");
+}
+
+/// Median and spread, over rounds, of the time of one call of `f` per item.
+fn run<T>(name: &str, items: &[T], expect: u64, f: impl Fn(&T) -> u64) {
+    if !std::env::args()
+        .skip(1)
+        .all(|a| a.starts_with('-') || name.contains(&a))
+    {
+        return;
+    }
+    let mut rounds = Vec::new();
+    for round in 0..12 {
+        let start = Instant::now();
+        let mut sum = 0u64;
+        const REPEAT: usize = 2000;
+        for _ in 0..REPEAT {
+            sum += black_box(items).iter().map(&f).sum::<u64>();
+        }
+        let ns = start.elapsed().as_nanos() as f64 / (REPEAT * items.len()) as f64;
+        assert_eq!(sum, expect * REPEAT as u64, "{name}");
+        if round > 1 {
+            rounds.push(ns);
+        }
+    }
+    rounds.sort_by(f64::total_cmp);
+    println!(
+        "{name:<34} {:>6.2} ns  ({:.2} to {:.2})",
+        rounds[rounds.len() / 2],
+        rounds[0],
+        rounds[rounds.len() - 1]
+    );
+}
+
+fn main() {
+    register();
+    assert_eq!(NAMES.len(), 8);
+    for types in [1, 8] {
+        let values = Values::new(types);
+        let anys: Vec<&dyn Any> = values.boxes.iter().map(|b| &*b.1).collect();
+        let efaces = values.efaces();
+        let firsts = values.boxes.iter().filter(|b| b.0 == 0).count() as u64;
+        let n = 1024;
+        let each = |name: &str| format!("{name}, {types} types");
+
+        run(&each("Any::downcast_ref"), &anys, firsts, |a: &&dyn Any| {
+            u64::from(a.downcast_ref::<T0>().is_some())
+        });
+        run(&each("x.(T)"), &efaces, firsts, |e| {
+            u64::from(e.downcast::<T0>().is_some())
+        });
+        run(&each("x.(I) hit"), &efaces, n, |e| {
+            u64::from(e.assert::<dyn Get>().is_some())
+        });
+        run(&each("x.(I) miss"), &efaces, 0, |e| {
+            u64::from(e.assert::<dyn Absent>().is_some())
+        });
+        run(&each("x.(I) hit and call"), &efaces, n * (n - 1) / 2, |e| {
+            e.assert::<dyn Get>().map_or(0, |i| i.get())
+        });
+        run(&each("dyn A from Eface"), &efaces, n, |e| {
+            u64::from(black_box(e.assert_dyn::<dyn Read>()).is_some())
+        });
+        run(&each("dyn A from dyn Any"), &anys, n, |a| {
+            u64::from(black_box((*a).assert::<dyn Read>()).is_some())
+        });
+        run(
+            &each("dyn A from dyn Any and call"),
+            &anys,
+            n * (n - 1) / 2,
+            |a| (*a).assert::<dyn Read>().map_or(0, |i| i.read()),
+        );
+        run(&each("dyn A miss"), &anys, 0, |a| {
+            u64::from((*a).assert::<dyn Send>().is_some())
+        });
+        let kinds: u64 = values.boxes.iter().map(|b| b.0 as u64 + 1).sum();
+        run(&each("type switch of 8"), &efaces, kinds, |e| {
+            type_switch!(*e, {
+                _x: T0 => 1, _x: T1 => 2, _x: T2 => 3, _x: T3 => 4,
+                _x: T4 => 5, _x: T5 => 6, _x: T6 => 7, _x: T7 => 8,
+                _ => 0,
+            })
+        });
+        run(
+            &each("type switch of 8, using x"),
+            &efaces,
+            n * (n - 1) / 2,
+            |e| {
+                type_switch!(*e, {
+                    x: T0 => x.0, x: T1 => x.0, x: T2 => x.0, x: T3 => x.0,
+                    x: T4 => x.0, x: T5 => x.0, x: T6 => x.0, x: T7 => x.0,
+                    _ => 0,
+                })
+            },
+        );
+    }
+}

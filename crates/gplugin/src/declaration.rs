@@ -1,0 +1,196 @@
+//! What a plugin exports: one static, which says how it was built, what it is called and what is in it.
+//!
+//! Go's compiler writes the same into a plugin's module data (`pluginpath`, `ptab`, `pkghashes`); here the
+//! macro [`plugin!`](crate::plugin) does.
+//!
+//! Invariant: fields are read in order. `magic` and `size` say that the rest is a [`Declaration`]; `build`
+//! is readable whoever compiled it; everything behind `build` is read only once `build` was found equal
+//! to the host's, because only then do both sides lay out Rust's types alike.
+
+use std::any::TypeId;
+use std::fmt;
+
+use crate::alloc::Allocator;
+use crate::build::Build;
+use crate::host::Host;
+
+/// The name under which the declaration is exported.
+pub(crate) const EXPORT: &[u8] = b"GPLUGIN_DECLARATION\0";
+
+const MAGIC: [u8; 8] = *b"gplugin1";
+
+/// A plugin's account of itself, exported by [`plugin!`](crate::plugin).
+#[derive(Debug)]
+#[repr(C)]
+pub struct Declaration {
+    // All constant: written by the macro.
+    magic: [u8; 8],
+    size: usize,
+    build: Build,
+    /// The type of the host's handle: it tells builds of this crate apart that `build` does not.
+    host: TypeId,
+    name: &'static str,
+    version: &'static str,
+    crates: &'static [(&'static str, &'static str)],
+    allocator: Allocator,
+    symbols: &'static [Symbol],
+    init: fn(&Host) -> Result<(), InitFailure>,
+}
+
+/// Why a plugin's initialisation did not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InitFailure {
+    /// It returned this error.
+    Error(String),
+    /// It panicked with this message.
+    Panic(String),
+}
+
+impl Declaration {
+    /// A declaration of a plugin built as this crate was.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        version: &'static str,
+        symbols: &'static [Symbol],
+        init: fn(&Host) -> Result<(), InitFailure>,
+    ) -> Self {
+        Self {
+            magic: MAGIC,
+            size: size_of::<Self>(),
+            build: Build::current(),
+            host: TypeId::of::<Host>(),
+            name,
+            version,
+            crates: &[],
+            allocator: Allocator::SYSTEM,
+            symbols,
+            init,
+        }
+    }
+
+    /// With the versions of crates whose types it shares with the host.
+    #[must_use]
+    pub const fn crates(mut self, crates: &'static [(&'static str, &'static str)]) -> Self {
+        self.crates = crates;
+        self
+    }
+
+    /// With the allocator that it uses.
+    #[must_use]
+    pub const fn allocator(mut self, allocator: Allocator) -> Self {
+        self.allocator = allocator;
+        self
+    }
+
+    /// With another build.
+    #[must_use]
+    pub const fn build(mut self, build: Build) -> Self {
+        self.build = build;
+        self
+    }
+
+    /// The build, if there is a declaration at `at`.
+    ///
+    /// # Safety
+    /// `at` is the address of a static that a library exports as `GPLUGIN_DECLARATION`, of at least
+    /// eight bytes.
+    pub(crate) unsafe fn probe(at: *const Self) -> Option<Build> {
+        // SAFETY: eight bytes are there by contract; the rest is there if they are the magic ones,
+        // which nothing but `new` writes. Fields are read one by one, because those behind `build`
+        // need not be valid here.
+        unsafe {
+            ((&raw const (*at).magic).read() == MAGIC).then(|| (&raw const (*at).build).read())
+        }
+    }
+
+    /// Whether the rest has the size that it has here.
+    ///
+    /// # Safety
+    /// `at` passed [`probe`](Self::probe).
+    pub(crate) unsafe fn has_size(at: *const Self) -> bool {
+        // SAFETY: `size` stands before `build`, which `probe` has read.
+        unsafe { (&raw const (*at).size).read() == size_of::<Self>() }
+    }
+
+    pub(crate) fn host_type(&self) -> TypeId {
+        self.host
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn version(&self) -> &'static str {
+        self.version
+    }
+
+    pub(crate) fn crate_versions(&self) -> &'static [(&'static str, &'static str)] {
+        self.crates
+    }
+
+    pub(crate) fn allocator_used(&self) -> Allocator {
+        self.allocator
+    }
+
+    pub(crate) fn symbols(&self) -> &'static [Symbol] {
+        self.symbols
+    }
+
+    pub(crate) fn init(&self, host: &Host) -> Result<(), InitFailure> {
+        (self.init)(host)
+    }
+}
+
+/// A name, a type, and where a value of that type stands.
+pub struct Symbol {
+    // All constant.
+    name: &'static str,
+    type_id: TypeId,
+    type_name: fn() -> &'static str,
+    value: *const (),
+}
+
+// SAFETY: `new` takes a `&'static T` of a `T: Sync`.
+unsafe impl Send for Symbol {}
+// SAFETY: as above.
+unsafe impl Sync for Symbol {}
+
+impl Symbol {
+    /// A symbol.
+    #[must_use]
+    pub const fn new<T: Sync + 'static>(name: &'static str, value: &'static T) -> Self {
+        Self {
+            name,
+            type_id: TypeId::of::<T>(),
+            type_name: std::any::type_name::<T>,
+            value: (&raw const *value).cast(),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The name of its type.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        (self.type_name)()
+    }
+
+    /// The value, if it is a `T`.
+    pub(crate) fn get<T: 'static>(&self) -> Option<&'static T> {
+        // SAFETY: `new` stored a `&'static T'` beside the identity of T', which is T. Identities are
+        // comparable across images, because `Plugin`s come into being only where one compiler built
+        // both. The value is `Sync`, so it may be shared with whatever thread this is.
+        (self.type_id == TypeId::of::<T>()).then(|| unsafe { &*self.value.cast::<T>() })
+    }
+}
+
+impl fmt::Debug for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.type_name())
+    }
+}
