@@ -1,0 +1,45 @@
+//! Go's bucketed hash map.
+#![no_std]
+
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+extern crate alloc as stdalloc;
+
+mod alloc;
+mod error;
+mod hash;
+mod map;
+mod raw;
+
+pub use crate::alloc::{Allocator, Global};
+pub use crate::error::{Stats, TryReserveError};
+pub use crate::hash::DefaultHashBuilder;
+#[cfg(feature = "default-hasher")]
+pub use crate::hash::DefaultHasher;
+pub use crate::map::HashMap;
+
+/// The map and the types that its methods give.
+pub mod hash_map {
+    pub use crate::map::*;
+}
+
+#[cfg(feature = "equivalent")]
+pub use equivalent::Equivalent;
+
+/// Comparison of a lookup key with a stored key, for lookups by something that is not `Borrow`.
+///
+/// The two must also hash alike. With the `equivalent` feature this is that crate's trait.
+#[cfg(not(feature = "equivalent"))]
+pub trait Equivalent<K: ?Sized> {
+    /// Whether this is the key `key`.
+    fn equivalent(&self, key: &K) -> bool;
+}
+
+#[cfg(not(feature = "equivalent"))]
+impl<Q: ?Sized + Eq, K: ?Sized + core::borrow::Borrow<Q>> Equivalent<K> for Q {
+    #[inline]
+    fn equivalent(&self, key: &K) -> bool {
+        self == key.borrow()
+    }
+}

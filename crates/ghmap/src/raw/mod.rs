@@ -1,0 +1,18 @@
+//! The table under the faces. From the lowest: [`tophash`], [`group`], [`bucket`], [`overflow`] and
+//! [`pages`]; [`hmap`] (lookup, assignment, deletion) with [`grow`] and [`iter`]; [`table`], which adds
+//! the allocator and owns the entries. All `unsafe` of the crate is here, but for what a face needs to
+//! lend out an entry for the life of its own borrow.
+
+mod bucket;
+mod group;
+mod grow;
+mod hmap;
+mod iter;
+mod overflow;
+mod pages;
+mod table;
+mod tophash;
+
+pub(crate) use hmap::{Rehash, Slot};
+pub(crate) use iter::{ChainIter, RawIter};
+pub(crate) use table::{Entries, RawDrain, RawTable};
