@@ -11,6 +11,7 @@ mod error;
 mod hash;
 mod map;
 mod raw;
+mod set;
 
 pub use crate::alloc::{Allocator, Global};
 pub use crate::error::{Stats, TryReserveError};
@@ -18,10 +19,16 @@ pub use crate::hash::DefaultHashBuilder;
 #[cfg(feature = "default-hasher")]
 pub use crate::hash::DefaultHasher;
 pub use crate::map::HashMap;
+pub use crate::set::HashSet;
 
 /// The map and the types that its methods give.
 pub mod hash_map {
     pub use crate::map::*;
+}
+
+/// The set and the types that its methods give.
+pub mod hash_set {
+    pub use crate::set::*;
 }
 
 #[cfg(feature = "equivalent")]

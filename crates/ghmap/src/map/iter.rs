@@ -2,7 +2,7 @@
 //! exact. For iteration that stays valid while the map changes see [`Cursor`](crate::Cursor).
 
 use super::HashMap;
-use crate::raw::{ChainIter, Entries, RawDrain, RawIter, RawTable};
+use crate::raw::{Entries, Extract, RawDrain, RawIter, RawTable};
 use crate::{Allocator, Global};
 use core::fmt::{self, Debug};
 use core::iter::FusedIterator;
@@ -77,23 +77,15 @@ unsafe impl<K: Sync, V: Sync, A: Allocator + Sync> Sync for Drain<'_, K, V, A> {
 /// reached when it is dropped stay in the map.
 #[must_use = "iterators are lazy: unused, it removes nothing; `retain` removes at once"]
 pub struct ExtractIf<'a, K, V, F, A: Allocator = Global> {
-    walk: ChainIter<K, V>,
-    /// Entries not looked at yet.
-    left: usize,
-    table: &'a mut RawTable<K, V, A>,
+    walk: Extract<'a, K, V, A>,
     chosen: F,
 }
-
-// SAFETY: borrows the table mutably; the walk is places in it.
-unsafe impl<K: Send, V: Send, F: Send, A: Allocator + Send> Send for ExtractIf<'_, K, V, F, A> {}
-// SAFETY: a shared one gives nothing.
-unsafe impl<K: Sync, V: Sync, F: Sync, A: Allocator + Sync> Sync for ExtractIf<'_, K, V, F, A> {}
 
 impl<K, V, S, A: Allocator> HashMap<K, V, S, A> {
     /// The entries, in no particular order. Linear in the table.
     ///
     /// ```
-    /// let map = ghmap::HashMap::from([(1, 10), (2, 20)]);
+    /// let map: ghmap::HashMap<_, _> = ghmap::HashMap::from([(1, 10), (2, 20)]);
     /// assert_eq!(map.iter().map(|(k, v)| k + v).sum::<i32>(), 33);
     /// ```
     pub fn iter(&self) -> Iter<'_, K, V> {
@@ -161,9 +153,7 @@ impl<K, V, S, A: Allocator> HashMap<K, V, S, A> {
         chosen: F,
     ) -> ExtractIf<'_, K, V, F, A> {
         ExtractIf {
-            walk: ChainIter::new(),
-            left: self.len(),
-            table: &mut self.table,
+            walk: self.table.extract(),
             chosen,
         }
     }
@@ -196,7 +186,7 @@ impl<K, V> Clone for Iter<'_, K, V> {
 
 impl<K, V> IterMut<'_, K, V> {
     /// What is left, shared.
-    pub(super) fn rest(&self) -> Iter<'_, K, V> {
+    pub(crate) fn rest(&self) -> Iter<'_, K, V> {
         Iter {
             inner: self.inner.clone(),
             _borrow: PhantomData,
@@ -222,7 +212,7 @@ impl<'a, K, V> Iterator for IterMut<'a, K, V> {
 
 impl<K, V, A: Allocator> IntoIter<K, V, A> {
     /// What is left, shared.
-    pub(super) fn rest(&self) -> Iter<'_, K, V> {
+    pub(crate) fn rest(&self) -> Iter<'_, K, V> {
         Iter {
             inner: self.entries.iter.clone(),
             _borrow: PhantomData,
@@ -252,7 +242,7 @@ impl<K, V, A: Allocator> Drop for IntoIter<K, V, A> {
 
 impl<K, V, A: Allocator> Drain<'_, K, V, A> {
     /// What is left, shared.
-    pub(super) fn rest(&self) -> Iter<'_, K, V> {
+    pub(crate) fn rest(&self) -> Iter<'_, K, V> {
         Iter {
             inner: self.inner.iter().clone(),
             _borrow: PhantomData,
@@ -278,21 +268,11 @@ impl<K, V, F: FnMut(&K, &mut V) -> bool, A: Allocator> Iterator for ExtractIf<'_
     type Item = (K, V);
 
     fn next(&mut self) -> Option<(K, V)> {
-        // SAFETY: the table is borrowed for the walk, which only removes; a slot is used before the
-        // table changes again.
-        unsafe {
-            while let Some(slot) = self.walk.next(self.table.hmap()) {
-                self.left -= 1;
-                if (self.chosen)(&*slot.key(), &mut *slot.value()) {
-                    return Some(self.table.remove_slot(slot));
-                }
-            }
-        }
-        None
+        self.walk.next(&mut self.chosen)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(self.left))
+        (0, Some(self.walk.left()))
     }
 }
 
@@ -301,7 +281,7 @@ impl<K, V, F: FnMut(&K, &mut V) -> bool, A: Allocator> FusedIterator for Extract
 impl<K, V, F, A: Allocator> Debug for ExtractIf<'_, K, V, F, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExtractIf")
-            .field("left", &self.left)
+            .field("left", &self.walk.left())
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
     /// The value of `key`. Expected constant time.
     ///
     /// ```
-    /// let map = ghmap::HashMap::from([("a".to_string(), 1)]);
+    /// let map: ghmap::HashMap<_, _> = ghmap::HashMap::from([("a".to_string(), 1)]);
     /// assert_eq!(map.get("a"), Some(&1));
     /// assert_eq!(map.get("b"), None);
     /// ```
@@ -58,7 +58,7 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
     /// waited for, so that in a map larger than the caches `N` lookups take little longer than one.
     ///
     /// ```
-    /// let map = ghmap::HashMap::from([(1, "a"), (2, "b")]);
+    /// let map: ghmap::HashMap<_, _> = ghmap::HashMap::from([(1, "a"), (2, "b")]);
     /// assert_eq!(map.get_many([&2, &3, &2]), [Some(&"b"), None, Some(&"b")]);
     /// ```
     pub fn get_many<Q: Hash + Equivalent<K> + ?Sized, const N: usize>(
@@ -105,7 +105,7 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
     /// If two of the keys are present and equal.
     ///
     /// ```
-    /// let mut map = ghmap::HashMap::from([(1, 10), (2, 20)]);
+    /// let mut map: ghmap::HashMap<_, _> = ghmap::HashMap::from([(1, 10), (2, 20)]);
     /// if let [Some(a), Some(b)] = map.get_disjoint_mut([&1, &2]) {
     ///     std::mem::swap(a, b);
     /// }

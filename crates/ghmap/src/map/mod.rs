@@ -44,7 +44,7 @@ use core::hash::{BuildHasher, Hash};
 /// Entries stay put while borrowed; the borrow checker refuses an insertion meanwhile:
 ///
 /// ```compile_fail
-/// let mut map = ghmap::HashMap::from([(1, 2)]);
+/// let mut map: ghmap::HashMap<_, _> = ghmap::HashMap::from([(1, 2)]);
 /// let value = map.get(&1);
 /// map.insert(3, 4);
 /// println!("{value:?}");
@@ -309,7 +309,7 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
     /// The key is present: the entry found, and the value that was not inserted.
     ///
     /// ```
-    /// let mut map = ghmap::HashMap::from([(1, "a")]);
+    /// let mut map: ghmap::HashMap<_, _> = ghmap::HashMap::from([(1, "a")]);
     /// assert_eq!(*map.try_insert(2, "b").unwrap(), "b");
     /// let err = map.try_insert(1, "c").unwrap_err();
     /// assert_eq!((*err.entry.get(), err.value), ("a", "c"));
@@ -342,7 +342,7 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
     /// Removes the entry of `key` and gives its value. Moves at most two buckets of a growing table.
     ///
     /// ```
-    /// let mut map = ghmap::HashMap::from([(1, "a")]);
+    /// let mut map: ghmap::HashMap<_, _> = ghmap::HashMap::from([(1, "a")]);
     /// assert_eq!(map.remove(&1), Some("a"));
     /// assert_eq!(map.remove(&1), None);
     /// ```

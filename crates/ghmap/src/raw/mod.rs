@@ -14,5 +14,5 @@ mod table;
 mod tophash;
 
 pub(crate) use hmap::{Rehash, Slot};
-pub(crate) use iter::{ChainIter, RawIter};
-pub(crate) use table::{Entries, RawDrain, RawTable};
+pub(crate) use iter::RawIter;
+pub(crate) use table::{Entries, Extract, RawDrain, RawTable};

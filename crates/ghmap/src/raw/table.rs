@@ -220,9 +220,13 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         self.map.iter()
     }
 
-    /// The map itself, for the walks of [`ChainIter`].
-    pub(crate) fn hmap(&self) -> &Hmap<K, V> {
-        &self.map
+    /// A walk that takes chosen entries out.
+    pub(crate) fn extract(&mut self) -> Extract<'_, K, V, A> {
+        Extract {
+            walk: ChainIter::new(),
+            left: self.len(),
+            table: self,
+        }
     }
 
     /// Keeps the entries that `keep` says.
@@ -380,6 +384,40 @@ impl<K, V> Entries<K, V> {
         }
         let guard = Guard(self, alloc);
         guard.0.drop_rest(alloc);
+    }
+}
+
+/// A walk that takes chosen entries out. It may be given up at any point.
+pub(crate) struct Extract<'a, K, V, A: Allocator> {
+    walk: ChainIter<K, V>,
+    /// Entries not looked at yet.
+    left: usize,
+    table: &'a mut RawTable<K, V, A>,
+}
+
+// SAFETY: borrows the table mutably; the walk is places in it.
+unsafe impl<K: Send, V: Send, A: Allocator + Send> Send for Extract<'_, K, V, A> {}
+// SAFETY: a shared one gives nothing.
+unsafe impl<K: Sync, V: Sync, A: Allocator + Sync> Sync for Extract<'_, K, V, A> {}
+
+impl<K, V, A: Allocator> Extract<'_, K, V, A> {
+    /// The next entry that `chosen` chooses.
+    pub(crate) fn next(&mut self, mut chosen: impl FnMut(&K, &mut V) -> bool) -> Option<(K, V)> {
+        // SAFETY: the table is borrowed for the walk, which only removes; a slot is used before the
+        // table changes again.
+        unsafe {
+            while let Some(slot) = self.walk.next(&self.table.map) {
+                self.left -= 1;
+                if chosen(&*slot.key(), &mut *slot.value()) {
+                    return Some(self.table.remove_slot(slot));
+                }
+            }
+        }
+        None
+    }
+
+    pub(crate) fn left(&self) -> usize {
+        self.left
     }
 }
 
