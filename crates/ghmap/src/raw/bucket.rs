@@ -169,6 +169,14 @@ impl<K, V> Bucket<K, V> {
     /// # Safety
     /// Live.
     #[inline(always)]
+    pub(crate) unsafe fn set_tops(self, tops: [u8; SLOTS]) {
+        // SAFETY: live; the tophash bytes come first.
+        unsafe { self.at.cast::<[u8; SLOTS]>().write(tops) }
+    }
+
+    /// # Safety
+    /// Live.
+    #[inline(always)]
     pub(crate) unsafe fn is_evacuated(self) -> bool {
         // SAFETY: live.
         is_evacuated(unsafe { self.top(0) })

@@ -52,6 +52,9 @@ pub(crate) fn b_for(n: usize) -> Result<u8, TryReserveError> {
         .ok_or(TryReserveError::CapacityOverflow)
 }
 
+/// The tophash bytes of an evacuated bucket in which every slot was empty.
+const MARKS_EMPTY: u64 = u64::from_le_bytes([EVACUATED_EMPTY; SLOTS]);
+
 /// Which side each full slot of a chain takes: per bucket, a bit per slot for Y and for irreflexive.
 struct Plan {
     /// The first buckets of the chain: all of it, unless the hash is a bad one.
@@ -245,11 +248,38 @@ impl<K, V> Hmap<K, V> {
         alloc: &A,
         rehash: &R,
     ) -> Result<(), TryReserveError> {
-        self.evacuate(hash as usize & (self.old_len() - 1), alloc, rehash)?;
+        let addressed = hash as usize & (self.old_len() - 1);
+        self.prefetch_evacuation(addressed);
+        // Go takes the addressed bucket first. This way round its cache lines arrive meanwhile.
+        self.evacuate(self.nevacuate, alloc, rehash)?;
         if self.is_growing() {
-            self.evacuate(self.nevacuate, alloc, rehash)?;
+            self.evacuate(addressed, alloc, rehash)?;
         }
         Ok(())
+    }
+
+    /// Asks for what evacuating old bucket `i`, which is at a random place, will read and write, and for
+    /// the overflow bucket of the one that is next in order.
+    #[inline(always)]
+    fn prefetch_evacuation(&self, i: usize) {
+        let Some(old) = self.old.map(Bucket::<K, V>::new) else {
+            return;
+        };
+        // SAFETY: `i` is inside the old array and the new one is no smaller; prefetches read nothing.
+        // The bucket whose link is read lies in the old array behind `nevacuate`.
+        unsafe {
+            if i >= self.nevacuate {
+                old.add(i).prefetch();
+                self.bucket(i).prefetch();
+                self.bucket(i + (self.old_len() & self.mask)).prefetch();
+            }
+            let soon = self.nevacuate + 2;
+            if soon < self.old_len()
+                && let Some(next) = old.add(soon).overflow()
+            {
+                next.prefetch();
+            }
+        }
     }
 
     /// Ends a growth at once: linear in the buckets that are left.
@@ -347,29 +377,33 @@ impl<K, V> Hmap<K, V> {
         // SAFETY: new buckets `i` and `i + old_len` belong to this old bucket alone; nobody reads
         // them before it is marked evacuated, here below.
         unsafe {
-            let mut x = Dest {
+            // X and Y; the side is an index and not a branch, which would be mispredicted half the time.
+            let x = Dest {
                 bucket: self.bucket(i),
                 i: 0,
             };
             x.bucket.init();
-            let mut y = Dest { ..x };
+            let y = Dest { ..x };
+            let mut dest = [x, y];
             if !self.has(SAME_SIZE) {
-                y.bucket = self.bucket(i + self.old_len());
-                y.bucket.init();
+                dest[1].bucket = self.bucket(i + self.old_len());
+                dest[1].bucket.init();
             }
-            let (mut bucket, mut marks) = (head, [EVACUATED_EMPTY; SLOTS]);
+            // A word and not an array: bytes stored one by one could not be forwarded to the load of all.
+            let (mut bucket, mut marks) = (head, MARKS_EMPTY);
             for n in 0..plan.len {
                 let (ys, odd) = plan.get(n);
                 for slot in bucket.group().full() {
-                    let up = ys >> slot & 1 != 0;
+                    let up = usize::from(ys >> slot & 1);
                     let top = if odd >> slot & 1 != 0 {
                         tophash(u64::from(self.random()) << 32)
                     } else {
                         bucket.top(slot)
                     };
-                    self.append(if up { &mut y } else { &mut x }, top, bucket, slot);
+                    self.append(&mut dest[up], top, bucket, slot);
                     if n == 0 {
-                        marks[slot] = if up { EVACUATED_Y } else { EVACUATED_X };
+                        let mark = EVACUATED_X + (EVACUATED_Y - EVACUATED_X) * up as u8;
+                        marks ^= u64::from(mark ^ EVACUATED_EMPTY) << (8 * slot);
                     }
                 }
                 let next = bucket.overflow();
@@ -380,9 +414,7 @@ impl<K, V> Hmap<K, V> {
                     bucket = next;
                 }
             }
-            for (slot, mark) in marks.into_iter().enumerate() {
-                head.set_top(slot, mark);
-            }
+            head.set_tops(marks.to_le_bytes());
             head.set_overflow(None);
         }
     }

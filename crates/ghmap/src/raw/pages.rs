@@ -9,7 +9,7 @@
 use core::ptr::NonNull;
 
 /// Arrays below this are handed to the allocator in one piece.
-pub(crate) const LARGE: usize = 128 << 10;
+pub(crate) const LARGE: usize = 2 << 20;
 /// Pages are given back in runs of this many bytes.
 const PIECE: usize = 64 << 10;
 /// Huge pages are worth a word to the system from this size on.
