@@ -1,6 +1,7 @@
 //! `cargo xtask`: the workspace's chores, the same for a person and for CI.
 
 mod ci;
+mod hashbrown_suite;
 mod run;
 
 use lexopt::prelude::*;
@@ -14,6 +15,7 @@ cargo xtask COMMAND
   doc              rustdoc over the workspace, warnings denied
   test             the README's test command
   loom             the loom models of every crate
+  hashbrown-suite  the suites that hashbrown and griddle publish, against ghmap
   fuzz [SECONDS]   the seeded fuzz loops, SECONDS each (default 10)
 ";
 
@@ -40,6 +42,7 @@ fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
         "doc" => ci::doc(),
         "test" => ci::test(),
         "loom" => ci::loom(),
+        "hashbrown-suite" => hashbrown_suite::run(),
         "fuzz" => ci::fuzz(match args.next()? {
             Some(Value(seconds)) => seconds.parse()?,
             None => 10,

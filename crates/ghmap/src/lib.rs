@@ -11,6 +11,10 @@ mod error;
 mod hash;
 mod map;
 mod raw;
+#[cfg(feature = "rayon")]
+mod rayon;
+#[cfg(feature = "serde")]
+mod serde;
 mod set;
 
 pub use crate::alloc::{Allocator, Global};
@@ -24,11 +28,23 @@ pub use crate::set::HashSet;
 /// The map and the types that its methods give.
 pub mod hash_map {
     pub use crate::map::*;
+
+    /// Parallel iterators.
+    #[cfg(feature = "rayon")]
+    pub mod rayon {
+        pub use crate::rayon::map::*;
+    }
 }
 
 /// The set and the types that its methods give.
 pub mod hash_set {
     pub use crate::set::*;
+
+    /// Parallel iterators.
+    #[cfg(feature = "rayon")]
+    pub mod rayon {
+        pub use crate::rayon::set::*;
+    }
 }
 
 #[cfg(feature = "equivalent")]

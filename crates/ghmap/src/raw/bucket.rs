@@ -108,6 +108,16 @@ impl<K, V> Bucket<K, V> {
         Self::new(unsafe { self.at.byte_add(n * Self::SIZE) })
     }
 
+    /// The bucket `n` places before.
+    ///
+    /// # Safety
+    /// That place is inside the same array.
+    #[cfg(feature = "rayon")]
+    pub(crate) unsafe fn sub(self, n: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Self::new(unsafe { self.at.byte_sub(n * Self::SIZE) })
+    }
+
     /// Makes the bucket empty without looking at what it held.
     ///
     /// # Safety

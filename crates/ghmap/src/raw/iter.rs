@@ -78,18 +78,22 @@ impl<K, V> RawIter<K, V> {
     /// The next run of buckets. There is one, because entries are left.
     #[cold]
     fn next_run(&mut self) {
+        if !self.try_next_run() {
+            debug_assert!(false, "fewer entries than counted");
+            self.items = 0;
+        }
+    }
+
+    fn try_next_run(&mut self) -> bool {
         let run = self.next_array_run().or_else(|| {
             // SAFETY: the map does not change while the iterator is used.
             unsafe { self.rest.chunks.next() }.map(|(bucket, n)| (bucket.as_ptr(), n))
         });
-        if let Some((first, n)) = run {
-            self.next = first;
-            // SAFETY: a run lies inside one array or chunk.
-            self.end = unsafe { Bucket::<K, V>::new(first).add(n) }.as_ptr();
-        } else {
-            debug_assert!(false, "fewer entries than counted");
-            self.items = 0;
-        }
+        let Some((first, n)) = run else { return false };
+        self.next = first;
+        // SAFETY: a run lies inside one array or chunk.
+        self.end = unsafe { Bucket::<K, V>::new(first).add(n) }.as_ptr();
+        true
     }
 
     /// The next run of initialised buckets of the new array.
@@ -252,6 +256,81 @@ impl<K, V> ChainIter<K, V> {
             if let Some((bucket, _)) = self.at {
                 // SAFETY: live.
                 self.slots = unsafe { bucket.group().full() };
+            }
+        }
+    }
+}
+
+/// Buckets of a piece.
+#[cfg(feature = "rayon")]
+const PIECE: usize = 512;
+
+/// The entries of up to [`PIECE`] buckets that lie side by side.
+#[cfg(feature = "rayon")]
+pub(crate) struct Piece<K, V> {
+    next: Bucket<K, V>,
+    /// Buckets from `next` on.
+    left: usize,
+    /// Full slots of the bucket before `next`.
+    slots: Mask,
+}
+
+#[cfg(feature = "rayon")]
+// SAFETY: a place in a map; what may be done with it is for the parallel iterators to say.
+unsafe impl<K, V> Send for Piece<K, V> {}
+#[cfg(feature = "rayon")]
+// SAFETY: as above.
+unsafe impl<K, V> Sync for Piece<K, V> {}
+
+#[cfg(feature = "rayon")]
+impl<K, V> Clone for Piece<K, V> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+#[cfg(feature = "rayon")]
+impl<K, V> Iterator for Piece<K, V> {
+    type Item = (Bucket<K, V>, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(i) = self.slots.next() {
+                // SAFETY: `next` is one past the bucket being walked.
+                return Some((unsafe { self.next.sub(1) }, i));
+            }
+            self.left = self.left.checked_sub(1)?;
+            // SAFETY: an initialised bucket of the piece.
+            unsafe {
+                self.slots = self.next.group().full();
+                self.next = self.next.add(1);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "rayon")]
+impl<K, V> RawIter<K, V> {
+    /// All buckets of the map, cut into pieces. For an iterator that has not been used.
+    pub(crate) fn pieces(mut self) -> stdalloc::vec::Vec<Piece<K, V>> {
+        let mut pieces = stdalloc::vec::Vec::new();
+        loop {
+            let size = Bucket::<K, V>::SIZE;
+            let mut left = (self.end.as_ptr() as usize - self.next.as_ptr() as usize) / size;
+            let mut next = Bucket::new(self.next);
+            while left > 0 {
+                let n = left.min(PIECE);
+                pieces.push(Piece {
+                    next,
+                    left: n,
+                    slots: Mask::NONE,
+                });
+                // SAFETY: inside the run, or at its end.
+                next = unsafe { next.add(n) };
+                left -= n;
+            }
+            if !self.try_next_run() {
+                return pieces;
             }
         }
     }

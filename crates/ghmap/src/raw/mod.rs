@@ -14,5 +14,7 @@ mod table;
 mod tophash;
 
 pub(crate) use hmap::{Rehash, Slot};
+#[cfg(feature = "rayon")]
+pub(crate) use iter::Piece;
 pub(crate) use iter::RawIter;
 pub(crate) use table::{Entries, Extract, RawDrain, RawTable};

@@ -220,6 +220,12 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         self.map.iter()
     }
 
+    /// All buckets in pieces, for parallel iterators.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn pieces(&self) -> stdalloc::vec::Vec<super::iter::Piece<K, V>> {
+        self.map.iter().pieces()
+    }
+
     /// A walk that takes chosen entries out.
     pub(crate) fn extract(&mut self) -> Extract<'_, K, V, A> {
         Extract {
