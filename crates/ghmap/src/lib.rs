@@ -7,9 +7,12 @@ extern crate std;
 extern crate alloc as stdalloc;
 
 mod alloc;
+mod cursor;
 mod error;
+mod go;
 mod hash;
 mod map;
+mod random;
 mod raw;
 #[cfg(feature = "rayon")]
 mod rayon;
@@ -18,10 +21,16 @@ mod serde;
 mod set;
 
 pub use crate::alloc::{Allocator, Global};
+pub use crate::cursor::Cursor;
 pub use crate::error::{Stats, TryReserveError};
+#[cfg(feature = "std")]
+pub use crate::go::SharedMap;
+pub use crate::go::{GoCursor, GoKey, GoMap};
 pub use crate::hash::DefaultHashBuilder;
 #[cfg(feature = "default-hasher")]
 pub use crate::hash::DefaultHasher;
+#[cfg(feature = "memhash")]
+pub use crate::hash::{MemHash, MemHasher};
 pub use crate::map::HashMap;
 pub use crate::set::HashSet;
 

@@ -1,4 +1,10 @@
-//! Hashing.
+//! Hashing: the default builder, and [`MemHash`], which hashes as Go does.
+
+#[cfg(feature = "memhash")]
+mod memhash;
+
+#[cfg(feature = "memhash")]
+pub use memhash::{MemHash, MemHasher};
 
 #[cfg(feature = "default-hasher")]
 use core::hash::{BuildHasher, Hasher};

@@ -6,7 +6,7 @@
 
 use super::bucket::Bucket;
 use super::group::Mask;
-use super::hmap::{ALLOCATED, Hmap, Slot};
+use super::hmap::{ALLOCATED, Hmap, Rehash, Slot};
 use super::overflow::Chunks;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -211,6 +211,59 @@ impl<K, V> Hmap<K, V> {
                 let i = n - len;
                 self.evacuated(old, i & (len - 1)).then(|| new(i))
             }
+        }
+    }
+}
+
+impl<K, V> Hmap<K, V> {
+    /// Visits the entries of logical bucket `i` of 2^b: those whose hash ends in the b bits of `i`,
+    /// wherever the map keeps them now. An irreflexive key has the bits of the bucket it is in; in an
+    /// old bucket one bit short of `b`, its tophash byte tells the last (R90), as for evacuation.
+    pub(crate) fn logical_bucket<R: Rehash<K>>(
+        &self,
+        b: u8,
+        i: usize,
+        rehash: &R,
+        mut visit: impl FnMut(&K, &V),
+    ) {
+        let mask = (1usize << b) - 1;
+        let mut walk = |chain: usize, bits: usize| {
+            let Some(head) = self.chain_head(chain) else {
+                return;
+            };
+            let mut next = Some(head);
+            while let Some(bucket) = next {
+                // SAFETY: live; the slots of `full` are.
+                unsafe {
+                    for slot in bucket.group().full() {
+                        let key = &*bucket.key(slot);
+                        let belongs = if bits & mask == mask {
+                            true
+                        } else if rehash.irreflexive(key) {
+                            bucket.top(slot) as usize & 1 == i >> bits.count_ones() & 1
+                        } else {
+                            rehash.hash(key) as usize & mask == i
+                        };
+                        if belongs {
+                            visit(key, &*bucket.value(slot));
+                        }
+                    }
+                    next = bucket.overflow();
+                }
+            }
+        };
+        // Chains of an array of `len` buckets, counted from chain `first`.
+        let mut array = |first: usize, len: usize| {
+            for chain in (i & (len - 1)..len).step_by(mask + 1) {
+                walk(first + chain, len - 1);
+            }
+        };
+        if self.has(ALLOCATED) {
+            let old = if self.is_growing() { self.old_len() } else { 0 };
+            if old > 0 {
+                array(0, old);
+            }
+            array(old, self.mask + 1);
         }
     }
 }

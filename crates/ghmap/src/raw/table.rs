@@ -50,6 +50,17 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         table
     }
 
+    #[cfg(feature = "default-hasher")]
+    /// Makes an unallocated table ready for `n` entries, if that can be had (R80).
+    pub(crate) fn hint(&mut self, n: usize) {
+        if n > 0
+            && let Ok(b) = b_for(n)
+        {
+            // Refused, it grows from nothing like any other.
+            let _ = self.map.allocate(b, &self.alloc);
+        }
+    }
+
     pub(crate) fn allocator(&self) -> &A {
         &self.alloc
     }
@@ -218,6 +229,27 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
     #[inline]
     pub(crate) fn iter(&self) -> RawIter<K, V> {
         self.map.iter()
+    }
+
+    /// Go's B, and whether there is an array.
+    pub(crate) fn b(&self) -> Option<u8> {
+        self.map.has(ALLOCATED).then_some(self.map.b)
+    }
+
+    /// Visits the entries of logical bucket `i` of 2^b.
+    pub(crate) fn logical_bucket(
+        &self,
+        b: u8,
+        i: usize,
+        rehash: &impl Rehash<K>,
+        visit: impl FnMut(&K, &V),
+    ) {
+        self.map.logical_bucket(b, i, rehash, visit);
+    }
+
+    /// A random number, from the table's own generator.
+    pub(crate) fn random(&mut self) -> u32 {
+        self.map.random()
     }
 
     /// All buckets in pieces, for parallel iterators.
