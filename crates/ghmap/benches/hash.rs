@@ -44,7 +44,12 @@ fn row(name: &str, builder: &impl BuildHasher) {
 
 fn main() {
     println!("ns per key                 u64    8 B    16 B    32 B    64 B   256 B   1 KiB");
-    row("default (foldhash)", &ghmap::DefaultHashBuilder::default());
+    row("default", &ghmap::DefaultHashBuilder::default());
+    row("foldhash fast", &foldhash::fast::RandomState::default());
+    row(
+        "foldhash quality",
+        &foldhash::quality::RandomState::default(),
+    );
     row("MemHash (AES)", &ghmap::MemHash::new());
     row("MemHash (xxh3)", &ghmap::MemHash::portable());
     row("std (SipHash 1-3)", &std::hash::RandomState::new());

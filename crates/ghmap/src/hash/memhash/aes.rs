@@ -35,20 +35,31 @@ pub(super) fn hash_word(n: u64, len: u64, hash: u64, seed: &[u64; 4]) -> u64 {
     finish(_mm_xor_si128(x, k1), k0, k1)
 }
 
-/// The 16 bytes at the start of `bytes`, zeros where they end before.
+/// Up to sixteen bytes as a block. Shorter ones are read as two words that may overlap: the length is
+/// in the hash already, so that no two keys of one length look alike, and no bytes are copied about.
 #[target_feature(enable = "aes")]
 #[inline]
 fn block(bytes: &[u8]) -> __m128i {
-    let mut buffer = [0u8; 16];
-    let n = bytes.len().min(16);
-    let source = if n == 16 {
-        bytes.as_ptr()
-    } else {
-        buffer[..n].copy_from_slice(&bytes[..n]);
-        buffer.as_ptr()
+    if let Some(sixteen) = bytes.first_chunk::<16>() {
+        // SAFETY: sixteen readable bytes.
+        return unsafe { _mm_loadu_si128(sixteen.as_ptr().cast()) };
+    }
+    let (low, high) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(low), Some(high)) => (u64::from_le_bytes(*low), u64::from_le_bytes(*high)),
+        _ => match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+            (Some(low), Some(high)) => (
+                u64::from(u32::from_le_bytes(*low)),
+                u64::from(u32::from_le_bytes(*high)),
+            ),
+            _ => match *bytes {
+                [] => (0, 0),
+                [a] => (u64::from(a), 0),
+                [a, b] => (u64::from(a), u64::from(b)),
+                [a, b, c, ..] => (u64::from(a) | u64::from(b) << 8, u64::from(c)),
+            },
+        },
     };
-    // SAFETY: sixteen readable bytes, of the key or of the buffer.
-    unsafe { _mm_loadu_si128(source.cast()) }
+    _mm_set_epi64x(high as i64, low as i64)
 }
 
 /// The hash of any bytes.
