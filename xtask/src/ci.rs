@@ -7,7 +7,7 @@ const LOOM: &[&str] = &[];
 
 /// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
 /// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
-const FUZZ: &[&str] = &[];
+const FUZZ: &[&str] = &["ghmap"];
 
 pub(crate) fn all() -> Result {
     fmt()?;
