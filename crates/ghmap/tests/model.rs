@@ -325,7 +325,7 @@ const _: fn() = || {
 };
 
 prop_state_machine! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn as_std_with_the_default_hash(sequential 1..120 => Sut<DefaultHashBuilder>);

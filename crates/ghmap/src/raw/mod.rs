@@ -13,6 +13,9 @@ mod pages;
 mod table;
 mod tophash;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use hmap::{Rehash, Slot};
 #[cfg(feature = "rayon")]
 pub(crate) use iter::Piece;
