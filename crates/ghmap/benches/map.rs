@@ -5,7 +5,7 @@
 //! Both maps use the same hasher, so that the tables are compared and not the hashes.
 
 use hdrhistogram::Histogram;
-use std::hint::black_box;
+
 use std::time::Instant;
 
 type Hasher = foldhash::fast::RandomState;

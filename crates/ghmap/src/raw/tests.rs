@@ -180,8 +180,8 @@ fn r88_tombstones_turn_into_rest_backwards_across_buckets() {
     // The first empty slot of the chain is used again.
     table.insert(keys[9]);
     assert_eq!(table.tops(0)[5], 109);
-    for i in 0..20 {
-        table.remove(keys[i]);
+    for key in keys {
+        table.remove(key);
     }
     assert_eq!(table.tops(0), [EMPTY_REST; 24]);
 }
