@@ -9,6 +9,7 @@ const LOOM: &[&str] = &["gtimer"];
 
 /// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
 /// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
+<<<<<<< HEAD
 const FUZZ: &[&str] = &["gtimer"];
 =======
 const LOOM: &[&str] = &["gchan"];
@@ -24,6 +25,9 @@ const LOOM: &[&str] = &["gitab"];
 /// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
 const FUZZ: &[&str] = &["gitab"];
 >>>>>>> gitab
+=======
+const FUZZ: &[&str] = &["ghmap"];
+>>>>>>> ghmap
 
 pub(crate) fn all() -> Result {
     fmt()?;

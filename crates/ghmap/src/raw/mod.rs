@@ -1,0 +1,23 @@
+//! The table under the faces. From the lowest: [`tophash`], [`group`], [`bucket`], [`overflow`] and
+//! [`pages`]; [`hmap`] (lookup, assignment, deletion) with [`grow`] and [`iter`]; [`table`], which adds
+//! the allocator and owns the entries. All `unsafe` of the crate is here, but for what a face needs to
+//! lend out an entry for the life of its own borrow.
+
+mod bucket;
+mod group;
+mod grow;
+mod hmap;
+mod iter;
+mod overflow;
+mod pages;
+mod table;
+mod tophash;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use hmap::{Rehash, Slot};
+#[cfg(feature = "rayon")]
+pub(crate) use iter::Piece;
+pub(crate) use iter::RawIter;
+pub(crate) use table::{Entries, Extract, RawDrain, RawTable};

@@ -1,0 +1,495 @@
+//! [`RawTable`]: an [`Hmap`] with its allocator. Owns the entries; the safe surface that the faces
+//! `HashMap`, `HashSet` and `GoMap` are made of.
+
+use super::bucket::{Boxes, Bucket};
+use super::grow::b_for;
+use super::hmap::{ALLOCATED, Assigned, HUGE_PAGES, Hmap, Rehash, SAME_SIZE, Slot};
+use super::iter::{ChainIter, RawIter};
+use crate::alloc::Allocator;
+use crate::{Stats, TryReserveError};
+use core::mem::{self, ManuallyDrop};
+use core::ptr;
+
+/// A map without a hasher.
+pub(crate) struct RawTable<K, V, A: Allocator> {
+    map: Hmap<K, V>,
+    alloc: A,
+}
+
+// SAFETY: the table owns its entries and its memory alone.
+unsafe impl<K: Send, V: Send, A: Allocator + Send> Send for RawTable<K, V, A> {}
+// SAFETY: nothing is written through a shared reference.
+unsafe impl<K: Sync, V: Sync, A: Allocator + Sync> Sync for RawTable<K, V, A> {}
+
+/// What an infallible operation does about `error`.
+#[cold]
+pub(crate) fn refuse(error: TryReserveError) -> ! {
+    match error {
+        TryReserveError::CapacityOverflow => panic!("hash map capacity overflow"),
+        TryReserveError::AllocError { layout } => stdalloc::alloc::handle_alloc_error(layout),
+    }
+}
+
+fn must<T>(result: Result<T, TryReserveError>) -> T {
+    result.unwrap_or_else(|error| refuse(error))
+}
+
+impl<K, V, A: Allocator> RawTable<K, V, A> {
+    pub(crate) const fn new_in(alloc: A) -> Self {
+        Self {
+            map: Hmap::new(),
+            alloc,
+        }
+    }
+
+    pub(crate) fn with_capacity_in(capacity: usize, alloc: A) -> Self {
+        let mut table = Self::new_in(alloc);
+        if capacity > 0 {
+            must(b_for(capacity).and_then(|b| table.map.allocate(b, &table.alloc)));
+        }
+        table
+    }
+
+    #[cfg(feature = "default-hasher")]
+    /// Makes an unallocated table ready for `n` entries, if that can be had (R80).
+    pub(crate) fn hint(&mut self, n: usize) {
+        if n > 0
+            && let Ok(b) = b_for(n)
+        {
+            // Refused, it grows from nothing like any other.
+            let _ = self.map.allocate(b, &self.alloc);
+        }
+    }
+
+    pub(crate) fn allocator(&self) -> &A {
+        &self.alloc
+    }
+
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.map.capacity()
+    }
+
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        self.map.prefetch(hash);
+    }
+
+    #[inline(always)]
+    pub(crate) fn find(&self, hash: u64, eq: impl FnMut(&K) -> bool) -> Option<Slot<K, V>> {
+        self.map.find(hash, eq)
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, hash: u64, eq: impl FnMut(&K) -> bool) -> Option<(&K, &V)> {
+        let slot = self.map.find(hash, eq)?;
+        // SAFETY: just found; the borrow keeps the table as it is.
+        Some(unsafe { (&*slot.key(), &*slot.value()) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn get_mut(
+        &mut self,
+        hash: u64,
+        eq: impl FnMut(&K) -> bool,
+    ) -> Option<(&mut K, &mut V)> {
+        let slot = self.map.find(hash, eq)?;
+        // SAFETY: just found; the borrow keeps the table as it is.
+        Some(unsafe { (&mut *slot.key(), &mut *slot.value()) })
+    }
+
+    /// Inserts the entry, or finds that of an equal key and gives the new one back.
+    #[inline(always)]
+    pub(crate) fn find_or_insert(
+        &mut self,
+        hash: u64,
+        entry: (K, V),
+        eq: impl FnMut(&K, &K) -> bool,
+        rehash: &impl Rehash<K>,
+    ) -> Assigned<K, V> {
+        must(
+            self.map
+                .find_or_insert(hash, entry, eq, &self.alloc, rehash),
+        )
+    }
+
+    /// Inserts an entry whose key is known to be absent (or irreflexive).
+    #[inline(always)]
+    pub(crate) fn insert_unique(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+        rehash: &impl Rehash<K>,
+    ) -> Slot<K, V> {
+        must(
+            self.map
+                .insert_unique(hash, key, value, &self.alloc, rehash),
+        )
+    }
+
+    #[inline(always)]
+    pub(crate) fn remove(
+        &mut self,
+        hash: u64,
+        eq: impl FnMut(&K) -> bool,
+        rehash: &impl Rehash<K>,
+    ) -> Option<(K, V)> {
+        must(self.map.before_delete(hash, &self.alloc, rehash));
+        let slot = self.map.find(hash, eq)?;
+        // SAFETY: just found.
+        Some(unsafe { self.map.remove(slot, &self.alloc) })
+    }
+
+    /// Removes the entry of a slot.
+    ///
+    /// # Safety
+    /// `slot` was found in this table, which has not changed since.
+    #[inline(always)]
+    pub(crate) unsafe fn remove_slot(&mut self, slot: Slot<K, V>) -> (K, V) {
+        // SAFETY: the caller's promise.
+        unsafe { self.map.remove(slot, &self.alloc) }
+    }
+
+    /// # Errors
+    /// As `try_reserve` of the faces.
+    pub(crate) fn try_reserve(
+        &mut self,
+        additional: usize,
+        rehash: &impl Rehash<K>,
+    ) -> Result<(), TryReserveError> {
+        let need = self
+            .len()
+            .checked_add(additional)
+            .ok_or(TryReserveError::CapacityOverflow)?;
+        if need <= self.capacity() {
+            return Ok(());
+        }
+        let b = b_for(need)?;
+        if self.len() == 0 && !self.map.has(ALLOCATED) {
+            self.map.allocate(b, &self.alloc)
+        } else {
+            self.map.rebuild(b, &self.alloc, rehash)
+        }
+    }
+
+    pub(crate) fn reserve(&mut self, additional: usize, rehash: &impl Rehash<K>) {
+        must(self.try_reserve(additional, rehash));
+    }
+
+    pub(crate) fn shrink_to(&mut self, min_capacity: usize, rehash: &impl Rehash<K>) {
+        let want = self.len().max(min_capacity);
+        if want == 0 {
+            // SAFETY: no entry is left.
+            unsafe { self.map.free(&self.alloc) };
+        } else if want < self.capacity() || self.map.is_growing() {
+            let b = must(b_for(want)).min(self.map.b);
+            if b < self.map.b || self.map.is_growing() {
+                must(self.map.rebuild(b, &self.alloc, rehash));
+            }
+        }
+    }
+
+    pub(crate) fn finish_growth(&mut self, rehash: &impl Rehash<K>) {
+        must(self.map.finish_growth(&self.alloc, rehash));
+    }
+
+    pub(crate) fn set_huge_pages(&mut self, on: bool) {
+        if on {
+            self.map.flags |= HUGE_PAGES;
+        } else {
+            self.map.flags &= !HUGE_PAGES;
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let map = &self.map;
+        let (chunk_buckets, chunk_bytes) = map.pool.size();
+        let arrays = if map.has(ALLOCATED) { map.mask + 1 } else { 0 };
+        let old = if map.is_growing() { map.old_len() } else { 0 };
+        Stats {
+            len: map.len(),
+            b: map.b,
+            buckets: arrays,
+            overflow_buckets: chunk_buckets - map.pool.available(),
+            spare_buckets: map.pool.available(),
+            noverflow: map.noverflow,
+            growing: map.is_growing(),
+            same_size: map.has(SAME_SIZE),
+            old_buckets: old,
+            evacuated: map.nevacuate,
+            bytes: (arrays + old) * Bucket::<K, V>::SIZE + chunk_bytes,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn iter(&self) -> RawIter<K, V> {
+        self.map.iter()
+    }
+
+    /// Go's B, and whether there is an array.
+    pub(crate) fn b(&self) -> Option<u8> {
+        self.map.has(ALLOCATED).then_some(self.map.b)
+    }
+
+    /// Visits the entries of logical bucket `i` of 2^b.
+    pub(crate) fn logical_bucket(
+        &self,
+        b: u8,
+        i: usize,
+        rehash: &impl Rehash<K>,
+        visit: impl FnMut(&K, &V),
+    ) {
+        self.map.logical_bucket(b, i, rehash, visit);
+    }
+
+    /// A random number, from the table's own generator.
+    pub(crate) fn random(&mut self) -> u32 {
+        self.map.random()
+    }
+
+    /// All buckets in pieces, for parallel iterators.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn pieces(&self) -> stdalloc::vec::Vec<super::iter::Piece<K, V>> {
+        self.map.iter().pieces()
+    }
+
+    /// A walk that takes chosen entries out.
+    pub(crate) fn extract(&mut self) -> Extract<'_, K, V, A> {
+        Extract {
+            walk: ChainIter::new(),
+            left: self.len(),
+            table: self,
+        }
+    }
+
+    /// Keeps the entries that `keep` says.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
+        let mut walk = ChainIter::new();
+        // SAFETY: the walk only removes; the slot is used before the table changes again.
+        unsafe {
+            while let Some(slot) = walk.next(&self.map) {
+                if !keep(&*slot.key(), &mut *slot.value()) {
+                    drop(self.map.remove(slot, &self.alloc));
+                }
+            }
+        }
+    }
+
+    /// Drops all entries and keeps the larger array, and forgets the growth.
+    pub(crate) fn clear(&mut self) {
+        if self.len() == 0 && !self.map.is_growing() {
+            return;
+        }
+        drop(self.drain());
+    }
+
+    /// Takes all entries out. The table is empty and unallocated until the drain is dropped.
+    pub(crate) fn drain(&mut self) -> RawDrain<'_, K, V, A> {
+        let map = mem::replace(&mut self.map, Hmap::new());
+        RawDrain {
+            entries: Entries {
+                iter: map.iter(),
+                map,
+            },
+            table: self,
+        }
+    }
+
+    pub(crate) fn into_entries(self) -> (Entries<K, V>, A) {
+        let table = ManuallyDrop::new(self);
+        // SAFETY: both fields are moved out once, and the table is not dropped.
+        let (map, alloc) = unsafe { (ptr::read(&table.map), ptr::read(&table.alloc)) };
+        (
+            Entries {
+                iter: map.iter(),
+                map,
+            },
+            alloc,
+        )
+    }
+}
+
+impl<K, V, A: Allocator> Drop for RawTable<K, V, A> {
+    fn drop(&mut self) {
+        if self.map.has(ALLOCATED) {
+            let map = mem::replace(&mut self.map, Hmap::new());
+            let mut entries = Entries {
+                iter: map.iter(),
+                map,
+            };
+            entries.free(&self.alloc);
+        }
+    }
+}
+
+impl<K: Clone, V: Clone, A: Allocator + Clone> Clone for RawTable<K, V, A> {
+    /// Copies the table bucket by bucket, a growth in progress included: nothing is hashed.
+    fn clone(&self) -> Self {
+        let mut copy = Self::new_in(self.alloc.clone());
+        copy.map.flags = self.map.flags & HUGE_PAGES;
+        copy.map.rng = self.map.rng;
+        if self.len() > 0 {
+            must(copy.map.allocate_like(&self.map, &copy.alloc));
+            // A panic in a `Clone` drops `copy` with the entries it has so far.
+            for n in 0..self.map.chains() {
+                if let Some(head) = self.map.chain_head(n) {
+                    // SAFETY: `copy` has the same arrays, all buckets empty and as evacuated.
+                    unsafe { copy.clone_chain(head, n) };
+                }
+            }
+            copy.map.noverflow = self.map.noverflow;
+            copy.map.set_limit();
+        }
+        copy
+    }
+}
+
+impl<K: Clone, V: Clone, A: Allocator> RawTable<K, V, A> {
+    /// # Safety
+    /// `source` is the head of chain `n` of a map from which this one was made by `allocate_like`,
+    /// and chain `n` is empty here.
+    unsafe fn clone_chain(&mut self, source: Bucket<K, V>, n: usize) {
+        let Some(mut to) = self.map.chain_head(n) else {
+            return;
+        };
+        let mut next = Some(source);
+        // SAFETY: live buckets on both sides; slots of `full` are full there and empty here.
+        unsafe {
+            while let Some(from) = next {
+                for i in from.group().full() {
+                    let (key, value) = ((*from.key(i)).clone(), (*from.value(i)).clone());
+                    let boxes = must(Boxes::new::<K, V, A>(&self.alloc));
+                    to.write(i, from.top(i), boxes, key, value);
+                    self.map.count += 1;
+                }
+                next = from.overflow();
+                // An empty slot before a full one must not look like the end of the chain.
+                to.copy_states(from);
+                if next.is_some() {
+                    to = must(self.map.extend_chain(to, &self.alloc));
+                }
+            }
+        }
+    }
+}
+
+/// The entries of a map that has been taken apart. Freed by `free`, which needs the allocator.
+pub(crate) struct Entries<K, V> {
+    map: Hmap<K, V>,
+    pub(crate) iter: RawIter<K, V>,
+}
+
+// SAFETY: owns the entries and the memory alone.
+unsafe impl<K: Send, V: Send> Send for Entries<K, V> {}
+// SAFETY: nothing is written through a shared reference.
+unsafe impl<K: Sync, V: Sync> Sync for Entries<K, V> {}
+
+impl<K, V> Entries<K, V> {
+    #[inline]
+    pub(crate) fn next<A: Allocator>(&mut self, alloc: &A) -> Option<(K, V)> {
+        let (bucket, i) = self.iter.next()?;
+        // SAFETY: a full slot, which the iterator gives once.
+        Some(unsafe { bucket.read(i, alloc) })
+    }
+
+    /// Drops what is left.
+    fn drop_rest<A: Allocator>(&mut self, alloc: &A) {
+        let boxed = mem::size_of::<K>() > super::bucket::MAX_INLINE
+            || mem::size_of::<V>() > super::bucket::MAX_INLINE;
+        if boxed || mem::needs_drop::<(K, V)>() {
+            while let Some(entry) = self.next(alloc) {
+                drop(entry);
+            }
+        }
+        self.iter = RawIter::empty();
+    }
+
+    /// Drops what is left and frees the memory, which is freed too if a drop unwinds (the entries
+    /// behind that one are then leaked).
+    pub(crate) fn free<A: Allocator>(&mut self, alloc: &A) {
+        struct Guard<'a, K, V, A: Allocator>(&'a mut Entries<K, V>, &'a A);
+        impl<K, V, A: Allocator> Drop for Guard<'_, K, V, A> {
+            fn drop(&mut self) {
+                self.0.iter = RawIter::empty();
+                // SAFETY: the iterator is gone, and with it every access.
+                unsafe { self.0.map.free(self.1) };
+            }
+        }
+        let guard = Guard(self, alloc);
+        guard.0.drop_rest(alloc);
+    }
+}
+
+/// A walk that takes chosen entries out. It may be given up at any point.
+pub(crate) struct Extract<'a, K, V, A: Allocator> {
+    walk: ChainIter<K, V>,
+    /// Entries not looked at yet.
+    left: usize,
+    table: &'a mut RawTable<K, V, A>,
+}
+
+// SAFETY: borrows the table mutably; the walk is places in it.
+unsafe impl<K: Send, V: Send, A: Allocator + Send> Send for Extract<'_, K, V, A> {}
+// SAFETY: a shared one gives nothing.
+unsafe impl<K: Sync, V: Sync, A: Allocator + Sync> Sync for Extract<'_, K, V, A> {}
+
+impl<K, V, A: Allocator> Extract<'_, K, V, A> {
+    /// The next entry that `chosen` chooses.
+    pub(crate) fn next(&mut self, mut chosen: impl FnMut(&K, &mut V) -> bool) -> Option<(K, V)> {
+        // SAFETY: the table is borrowed for the walk, which only removes; a slot is used before the
+        // table changes again.
+        unsafe {
+            while let Some(slot) = self.walk.next(&self.table.map) {
+                self.left -= 1;
+                if chosen(&*slot.key(), &mut *slot.value()) {
+                    return Some(self.table.remove_slot(slot));
+                }
+            }
+        }
+        None
+    }
+
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+}
+
+/// A drain. Leaking it leaks the entries and leaves the table empty.
+pub(crate) struct RawDrain<'a, K, V, A: Allocator> {
+    entries: Entries<K, V>,
+    table: &'a mut RawTable<K, V, A>,
+}
+
+impl<K, V, A: Allocator> RawDrain<'_, K, V, A> {
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<(K, V)> {
+        self.entries.next(&self.table.alloc)
+    }
+
+    pub(crate) fn iter(&self) -> &RawIter<K, V> {
+        &self.entries.iter
+    }
+}
+
+impl<K, V, A: Allocator> Drop for RawDrain<'_, K, V, A> {
+    fn drop(&mut self) {
+        struct Guard<'a, 'b, K, V, A: Allocator>(&'a mut RawDrain<'b, K, V, A>);
+        impl<K, V, A: Allocator> Drop for Guard<'_, '_, K, V, A> {
+            fn drop(&mut self) {
+                let RawDrain { entries, table } = &mut *self.0;
+                entries.iter = RawIter::empty();
+                // SAFETY: every entry has been moved out or leaked.
+                unsafe { entries.map.reset(&table.alloc) };
+                mem::swap(&mut entries.map, &mut table.map);
+            }
+        }
+        let guard = Guard(self);
+        let RawDrain { entries, table } = &mut *guard.0;
+        entries.drop_rest(&table.alloc);
+    }
+}

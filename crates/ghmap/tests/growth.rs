@@ -1,0 +1,219 @@
+//! When and how the table grows: Go's numbers, found by running Go (R67, R73, R91, R92).
+
+use ghmap::HashMap;
+use std::hash::{BuildHasher, Hasher};
+
+/// A hash that spreads without a seed, so that every run is the same.
+#[derive(Clone, Copy, Default)]
+struct Fixed;
+
+struct FixedHasher(u64);
+
+impl BuildHasher for Fixed {
+    type Hasher = FixedHasher;
+    fn build_hasher(&self) -> FixedHasher {
+        FixedHasher(0)
+    }
+}
+
+impl Hasher for FixedHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &b in bytes {
+            self.write_u64(u64::from(b));
+        }
+    }
+    fn write_u64(&mut self, n: u64) {
+        let mut x = (self.0 ^ n).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.0 = x ^ (x >> 31);
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+fn map() -> HashMap<u64, u64, Fixed> {
+    HashMap::default()
+}
+
+/// Inserts one by one: `extend` would reserve.
+fn fill(map: &mut HashMap<u64, u64, Fixed>, n: u64) {
+    for i in 0..n {
+        map.insert(i, i);
+    }
+}
+
+#[test]
+fn r67_b_changes_at_exactly_gos_lengths() {
+    let (mut map, mut seen) = (map(), Vec::new());
+    for i in 0..60_000 {
+        let before = map.stats().b;
+        map.insert(i, i);
+        if map.stats().b != before {
+            assert!(!map.stats().same_size);
+            seen.push(map.len());
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            9, 14, 27, 53, 105, 209, 417, 833, 1665, 3329, 6657, 13313, 26625, 53249
+        ]
+    );
+}
+
+#[test]
+fn r73_hints_choose_the_least_b_that_is_not_overloaded() {
+    let hints = [
+        (1, 0),
+        (8, 0),
+        (9, 1),
+        (13, 1),
+        (14, 2),
+        (26, 2),
+        (27, 3),
+        (53, 4),
+        (105, 5),
+        (209, 6),
+        (1000, 8),
+        (65536, 14),
+    ];
+    for (hint, b) in hints {
+        let map: HashMap<u64, u64> = HashMap::with_capacity(hint);
+        assert_eq!(
+            (map.stats().b, map.stats().buckets),
+            (b, 1 << b),
+            "hint {hint}"
+        );
+        assert!(map.capacity() >= hint);
+    }
+    assert_eq!(HashMap::<u64, u64>::with_capacity(0).stats().buckets, 0);
+}
+
+#[test]
+fn r72_b_has_no_limit_of_15() {
+    let mut map = map();
+    fill(&mut map, 500_000);
+    assert_eq!(map.stats().b, 17);
+    assert!((0..500_000).all(|i| map.get(&i) == Some(&i)));
+}
+
+#[test]
+fn r91_a_write_evacuates_two_buckets_and_the_growth_ends_in_time() {
+    let mut map = map();
+    fill(&mut map, 833);
+    // 833 entries: B has just gone from 7 to 8.
+    assert_eq!((map.stats().b, map.stats().growing), (8, true));
+    assert_eq!(map.stats().old_buckets, 128);
+    let mut writes = 0;
+    while map.stats().growing {
+        map.insert(10_000 + writes, 0);
+        writes += 1;
+        assert!(
+            writes <= 128,
+            "over after as many writes as old buckets at the latest"
+        );
+    }
+    assert!(
+        writes >= 63,
+        "no write evacuates more than two buckets: {writes}"
+    );
+}
+
+#[test]
+fn r95_lookups_never_evacuate_and_removals_do() {
+    let mut map = map();
+    fill(&mut map, 833);
+    let before = map.stats();
+    for i in 0..833 {
+        assert_eq!(map.get(&i), Some(&i));
+        assert_eq!(map.get_mut(&i), Some(&mut { i }));
+    }
+    assert_eq!(map.stats(), before);
+    for i in 0..128 {
+        map.remove(&i);
+    }
+    assert!(!map.stats().growing);
+}
+
+#[test]
+fn r82_every_key_is_found_at_every_step_of_a_growth() {
+    let mut map = map();
+    for i in 0..2000 {
+        map.insert(i, i);
+        if map.stats().growing {
+            assert!((0..=i).all(|k| map.get(&k) == Some(&k)));
+            assert!((i + 1..i + 20).all(|k| !map.contains_key(&k)));
+            let mut keys: Vec<_> = map.keys().copied().collect();
+            keys.sort_unstable();
+            assert!(keys.into_iter().eq(0..=i));
+        }
+    }
+}
+
+#[test]
+fn r92_a_sliding_window_grows_in_place_only() {
+    let mut map = map();
+    fill(&mut map, 1000);
+    map.finish_growth();
+    assert_eq!(map.stats().b, 8);
+    let (mut same, mut big, mut peak, mut was) = (0, 0, 0, map.stats().growing);
+    for i in 1000..2_001_000 {
+        map.remove(&(i - 1000));
+        map.insert(i, i);
+        let s = map.stats();
+        peak = peak.max(s.noverflow);
+        if s.growing && !was {
+            same += u32::from(s.same_size);
+            big += u32::from(!s.same_size);
+        }
+        was = s.growing;
+    }
+    assert_eq!((big, map.stats().b, map.len()), (0, 8, 1000));
+    // Go: 22 times in this run; the number depends a little on the hash.
+    assert!((10..=40).contains(&same), "{same}");
+    assert_eq!(peak, 256);
+}
+
+#[test]
+fn r96_it_never_shrinks_by_itself() {
+    let mut map = map();
+    fill(&mut map, 1000);
+    for i in 0..1000 {
+        map.remove(&i);
+    }
+    assert_eq!((map.len(), map.stats().b), (0, 8));
+    map.shrink_to_fit();
+    assert_eq!((map.capacity(), map.allocation_size()), (0, 0));
+    map.insert(1, 1);
+    assert_eq!(map[&1], 1);
+}
+
+#[test]
+fn overflow_buckets_are_recycled_by_the_next_growth() {
+    let mut map = map();
+    fill(&mut map, 1 << 16);
+    let reserved =
+        |m: &HashMap<u64, u64, Fixed>| m.stats().overflow_buckets + m.stats().spare_buckets;
+    map.finish_growth();
+    let before = reserved(&map);
+    assert!(map.stats().spare_buckets > map.stats().overflow_buckets);
+    map.insert(1 << 16, 0);
+    assert_eq!(reserved(&map), before);
+}
+
+#[test]
+fn reserve_and_shrink_move_everything_at_once() {
+    let mut map = map();
+    fill(&mut map, 100);
+    map.reserve(10_000);
+    let s = map.stats();
+    assert!(!s.growing && map.capacity() >= 10_100);
+    map.extend((100..10_100).map(|i| (i, i)));
+    assert_eq!(map.stats().b, s.b);
+    map.retain(|k, _| k % 100 == 0);
+    map.shrink_to(50);
+    assert_eq!(map.stats().b, 4);
+    assert!((0..101).all(|i| map.get(&(i * 100)) == Some(&(i * 100))));
+}

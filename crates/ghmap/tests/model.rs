@@ -1,0 +1,335 @@
+//! Every operation against `std`'s map, in random sequences that shrink (proptest-state-machine): growth
+//! in every stage, because `Fill` brings the map to where a growth is under way.
+
+use ghmap::{DefaultHashBuilder, HashMap};
+use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use std::collections::HashMap as Model;
+use std::hash::{BuildHasher, Hash};
+
+type Key = u16;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Insert(Key, u32),
+    TryInsert(Key, u32),
+    Remove(Key),
+    RemoveEntry(Key),
+    Get(Key),
+    GetMany([Key; 4]),
+    EntryOr(Key, u32),
+    EntryRefOr(Key, u32),
+    EntryRemove(Key),
+    EntryReplace(Key, Option<u32>),
+    GetDisjoint(Key, Key),
+    Fill(Key, u16),
+    Retain(u16),
+    ExtractIf(u16, u16),
+    IterMut,
+    Drain(u16),
+    Clear,
+    Reserve(u16),
+    ShrinkTo(u16),
+    FinishGrowth,
+    CloneIt,
+    CloneFrom,
+    IntoIter,
+    Extend(Vec<(Key, u32)>),
+}
+
+struct Reference;
+
+impl ReferenceStateMachine for Reference {
+    type State = Model<Key, u32>;
+    type Transition = Op;
+
+    fn init_state() -> BoxedStrategy<Self::State> {
+        Just(Model::new()).boxed()
+    }
+
+    fn transitions(_: &Self::State) -> BoxedStrategy<Op> {
+        let key = || 0..300u16;
+        prop_oneof![
+            8 => (key(), any::<u32>()).prop_map(|(k, v)| Op::Insert(k, v)),
+            2 => (key(), any::<u32>()).prop_map(|(k, v)| Op::TryInsert(k, v)),
+            6 => key().prop_map(Op::Remove),
+            2 => key().prop_map(Op::RemoveEntry),
+            3 => key().prop_map(Op::Get),
+            1 => [key(), key(), key(), key()].prop_map(Op::GetMany),
+            2 => (key(), any::<u32>()).prop_map(|(k, v)| Op::EntryOr(k, v)),
+            2 => (key(), any::<u32>()).prop_map(|(k, v)| Op::EntryRefOr(k, v)),
+            2 => key().prop_map(Op::EntryRemove),
+            2 => (key(), any::<Option<u32>>()).prop_map(|(k, v)| Op::EntryReplace(k, v)),
+            1 => (key(), key()).prop_map(|(a, b)| Op::GetDisjoint(a, b)),
+            3 => (key(), 1..200u16).prop_map(|(k, n)| Op::Fill(k, n)),
+            1 => (1..5u16).prop_map(Op::Retain),
+            1 => (1..5u16, 0..40u16).prop_map(|(m, n)| Op::ExtractIf(m, n)),
+            1 => Just(Op::IterMut),
+            1 => (0..40u16).prop_map(Op::Drain),
+            1 => Just(Op::Clear),
+            1 => (0..2000u16).prop_map(Op::Reserve),
+            1 => (0..300u16).prop_map(Op::ShrinkTo),
+            1 => Just(Op::FinishGrowth),
+            1 => Just(Op::CloneIt),
+            1 => Just(Op::CloneFrom),
+            1 => Just(Op::IntoIter),
+            1 => prop::collection::vec((key(), any::<u32>()), 0..60).prop_map(Op::Extend),
+        ]
+        .boxed()
+    }
+
+    fn apply(mut model: Self::State, op: &Op) -> Self::State {
+        match op {
+            Op::Insert(k, v) => {
+                model.insert(*k, *v);
+            }
+            Op::TryInsert(k, v) | Op::EntryOr(k, v) | Op::EntryRefOr(k, v) => {
+                model.entry(*k).or_insert(*v);
+            }
+            Op::Remove(k) | Op::RemoveEntry(k) | Op::EntryRemove(k) => {
+                model.remove(k);
+            }
+            Op::EntryReplace(k, v) => {
+                if model.contains_key(k) {
+                    match v {
+                        Some(v) => {
+                            model.insert(*k, *v);
+                        }
+                        None => {
+                            model.remove(k);
+                        }
+                    }
+                }
+            }
+            Op::GetDisjoint(a, b) => {
+                if let (true, Some(x), Some(y)) =
+                    (a != b, model.get(a).copied(), model.get(b).copied())
+                {
+                    model.insert(*a, y);
+                    model.insert(*b, x);
+                }
+            }
+            Op::Fill(k, n) => model.extend((*k..k + n).map(|k| (k, u32::from(k)))),
+            Op::Retain(m) => model.retain(|k, _| k % m == 0),
+            Op::IterMut => model.values_mut().for_each(|v| *v = v.wrapping_add(1)),
+            // Which entries go depends on the order; the test removes those from a model of its own.
+            Op::ExtractIf(m, _) => model.retain(|k, _| k % m != 0),
+            Op::Drain(_) | Op::Clear | Op::IntoIter => model.clear(),
+            Op::Extend(entries) => model.extend(entries.iter().copied()),
+            Op::Get(_)
+            | Op::GetMany(_)
+            | Op::Reserve(_)
+            | Op::ShrinkTo(_)
+            | Op::FinishGrowth
+            | Op::CloneIt
+            | Op::CloneFrom => {}
+        }
+        model
+    }
+}
+
+/// The map under test, with a hasher of one of three kinds.
+struct Sut<S>(HashMap<Box<Key>, Box<u32>, S>);
+
+/// Hashes that make chains: five bits of the key only.
+#[derive(Clone, Copy, Default)]
+struct Poor;
+
+#[derive(Default)]
+struct PoorHasher(u64);
+
+impl BuildHasher for Poor {
+    type Hasher = PoorHasher;
+    fn build_hasher(&self) -> PoorHasher {
+        PoorHasher(0)
+    }
+}
+
+impl std::hash::Hasher for PoorHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.0 = self.0 << 8 | u64::from(*b);
+        }
+    }
+    fn finish(&self) -> u64 {
+        (self.0 >> 8 & 31).wrapping_mul(0x0101_0101_0101_0101)
+    }
+}
+
+fn keys(k: Key) -> Box<Key> {
+    Box::new(k)
+}
+
+impl<S: BuildHasher + Default + Clone + 'static> Sut<S> {
+    fn run(&mut self, before: &Model<Key, u32>, op: &Op) {
+        let map = &mut self.0;
+        match op {
+            Op::Insert(k, v) => {
+                assert_eq!(
+                    map.insert(keys(*k), Box::new(*v)).map(|b| *b),
+                    before.get(k).copied()
+                );
+            }
+            Op::TryInsert(k, v) => {
+                let got = map.try_insert(keys(*k), Box::new(*v)).is_ok();
+                assert_eq!(got, !before.contains_key(k));
+            }
+            Op::Remove(k) => assert_eq!(map.remove(k).map(|b| *b), before.get(k).copied()),
+            Op::RemoveEntry(k) => {
+                assert_eq!(
+                    map.remove_entry(k).map(|(k, v)| (*k, *v)),
+                    before.get(k).map(|v| (*k, *v))
+                );
+            }
+            Op::Get(k) => {
+                assert_eq!(map.get(k).map(|b| **b), before.get(k).copied());
+                assert_eq!(map.get_mut(k).map(|b| **b), before.get(k).copied());
+                assert_eq!(map.contains_key(k), before.contains_key(k));
+            }
+            Op::GetMany(ks) => {
+                let got = map.get_many([&ks[0], &ks[1], &ks[2], &ks[3]]);
+                for (k, v) in ks.iter().zip(got) {
+                    assert_eq!(v.map(|b| **b), before.get(k).copied());
+                }
+            }
+            Op::EntryOr(k, v) => {
+                let want = before.get(k).copied().unwrap_or(*v);
+                assert_eq!(**map.entry(keys(*k)).or_insert(Box::new(*v)), want);
+            }
+            Op::EntryRefOr(k, v) => {
+                use ghmap::hash_map::EntryRef;
+                if let EntryRef::Vacant(e) = map.entry_ref(k) {
+                    e.insert_with_key(keys(*k), Box::new(*v));
+                }
+            }
+            Op::EntryRemove(k) => {
+                if let ghmap::hash_map::Entry::Occupied(e) = map.entry(keys(*k)) {
+                    assert_eq!(Some(*e.remove()), before.get(k).copied());
+                }
+            }
+            Op::EntryReplace(k, v) => {
+                let _ = map
+                    .entry(keys(*k))
+                    .and_replace_entry_with(|_, _| v.map(Box::new));
+            }
+            Op::GetDisjoint(a, b) => {
+                if a != b
+                    && let [Some(x), Some(y)] = map.get_disjoint_mut([a, b])
+                {
+                    std::mem::swap(x, y);
+                }
+            }
+            Op::Fill(k, n) => {
+                for k in *k..k + n {
+                    map.insert(keys(k), Box::new(u32::from(k)));
+                }
+            }
+            Op::Retain(m) => map.retain(|k, _| **k % m == 0),
+            Op::ExtractIf(m, n) => {
+                let mut left = before.clone();
+                for (k, v) in map.extract_if(|k, _| **k % m == 0).take(usize::from(*n)) {
+                    assert_eq!(left.remove(&*k), Some(*v));
+                }
+                assert_same(map, &left);
+                map.retain(|k, _| **k % m != 0);
+            }
+            Op::IterMut => map.values_mut().for_each(|v| **v = v.wrapping_add(1)),
+            Op::Drain(n) => {
+                let mut seen = before.clone();
+                let mut drain = map.drain();
+                assert_eq!(drain.len(), before.len());
+                for (k, v) in drain.by_ref().take(usize::from(*n)) {
+                    assert_eq!(seen.remove(&*k), Some(*v));
+                }
+                assert_eq!(drain.len(), seen.len());
+            }
+            Op::Clear => map.clear(),
+            Op::Reserve(n) => {
+                map.reserve(usize::from(*n));
+                assert!(map.capacity() >= map.len() + usize::from(*n));
+            }
+            Op::ShrinkTo(n) => {
+                map.shrink_to(usize::from(*n));
+                assert!(map.capacity() >= map.len());
+            }
+            Op::FinishGrowth => {
+                map.finish_growth();
+                assert!(!map.stats().growing);
+            }
+            Op::CloneIt => {
+                let copy = map.clone();
+                assert!(copy == *map);
+                assert_eq!(copy.stats().len, map.stats().len);
+                *map = copy;
+            }
+            Op::CloneFrom => {
+                let mut other = HashMap::with_hasher(S::default());
+                other.insert(keys(1), Box::new(1));
+                other.clone_from(map);
+                assert!(other == *map);
+            }
+            Op::IntoIter => {
+                let map = std::mem::replace(map, HashMap::with_hasher(S::default()));
+                let got: Model<Key, u32> = map.into_iter().map(|(k, v)| (*k, *v)).collect();
+                assert_eq!(&got, before);
+            }
+            Op::Extend(entries) => {
+                map.extend(entries.iter().map(|(k, v)| (keys(*k), Box::new(*v))));
+            }
+        }
+    }
+}
+
+fn assert_same<S: BuildHasher>(map: &HashMap<Box<Key>, Box<u32>, S>, model: &Model<Key, u32>) {
+    assert_eq!(map.len(), model.len());
+    let mut iter = map.iter();
+    let mut n = model.len();
+    while let Some((k, v)) = iter.next() {
+        n -= 1;
+        assert_eq!(iter.len(), n);
+        assert_eq!(model.get(&**k), Some(&**v));
+    }
+    assert_eq!(n, 0);
+    for (k, v) in model {
+        assert_eq!(map.get(k).map(|b| &**b), Some(v));
+    }
+    let s = map.stats();
+    assert_eq!(s.len, map.len());
+    assert!(s.growing || s.old_buckets == 0);
+}
+
+impl<S: BuildHasher + Default + Clone + 'static> StateMachineTest for Sut<S> {
+    type SystemUnderTest = (Self, Model<Key, u32>);
+    type Reference = Reference;
+
+    fn init_test(_: &Model<Key, u32>) -> Self::SystemUnderTest {
+        (Sut(HashMap::with_hasher(S::default())), Model::new())
+    }
+
+    fn apply(
+        (mut sut, before): Self::SystemUnderTest,
+        after: &Model<Key, u32>,
+        op: Op,
+    ) -> Self::SystemUnderTest {
+        sut.run(&before, &op);
+        assert_same(&sut.0, after);
+        (sut, after.clone())
+    }
+}
+
+/// `Hash` of a box is that of its content, so lookups by `u16` work; said here because the tests rest
+/// on it.
+const _: fn() = || {
+    fn looks_up<Q: Hash + ghmap::Equivalent<Box<Key>>>() {}
+    looks_up::<Key>();
+};
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn as_std_with_the_default_hash(sequential 1..120 => Sut<DefaultHashBuilder>);
+
+    #[test]
+    fn as_std_with_a_hash_that_makes_chains(sequential 1..120 => Sut<Poor>);
+}

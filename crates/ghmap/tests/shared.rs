@@ -1,0 +1,113 @@
+//! The three fatal errors of a map shared without a lock (R81, R95), each provoked in a child process:
+//! a key's `==`, which runs in the middle of a write, uses the map again.
+
+use ghmap::{GoCursor, GoKey, SharedMap};
+use std::hash::Hasher;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+static MAP: LazyLock<SharedMap<Meddler, u32>> = LazyLock::new(SharedMap::new);
+
+/// What the next comparison does with the map: nothing, then one of the operations below.
+static DEED: AtomicU8 = AtomicU8::new(0);
+
+#[derive(Clone)]
+struct Meddler(u32);
+
+impl GoKey for Meddler {
+    fn go_eq(&self, other: &Self) -> bool {
+        let deed = DEED.swap(0, Ordering::Relaxed);
+        // SAFETY: not kept, which is the point: the map must notice before it touches anything.
+        unsafe {
+            match deed {
+                1 => drop(MAP.lookup(&Meddler(1))),
+                2 => MAP.insert(Meddler(1), 1),
+                3 => MAP.delete(&Meddler(1)),
+                4 => MAP.clear(),
+                5 => {
+                    let mut cursor: GoCursor<Meddler, u32> = MAP.cursor();
+                    MAP.next(&mut cursor);
+                }
+                _ => {}
+            }
+        }
+        self.0 == other.0
+    }
+
+    fn go_hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u32(self.0);
+    }
+}
+
+/// Not a test of its own: the child of the one below runs it.
+#[test]
+fn child() {
+    let Ok(deed) = std::env::var("GHMAP_DEED") else {
+        return;
+    };
+    // SAFETY: one thread.
+    unsafe {
+        MAP.insert(Meddler(1), 1);
+        DEED.store(deed.parse().expect("a number"), Ordering::Relaxed);
+        MAP.insert(Meddler(1), 2);
+    }
+    println!("not caught");
+}
+
+#[test]
+fn r81_r95_the_three_messages() {
+    let expected = [
+        (1, "fatal error: concurrent map read and map write\n"),
+        (2, "fatal error: concurrent map writes\n"),
+        (3, "fatal error: concurrent map writes\n"),
+        (4, "fatal error: concurrent map writes\n"),
+        (5, "fatal error: concurrent map iteration and map write\n"),
+    ];
+    for (deed, message) in expected {
+        let child = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "child", "--nocapture"])
+            .env("GHMAP_DEED", deed.to_string())
+            .output()
+            .expect("a child");
+        let stderr = String::from_utf8_lossy(&child.stderr);
+        assert!(!child.status.success(), "deed {deed}");
+        assert!(stderr.contains(message), "deed {deed}: {stderr}");
+        assert!(!String::from_utf8_lossy(&child.stdout).contains("not caught"));
+    }
+}
+
+#[test]
+fn r85_a_panic_in_the_middle_of_a_write_leaves_the_map_usable() {
+    let map: SharedMap<f64, u32> = SharedMap::new();
+    // SAFETY: one thread.
+    unsafe {
+        map.insert(1.0, 1);
+        map.insert(f64::NAN, 2);
+        assert_eq!((map.get(&1.0), map.get(&2.0), map.len()), (1, 0, 2));
+        map.clear();
+        assert!(map.is_empty());
+    }
+    static ALONE: LazyLock<SharedMap<Brittle, u32>> = LazyLock::new(SharedMap::new);
+    // SAFETY: one thread.
+    unsafe {
+        ALONE.insert(Brittle(false), 1);
+        let panicked = std::panic::catch_unwind(|| ALONE.insert(Brittle(true), 2)).is_err();
+        assert!(panicked);
+        ALONE.insert(Brittle(false), 3);
+        assert_eq!(ALONE.get(&Brittle(false)), 3);
+    }
+}
+
+struct Brittle(bool);
+
+impl GoKey for Brittle {
+    fn go_eq(&self, other: &Self) -> bool {
+        assert!(!self.0 && !other.0, "in ==");
+        true
+    }
+
+    fn go_hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u8(0);
+    }
+}
