@@ -7,6 +7,8 @@ mod guard;
 mod lease;
 mod pin;
 mod pool;
+#[cfg(all(test, not(loom)))]
+mod reference;
 mod registry;
 mod shards;
 mod stats;

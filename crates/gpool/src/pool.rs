@@ -37,7 +37,8 @@ use crate::stats::Stats;
 /// ```
 /// use gpool::Pool;
 ///
-/// static BUFFERS: Pool<Vec<u8>> = Pool::new(Vec::new).with_reset(Vec::clear);
+/// static BUFFERS: Pool<Vec<u8>> =
+///     Pool::new(Vec::new as fn() -> Vec<u8>).with_reset(Vec::clear);
 ///
 /// let mut buffer = BUFFERS.guard();
 /// buffer.extend_from_slice(b"hello");

@@ -141,3 +141,113 @@ impl<T> Shards<T> {
         )
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::barrier::Barrier;
+    use crate::chain::Spare;
+    use crate::pin::{Leased, Record};
+    use crate::shards::Missing;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize;
+
+    /// An item that counts its drops.
+    struct Item(Arc<AtomicUsize>);
+
+    impl Drop for Item {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn leased(record: &'static Record) -> Leased<'static> {
+        // SAFETY: every model's thread has a record to itself, and pins are full.
+        unsafe { Leased::new(record, Barrier::Full) }
+    }
+
+    /// As `Pool::put`.
+    fn put(pool: &Shards<Item>, slots: &Slots, record: &'static Record, mut item: Item) {
+        let mut spare = None;
+        while let Err((back, missing)) = pool.put(&mut leased(record), item, &mut spare) {
+            item = back;
+            match missing {
+                Missing::Local(id) => assert!(pool.grow(slots, id)),
+                Missing::Ring(size) => spare = Spare::try_new(size),
+                Missing::Room => unreachable!("no limit"),
+            }
+        }
+    }
+
+    /// The owner takes and puts its private item while an ager drops what is two ages old: loom
+    /// checks every access to the items, the count checks that each is dropped once.
+    #[test]
+    fn loom_ager_waits_for_the_pinned_owner() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::new(Barrier::Full));
+            let pool = Arc::new(Shards::new(usize::MAX));
+            let drops = Arc::new(AtomicUsize::new(0));
+            let record = slots.lease();
+            put(&pool, &slots, record, Item(drops.clone()));
+            let ager = {
+                let (pool, slots) = (pool.clone(), slots.clone());
+                loom::thread::spawn(move || {
+                    drop(pool.age(&slots));
+                    drop(pool.age(&slots));
+                })
+            };
+            if let Some(item) = pool.get(&mut leased(record)) {
+                drop(item);
+            }
+            ager.join().unwrap();
+            assert_eq!(drops.load(Ordering::Relaxed), 1);
+            drop(pool);
+            assert_eq!(drops.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    /// A second slot makes the array grow while the first takes its item out of the old one: the
+    /// item is neither lost nor there twice.
+    #[test]
+    fn loom_growth_keeps_items_in_use() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::new(Barrier::Full));
+            let pool = Arc::new(Shards::new(usize::MAX));
+            let drops = Arc::new(AtomicUsize::new(0));
+            let first = slots.lease();
+            put(&pool, &slots, first, Item(drops.clone()));
+            let grower = {
+                let (pool, slots) = (pool.clone(), slots.clone());
+                loom::thread::spawn(move || assert!(pool.grow(&slots, 4)))
+            };
+            let got = pool.get(&mut leased(first));
+            grower.join().unwrap();
+            let late = pool.get(&mut leased(first));
+            assert_eq!(usize::from(got.is_some()) + usize::from(late.is_some()), 1);
+            drop((got, late));
+            assert_eq!(drops.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    /// A thief pops the tail of a shard that an ager retires and drops.
+    #[test]
+    fn loom_ager_waits_for_a_thief() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::new(Barrier::Full));
+            let pool = Arc::new(Shards::new(usize::MAX));
+            let drops = Arc::new(AtomicUsize::new(0));
+            let (owner, thief) = (slots.lease(), slots.lease());
+            for _ in 0..2 {
+                put(&pool, &slots, owner, Item(drops.clone()));
+            }
+            let stolen = {
+                let pool = pool.clone();
+                loom::thread::spawn(move || drop(pool.get(&mut leased(thief))))
+            };
+            drop(pool.age(&slots));
+            drop(pool.age(&slots));
+            stolen.join().unwrap();
+            assert_eq!(drops.load(Ordering::Relaxed), 2);
+        });
+    }
+}
