@@ -68,7 +68,6 @@ fn run(p: Program) -> u64 {
                 std::panic::resume_unwind(Box::new(n));
             });
             *h.join()
-                .map(|()| ())
                 .unwrap_err()
                 .into_panic()
                 .downcast::<u64>()

@@ -1,42 +1,35 @@
 //! The steps of CI, each of which a person can run alone.
 
 use crate::run::{Result, cargo};
+use crate::{crossbeam_suite, hashbrown_suite};
 
 /// Crates that hold loom models: unit tests named `loom_*` under `#[cfg(all(test, loom))]`.
-<<<<<<< HEAD
-<<<<<<< HEAD
-const LOOM: &[&str] = &["gtimer"];
+const LOOM: &[&str] = &["gmp-sched", "gchan", "gitab", "gpool", "gtimer"];
 
 /// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
 /// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
-<<<<<<< HEAD
-const FUZZ: &[&str] = &["gtimer"];
-=======
-const LOOM: &[&str] = &["gchan"];
+const FUZZ: &[&str] = &["gchan", "ghmap", "gitab", "gpool", "gtimer"];
 
-/// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
-/// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
-const FUZZ: &[&str] = &["gchan"];
->>>>>>> gchan
-=======
-const LOOM: &[&str] = &["gitab"];
-
-/// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
-/// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
-const FUZZ: &[&str] = &["gitab"];
->>>>>>> gitab
-=======
-const FUZZ: &[&str] = &["ghmap"];
->>>>>>> ghmap
+/// What else must build: every crate's optional features, and each without its defaults.
+const FEATURES: &[(&str, &[&str])] = &[
+    ("ghmap", &["--all-features"]),
+    ("ghmap", &["--no-default-features"]),
+    ("gitab", &["--all-features"]),
+    ("gitab", &["--no-default-features"]),
+    ("gtimer", &["--no-default-features"]),
+    ("gort", &["--no-default-features"]),
+    ("gort", &["--no-default-features", "--features", "chan"]),
+    ("gort", &["--no-default-features", "--features", "timer"]),
+];
 
 pub(crate) fn all() -> Result {
     fmt()?;
     clippy()?;
     doc()?;
     test()?;
-    crate::crossbeam_suite::run()?;
+    suites()?;
     loom()?;
-    fuzz(10)
+    fuzz(5)
 }
 
 pub(crate) fn fmt() -> Result {
@@ -54,7 +47,14 @@ pub(crate) fn clippy() -> Result {
             "warnings",
         ],
         &[],
-    )
+    )?;
+    for (krate, features) in FEATURES {
+        let mut args = vec!["clippy", "-p", krate];
+        args.extend_from_slice(features);
+        args.extend_from_slice(&["--", "-D", "warnings"]);
+        cargo(&args, &[])?;
+    }
+    Ok(())
 }
 
 pub(crate) fn doc() -> Result {
@@ -66,6 +66,12 @@ pub(crate) fn doc() -> Result {
 
 pub(crate) fn test() -> Result {
     cargo(&["test", "--workspace"], &[])
+}
+
+/// The suites that the crates whose drop-in replacements are here publish in their packages.
+pub(crate) fn suites() -> Result {
+    crossbeam_suite::run()?;
+    hashbrown_suite::run()
 }
 
 /// Loom models run in release and in a target folder of their own: `--cfg loom` rebuilds the world.

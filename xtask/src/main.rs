@@ -1,11 +1,8 @@
 //! `cargo xtask`: the workspace's chores, the same for a person and for CI.
 
 mod ci;
-<<<<<<< HEAD
 mod crossbeam_suite;
-=======
 mod hashbrown_suite;
->>>>>>> ghmap
 mod run;
 
 use lexopt::prelude::*;
@@ -19,11 +16,8 @@ cargo xtask COMMAND
   doc              rustdoc over the workspace, warnings denied
   test             the README's test command
   loom             the loom models of every crate
-<<<<<<< HEAD
   crossbeam-suite  crossbeam-channel's own tests, against gchan
-=======
   hashbrown-suite  the suites that hashbrown and griddle publish, against ghmap
->>>>>>> ghmap
   fuzz [SECONDS]   the seeded fuzz loops, SECONDS each (default 10)
 ";
 
@@ -50,11 +44,8 @@ fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
         "doc" => ci::doc(),
         "test" => ci::test(),
         "loom" => ci::loom(),
-<<<<<<< HEAD
         "crossbeam-suite" => crate::crossbeam_suite::run(),
-=======
         "hashbrown-suite" => hashbrown_suite::run(),
->>>>>>> ghmap
         "fuzz" => ci::fuzz(match args.next()? {
             Some(Value(seconds)) => seconds.parse()?,
             None => 10,

@@ -129,7 +129,6 @@ fn a_panic_comes_back_with_its_payload() {
         rt.run(|| {
             let e = go(|| std::panic::resume_unwind(Box::new(7_u32)))
                 .join()
-                .map(|()| ())
                 .unwrap_err();
             assert!(e.is_panic());
             assert_eq!(*e.into_panic().downcast::<u32>().unwrap(), 7);
