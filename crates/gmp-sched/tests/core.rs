@@ -227,3 +227,169 @@ fn shutdown_unwinds_parked_goroutines() {
         assert_eq!(dropped.load(Ordering::Relaxed), 200);
     }
 }
+
+#[test]
+fn r18_many_goroutines_need_few_threads() {
+    let rt = stackful(2);
+    rt.run(|| {
+        let hs: Vec<_> = (0..5000)
+            .map(|_| go(|| (0..5).for_each(|_| yield_now())))
+            .collect();
+        hs.into_iter().for_each(|h| h.join().unwrap());
+    });
+    // Two that run, and those that sysmon started because the machine was busy with other tests.
+    assert!(
+        rt.handle().stats().threads_made < 50,
+        "{:?}",
+        rt.handle().stats()
+    );
+}
+
+#[test]
+fn r20_a_second_burst_makes_no_thread_that_the_first_did_not() {
+    let rt = stackful(2);
+    let burst = || {
+        rt.run(|| {
+            let hs: Vec<_> = (0..1000).map(|i| go(move || i)).collect();
+            hs.into_iter().for_each(|h| drop(h.join().unwrap()));
+        });
+    };
+    (0..20).for_each(|_| burst());
+    let made = rt.handle().stats().threads_made;
+    assert!(made < 40, "{made} threads for twenty bursts on two Ps");
+    assert!(rt.handle().num_threads() as u64 <= made);
+}
+
+#[test]
+fn r22_the_global_queue_is_not_starved_by_a_busy_local_one() {
+    let rt = stackful(1);
+    let handle = rt.handle();
+    rt.run(|| {
+        let stop = Arc::new(AtomicUsize::new(0));
+        // Two that keep the local queue busy for ever.
+        let busy: Vec<_> = (0..2)
+            .map(|_| {
+                let stop = stop.clone();
+                go(move || {
+                    while stop.load(Ordering::Relaxed) == 0 {
+                        yield_now();
+                    }
+                })
+            })
+            .collect();
+        // From a foreign thread: by way of the global queue.
+        let foreign = std::thread::spawn(move || handle.go(|| 7).join().unwrap());
+        while !foreign.is_finished() {
+            yield_now();
+        }
+        assert_eq!(foreign.join().unwrap(), 7);
+        stop.store(1, Ordering::Relaxed);
+        busy.into_iter().for_each(|h| h.join().unwrap());
+    });
+    assert!(rt.handle().stats().globq_fair > 0);
+}
+
+#[test]
+fn r23_dead_records_are_used_again() {
+    let rt = stackful(2);
+    let before = rt.handle().stats().all_gs;
+    rt.run(|| (0..300_000).for_each(|_| go(|| ()).join().unwrap()));
+    let grown = rt.handle().stats().all_gs - before;
+    // Other tests of this process make records of their own meanwhile, up to 100,000 at once.
+    assert!(
+        grown < 200_000,
+        "{grown} records for 300,000 goroutines, one at a time"
+    );
+}
+
+#[test]
+fn r40_a_goroutine_run_by_runnext_inherits_the_slice() {
+    let rt = stackful(1);
+    rt.run(|| {
+        let ticks = || gmp_sched::Handle::current().unwrap().stats().sched_ticks;
+        let before = ticks();
+        for _ in 0..20 {
+            go(|| ()).join().unwrap();
+        }
+        let after = ticks();
+        assert!(
+            after - before < 20,
+            "{} ticks for 20 hand-overs by runnext",
+            after - before
+        );
+    });
+}
+
+#[test]
+fn a_waker_that_outlives_its_runtime_does_nothing() {
+    let kept = Arc::new(std::sync::Mutex::new(None::<std::task::Waker>));
+    let rt = Builder::new().procs(1).build().unwrap();
+    let k = kept.clone();
+    drop(rt.spawn(std::future::poll_fn(move |cx| {
+        *k.lock().unwrap() = Some(cx.waker().clone());
+        std::task::Poll::<()>::Pending
+    })));
+    while kept.lock().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    drop(rt);
+    let waker = kept.lock().unwrap().take().unwrap();
+    waker.wake_by_ref();
+    waker.wake();
+}
+
+#[test]
+fn a_million_goroutines_at_once() {
+    let rt = stackful(2);
+    let sum: u64 = rt.run(|| {
+        let hs: Vec<_> = (0..1_000_000_u64).map(|i| go(move || i)).collect();
+        hs.into_iter().map(|h| h.join().unwrap()).sum()
+    });
+    assert_eq!(sum, 999_999 * 500_000);
+}
+
+#[test]
+fn random_lives_end_and_are_counted() {
+    // Spawn, park, block, panic, exit at random, at P = 1, 2, 8; every life ends in its own way.
+    for procs in [1, 2, 8] {
+        let rt = stackful(procs);
+        let (ok, panicked, exited) = rt.run(|| {
+            let hs: Vec<JoinHandle<u32>> = (0..20_000_u32)
+                .map(|i| {
+                    let x = i.wrapping_mul(2_654_435_761) >> 16;
+                    go(move || {
+                        match x % 7 {
+                            0 => yield_now(),
+                            1 => drop(go(yield_now).join()),
+                            2 => gmp_sched::blocking(|| std::hint::black_box(())),
+                            3 => drop(go(move || x)),
+                            _ => {}
+                        }
+                        match x % 5 {
+                            0 => std::panic::resume_unwind(Box::new(x)),
+                            1 => gmp_sched::goexit(),
+                            _ => x,
+                        }
+                    })
+                })
+                .collect();
+            let mut counts = (0, 0, 0);
+            for h in hs {
+                match h.join() {
+                    Ok(_) => counts.0 += 1,
+                    Err(e) if e.is_panic() => counts.1 += 1,
+                    Err(e) if e.is_exited() => counts.2 += 1,
+                    Err(e) => panic!("{e}"),
+                }
+            }
+            counts
+        });
+        let lives = |r: u32| {
+            (0..20_000_u32)
+                .filter(|i| (i.wrapping_mul(2_654_435_761) >> 16) % 5 == r)
+                .count()
+        };
+        assert_eq!((panicked, exited), (lives(0), lives(1)));
+        assert_eq!(ok, 20_000 - panicked - exited);
+    }
+}
