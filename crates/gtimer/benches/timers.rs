@@ -1,6 +1,6 @@
 //! The timer table: operations at a given number of live timers, and what firing costs.
 //!
-//! `cargo bench -p gtimer --bench timers -- [ops] [fire] [idle]`; without an argument all of them.
+//! `cargo bench -p gtimer --bench timers -- [ops] [fire] [due] [idle]`; without an argument all of them.
 //! Every figure is the median of the rounds, with the fastest and the slowest beside it, and every
 //! workload checks its answer.
 

@@ -135,7 +135,7 @@ impl<T: Item> Dary<T> {
             self.refill(i, moved.when, tail);
         }
         self.slot_mut(last).when = NEVER;
-        if (last + SHIFT) % 4 == 0 {
+        if (last + SHIFT).is_multiple_of(4) {
             self.lines.pop();
         }
         item
