@@ -5,6 +5,7 @@ use super::node::{Node, Ref};
 use super::status::Status;
 use super::{Heap, Shared, Timers};
 use crate::callback::Callback;
+use crate::dary::prefetch;
 use crate::sync::{Ordering, relax};
 use crate::when::{NEVER, next_tick};
 use alloc::sync::Arc;
@@ -222,6 +223,8 @@ impl Shared {
             return Some((callback, None));
         }
         let owned = heap.entries.remove(node.index());
+        // While the callback runs, fetch the timers that come next.
+        heap.entries.soon().for_each(|node| prefetch(&**node));
         held.leave(NoStatus);
         Some((callback, Some(owned)))
     }
