@@ -225,7 +225,8 @@ fn unit_tests(
         if line.contains(".is_split()") && line.trim_start().starts_with("assert!(") {
             continue;
         }
-        item.push_str(line);
+        // An import of a name that is gone, beside one that is not.
+        item.push_str(&line.replace(", RawEntryMut}", "}"));
         item.push('\n');
         let statement = line.starts_with("    ") && !line.starts_with("     ");
         let ends = line == "    }" || statement && (line.ends_with(';') || line.ends_with("{}"));

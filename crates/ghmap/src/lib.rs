@@ -1,4 +1,4 @@
-//! Go's bucketed hash map.
+#![doc = include_str!("../README.md")]
 #![no_std]
 
 #[cfg(any(test, feature = "std"))]
@@ -75,3 +75,18 @@ impl<Q: ?Sized + Eq, K: ?Sized + core::borrow::Borrow<Q>> Equivalent<K> for Q {
         self == key.borrow()
     }
 }
+
+/// Sharing between threads is what the entries allow, checked at compile time.
+const _: () = {
+    const fn send_sync<T: Send + Sync>() {}
+    send_sync::<HashMap<u8, u8, (), Global>>();
+    send_sync::<HashSet<u8, (), Global>>();
+    send_sync::<Cursor<u8>>();
+    send_sync::<GoMap<u8, u8, ()>>();
+    send_sync::<GoCursor<u8, u8>>();
+    send_sync::<hash_map::Iter<'_, u8, u8>>();
+    send_sync::<hash_map::IterMut<'_, u8, u8>>();
+    send_sync::<hash_map::IntoIter<u8, u8>>();
+    send_sync::<hash_map::Drain<'_, u8, u8>>();
+    send_sync::<hash_map::OccupiedEntry<'_, u8, u8, ()>>();
+};
