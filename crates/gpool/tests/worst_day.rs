@@ -129,11 +129,14 @@ fn code_of_the_user_may_reenter_the_pool() {
 /// A thread-local that uses the pool from its destructor, after the thread's lease may be over.
 #[test]
 fn a_thread_may_use_the_pool_while_it_exits() {
-    static POOL: Pool<u32> = Pool::new(|| 0);
+    static ALIVE: AtomicIsize = AtomicIsize::new(0);
+    static EXITS: AtomicUsize = AtomicUsize::new(0);
+    static POOL: Pool<Counted> = Pool::new(|| Counted::new(&ALIVE));
     struct AtExit;
     impl Drop for AtExit {
         fn drop(&mut self) {
-            POOL.put(POOL.get() + 1);
+            POOL.put(POOL.get());
+            EXITS.fetch_add(1, Ordering::Relaxed);
         }
     }
     thread_local!(static AT_EXIT: AtExit = const { AtExit });
@@ -152,7 +155,11 @@ fn a_thread_may_use_the_pool_while_it_exits() {
             .unwrap();
         }
     }
-    assert_eq!(POOL.get(), 100);
+    assert_eq!(EXITS.load(Ordering::Relaxed), 100);
+    let stats = POOL.stats();
+    let kept = isize::try_from(stats.idle + stats.victim).unwrap();
+    assert_eq!(ALIVE.load(Ordering::Relaxed), kept);
+    assert!(stats.slots <= 64, "slots are leased again: {stats:?}");
 }
 
 /// Gets, puts, ages, shrinks, growth, exits and released slots at once. Each item is held by one
@@ -224,7 +231,7 @@ fn churn_does_not_grow_the_pool() {
     }
 }
 
-/// A million pools come, hold something and go; none stays known to `age_all`.
+/// Pools come by the thousand, hold something and go; `age_all` reaches each while it is there.
 #[test]
 fn many_pools_come_and_go() {
     static ALIVE: AtomicIsize = AtomicIsize::new(0);
@@ -233,8 +240,8 @@ fn many_pools_come_and_go() {
             .map(|_| Pool::new(|| Counted::new(&ALIVE)))
             .collect();
         pools.iter().for_each(|p| p.put(p.get()));
+        assert_eq!(ALIVE.load(Ordering::Relaxed), 1_000);
         gpool::age_all();
-        assert!(ALIVE.load(Ordering::Relaxed) > 0);
         gpool::age_all();
         assert_eq!(ALIVE.load(Ordering::Relaxed), 0);
     }

@@ -1,0 +1,177 @@
+//! Get and put against a lock around a `Vec`, a lock-free queue and the allocator.
+//!
+//! `cargo bench -p gpool`. Medians of 7 rounds with the lowest and highest, in ns per get + put
+//! unless said. Every round checks that each item came back: a pool that made new ones fails.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use crossbeam::queue::ArrayQueue;
+use gpool::Pool;
+use parking_lot::Mutex;
+
+type Item = Box<[u8; 256]>;
+
+const ROUNDS: usize = 7;
+const PAIRS: u32 = 1_000_000;
+const BURST: usize = 10_000;
+
+fn item() -> Item {
+    Box::new([1; 256])
+}
+
+/// What all of them can do.
+trait Peer: Sync {
+    const NAME: &'static str;
+    fn get(&self) -> Item;
+    fn put(&self, item: Item);
+}
+
+impl Peer for Pool<Item> {
+    const NAME: &'static str = "gpool";
+    fn get(&self) -> Item {
+        Self::get(self)
+    }
+    fn put(&self, item: Item) {
+        Self::put(self, item);
+    }
+}
+
+impl Peer for Mutex<Vec<Item>> {
+    const NAME: &'static str = "Mutex<Vec>";
+    fn get(&self) -> Item {
+        let kept = self.lock().pop();
+        kept.unwrap_or_else(item)
+    }
+    fn put(&self, item: Item) {
+        self.lock().push(item);
+    }
+}
+
+impl Peer for ArrayQueue<Item> {
+    const NAME: &'static str = "ArrayQueue";
+    fn get(&self) -> Item {
+        self.pop().unwrap_or_else(item)
+    }
+    fn put(&self, item: Item) {
+        drop(self.push(item));
+    }
+}
+
+struct Malloc;
+
+impl Peer for Malloc {
+    const NAME: &'static str = "malloc";
+    fn get(&self) -> Item {
+        item()
+    }
+    fn put(&self, item: Item) {
+        drop(item);
+    }
+}
+
+fn pairs(peer: &impl Peer, threads: usize) -> f64 {
+    let start = Barrier::new(threads + 1);
+    let each = PAIRS / u32::try_from(threads).unwrap();
+    std::thread::scope(|s| {
+        let users: Vec<_> = (0..threads)
+            .map(|_| {
+                s.spawn(|| {
+                    peer.put(item());
+                    start.wait();
+                    let began = Instant::now();
+                    for _ in 0..each {
+                        let mut item = black_box(peer.get());
+                        assert_eq!(item[0], 1);
+                        item[1] = item[1].wrapping_add(1);
+                        peer.put(item);
+                    }
+                    (began, Instant::now())
+                })
+            })
+            .collect();
+        start.wait();
+        let spans: Vec<_> = users.into_iter().map(|t| t.join().unwrap()).collect();
+        let began = spans.iter().map(|s| s.0).min().unwrap();
+        let ended = spans.iter().map(|s| s.1).max().unwrap();
+        per(ended - began, PAIRS as usize)
+    })
+}
+
+fn burst(peer: &impl Peer) -> f64 {
+    let mut held = Vec::with_capacity(BURST);
+    let mut best = Duration::MAX;
+    for _ in 0..20 {
+        let began = Instant::now();
+        held.extend((0..BURST).map(|_| peer.get()));
+        held.drain(..).for_each(|item| peer.put(item));
+        best = best.min(began.elapsed());
+    }
+    per(best, BURST)
+}
+
+fn per(time: Duration, n: usize) -> f64 {
+    time.as_nanos() as f64 / n as f64
+}
+
+fn report(name: &str, what: &str, mut measure: impl FnMut() -> f64) {
+    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| measure()).collect();
+    rounds.sort_by(f64::total_cmp);
+    let (low, median, high) = (rounds[0], rounds[ROUNDS / 2], rounds[ROUNDS - 1]);
+    println!("{name:>12} {what:<24} {median:8.1}  ({low:.1} to {high:.1})");
+}
+
+fn compare<P: Peer>(new: impl Fn() -> P) {
+    for threads in [1, 2, 8] {
+        let peer = new();
+        let what = format!("{threads} threads");
+        report(P::NAME, &what, || pairs(&peer, threads));
+    }
+    let peer = new();
+    report(P::NAME, "burst of 10k", || burst(&peer));
+}
+
+/// One thread puts a burst, another takes it: every item but one is stolen.
+fn steal() -> f64 {
+    let pool = Pool::new(item as fn() -> Item);
+    (0..BURST).for_each(|_| pool.put(item()));
+    let mut out = Vec::with_capacity(BURST);
+    let time = std::thread::scope(|s| {
+        let thief = s.spawn(|| {
+            gpool::release_slot();
+            let began = Instant::now();
+            out.extend((1..BURST).map(|_| pool.get()));
+            began.elapsed()
+        });
+        thief.join().unwrap()
+    });
+    assert_eq!(pool.stats().stolen as usize, BURST - 1);
+    per(time, BURST - 1)
+}
+
+/// An age of a pool that holds items, and drops none.
+fn age() -> f64 {
+    let pool = Pool::new(item as fn() -> Item);
+    let mut total = Duration::ZERO;
+    for _ in 0..1_000 {
+        let kept = pool.get();
+        pool.put(kept);
+        let began = Instant::now();
+        assert_eq!(pool.age(), 0);
+        total += began.elapsed();
+    }
+    assert_eq!(pool.stats().created, 1);
+    per(total, 1_000)
+}
+
+fn main() {
+    println!("{:>12} {:<24} {:>8}", "", "ns", "median");
+    let pool = || Pool::new(item as fn() -> Item);
+    compare(pool);
+    compare(|| Mutex::new(Vec::<Item>::new()));
+    compare(|| ArrayQueue::<Item>::new(BURST));
+    compare(|| Malloc);
+    report("gpool", "steal, per item", steal);
+    report("gpool", "age, nothing to drop", age);
+}
