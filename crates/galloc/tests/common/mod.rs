@@ -64,7 +64,10 @@ impl Block {
                 Galloc.alloc(layout)
             }
         };
-        assert!(!at.is_null() && (at as usize).is_multiple_of(layout.align()), "{layout:?}: {at:p}");
+        assert!(
+            !at.is_null() && (at as usize).is_multiple_of(layout.align()),
+            "{layout:?}: {at:p}"
+        );
         if zeroed {
             // SAFETY: ours, and initialised by the allocator.
             let bytes = unsafe { std::slice::from_raw_parts(at, layout.size()) };
@@ -81,7 +84,11 @@ impl Block {
 
     fn fill(&self, from: usize) {
         // SAFETY: ours.
-        unsafe { self.at.add(from).write_bytes(self.stamp, self.layout.size() - from) };
+        unsafe {
+            self.at
+                .add(from)
+                .write_bytes(self.stamp, self.layout.size() - from)
+        };
     }
 
     pub fn check(&self) {
@@ -121,7 +128,10 @@ impl Shadow {
     pub fn add(&mut self, block: &Block) {
         let (start, end) = block.range();
         let before = self.live.range(..end).next_back();
-        assert!(before.is_none_or(|(_, &e)| e <= start), "{block:?} overlaps {before:?}");
+        assert!(
+            before.is_none_or(|(_, &e)| e <= start),
+            "{block:?} overlaps {before:?}"
+        );
         self.live.insert(start, end);
     }
 
