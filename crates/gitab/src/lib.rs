@@ -1,4 +1,4 @@
-//! Go's interface tables.
+#![doc = include_str!("../README.md")]
 #![no_std]
 
 extern crate alloc;

@@ -1,4 +1,4 @@
-//! Go's plugin package for Rust.
+#![doc = include_str!("../README.md")]
 
 #[cfg(not(unix))]
 compile_error!("gplugin loads libraries with dlopen");
