@@ -353,7 +353,7 @@ impl<T> Receiver<T> {
         self.len() == 0
     }
 
-    /// The buffer has no room. Always true at capacity zero and for [`never`].
+    /// The buffer has no room. Always true at capacity zero and for [`never()`].
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.capacity() == Some(self.len())
