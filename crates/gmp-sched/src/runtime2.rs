@@ -132,6 +132,8 @@ pub(crate) struct M {
     pub(crate) p: Cell<Option<&'static P>>,
     /// The P it held before a syscall. By the M.
     pub(crate) oldp: Cell<Option<&'static P>>,
+    /// When it entered a syscall for which it gave its P away at once; 0 otherwise. By the M.
+    pub(crate) call_began: Cell<u64>,
     /// For the arriving side of a switch. By the M.
     pub(crate) post: Cell<Post>,
     /// Chosen by a goroutine that parked, to be run by the base loop it switched to. By the M.
@@ -189,6 +191,8 @@ pub(crate) struct P {
     pub(crate) rng: Cell<u64>,
     /// Goroutines started here less those ended here. By the holder, summed by readers.
     pub(crate) ngo: AtomicI64,
+    /// The last syscalls on this P outlasted sysmon's patience. By the holder.
+    pub(crate) long_calls: Cell<bool>,
     /// Syscalls after which this P was taken back at once. By the holder.
     pub(crate) syscall_reacquired: AtomicU64,
     /// What sysmon saw last: schedtick and when it changed, syscalltick and when. By sysmon.
@@ -400,6 +404,7 @@ impl M {
             spinning: Cell::new(false),
             p: Cell::new(None),
             oldp: Cell::new(None),
+            call_began: Cell::new(0),
             post: Cell::new(Post::None),
             handoff: Cell::new(None),
             curg: AtomicPtr::new(core::ptr::null_mut()),
@@ -439,6 +444,7 @@ impl P {
             goids: Cell::new((0, 0)),
             rng: Cell::new(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(u64::from(id) * 2 + 1)),
             ngo: AtomicI64::new(0),
+            long_calls: Cell::new(false),
             syscall_reacquired: AtomicU64::new(0),
             seen: Cell::new(Seen::default()),
         }

@@ -17,7 +17,7 @@
 use crate::bracket::{self, Rt, here};
 use crate::runtime2::{G, M, Post, Stack};
 use crate::status::{GStatus, PStatus};
-use crate::{census, idle, queues, stop_world, switch};
+use crate::{census, idle, queues, stop_world, switch, sys};
 use core::sync::atomic::Ordering;
 
 /// Opens the bracket for a call that may park: gets a P first if this M has none, and yields first
@@ -77,6 +77,9 @@ fn regain(s: &'static Stack, g: &'static G) -> Rt {
 pub(crate) fn enter_syscall(rt: Rt, g: &'static G) {
     g.set_status(GStatus::Syscall);
     let (m, p) = (rt.m(), rt.p());
+    if p.long_calls.get() && work_waits(&rt) {
+        return enter_long(rt);
+    }
     m.oldp.set(Some(p));
     m.p.set(None);
     if m.attention.peek() != 0 {
@@ -91,10 +94,23 @@ pub(crate) fn enter_syscall(rt: Rt, g: &'static G) {
     }
 }
 
+fn work_waits(rt: &Rt) -> bool {
+    !rt.p().runq.is_empty() || rt.sched().nglobq.load(Ordering::Relaxed) > 0
+}
+
+/// Calls on this P have been long of late, and others wait: the P goes to them at once instead of
+/// when sysmon looks (`entersyscallblock`, chosen by experience).
+#[cold]
+fn enter_long(rt: Rt) {
+    rt.m().call_began.set(sys::nanotime());
+    idle::hand_p_on(rt);
+}
+
 /// Gets a P after [`enter_syscall`] (`exitsyscall`).
 #[inline(always)]
 pub(crate) fn exit_syscall(m: &'static M, s: &'static Stack, g: &'static G) -> Rt {
-    if let Some(p) = m.oldp.take()
+    let oldp = m.oldp.take();
+    if let Some(p) = oldp
         && p.cas_status(PStatus::Syscall, PStatus::Idle)
     {
         let rt = idle::acquire_p(m, p);
@@ -104,7 +120,20 @@ pub(crate) fn exit_syscall(m: &'static M, s: &'static Stack, g: &'static G) -> R
         g.set_status(GStatus::Running);
         return rt;
     }
-    reacquire(m, s, g)
+    exit_without_p(m, s, g, oldp.is_some())
+}
+
+#[cold]
+fn exit_without_p(m: &'static M, s: &'static Stack, g: &'static G, lent_out: bool) -> Rt {
+    /// A call that is over sooner was not worth another thread's wake-up.
+    const LONG: u64 = 50_000;
+    let began = m.call_began.replace(0);
+    let long = began > 0 && sys::nanotime() - began >= LONG;
+    let rt = reacquire(m, s, g);
+    if lent_out || began > 0 {
+        rt.p().long_calls.set(lent_out || long);
+    }
+    rt
 }
 
 /// A counter with one writer at a time.

@@ -158,7 +158,8 @@ fn retake(sched: &'static Sched, now: u64, look: &mut Look) {
     for p in sched.ps() {
         match p.status() {
             PStatus::Syscall => {
-                look.took += u32::from(retake_syscall(sched, p, now));
+                let took = retake_syscall(sched, p, now, look);
+                look.took += u32::from(took);
             }
             PStatus::Running => retake_running(sched, p, now, look),
             _ => {}
@@ -172,18 +173,23 @@ fn lend_out(seen: &Seen, tick: u32, now: u64, waits: bool, others: bool) -> bool
     seen.syscalltick == tick && (waits || !others || now >= seen.syscallwhen + SLICE)
 }
 
-fn retake_syscall(sched: &'static Sched, p: &'static P, now: u64) -> bool {
+fn retake_syscall(sched: &'static Sched, p: &'static P, now: u64, look: &mut Look) -> bool {
     let tick = p.syscalltick.load(Ordering::Relaxed);
     let mut seen = p.seen.get();
     let others = sched.gate.idle_ps() + sched.gate.spinning() > 0;
+    let waits = !p.runq.is_empty() || sched.nglobq.load(Ordering::Relaxed) > 0;
     let first = seen.syscallwhen == 0 || seen.syscalltick != tick;
     if first {
+        if waits {
+            // Whatever the delay has grown to: this is worth another look soon.
+            look.slice_ends(now + DELAY_MIN);
+        }
         seen.syscalltick = tick;
         seen.syscallwhen = now;
         p.seen.set(seen);
         return false;
     }
-    if !lend_out(&seen, tick, now, !p.runq.is_empty(), others) {
+    if !lend_out(&seen, tick, now, waits, others) {
         return false;
     }
     seen.syscallwhen = 0;
