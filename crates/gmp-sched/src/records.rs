@@ -154,7 +154,7 @@ pub(crate) fn all_gs_len() -> usize {
 pub(crate) fn live_gs(sched: &'static Sched) -> impl Iterator<Item = &'static G> {
     all_gs().into_iter().filter(move |g| {
         !matches!(g.status(), GStatus::Dead | GStatus::Idle)
-            && g.sched.get().is_some_and(|s| core::ptr::eq(s, sched))
+            && g.last_sched().is_some_and(|s| core::ptr::eq(s, sched))
     })
 }
 

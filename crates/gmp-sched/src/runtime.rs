@@ -1,6 +1,6 @@
 //! Building a runtime, spawning into it, and its end.
 
-use crate::bracket::{self, here};
+use crate::bracket::{self, Rt, here};
 use crate::deadlock::OnDeadlock;
 use crate::join::{JoinError, JoinHandle};
 use crate::poll::Poll;
@@ -297,6 +297,12 @@ pub struct Handle {
     epoch: u64,
 }
 
+// What unwinds while it uses a runtime leaves no state of the runtime half-changed.
+impl std::panic::UnwindSafe for Handle {}
+impl std::panic::RefUnwindSafe for Handle {}
+impl std::panic::UnwindSafe for Runtime {}
+impl std::panic::RefUnwindSafe for Runtime {}
+
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")
@@ -551,9 +557,10 @@ impl Handle {
         records::live_gs(self.sched).map(|g| (g.id.load(Ordering::Relaxed), g.status())).collect()
     }
 
+    /// Whether a goroutine that is started now will be run, or cancelled by the shutdown that is on.
     fn alive(&self) -> bool {
-        self.sched.epoch.load(Ordering::Relaxed) == self.epoch
-            && self.sched.phase() < Phase::Aborting
+        self.sched.epoch.load(Ordering::SeqCst) == self.epoch
+            && self.sched.phase() < Phase::Stopping
     }
 }
 
@@ -589,39 +596,67 @@ where
 #[inline]
 unsafe fn start<T>(on: Handle, install: impl FnOnce(&'static G)) -> JoinHandle<T> {
     let at = Location::caller();
-    if let Some((s, g)) = park::current()
+    let open = on.sched.phase() < Phase::Aborting;
+    if open
+        && let Some((s, g)) = park::current()
         && core::ptr::eq(g.sched(), on.sched)
-        && on.sched.phase() < Phase::Aborting
     {
         let rt = syscall::enter_may_park(s, g);
-        let (new, id) = records::get_g(&rt);
-        // The task's values are moved, not run, so the bracket may stay open.
-        begin(new, id, on.sched, at, install);
-        let ngo = &rt.p().ngo;
-        ngo.store(ngo.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        queues::runq_put_next(&rt, new);
+        let new = start_here(&rt, at, install);
         syscall::leave_may_park(rt, s, g);
         // SAFETY: the caller's; the record was dead, so this is its only handle.
         return unsafe { JoinHandle::new(new) };
     }
-    assert!(on.alive(), "go or spawn on a runtime that has been shut down");
-    let (new, id) = records::get_g_foreign();
-    begin(new, id, on.sched, at, install);
-    on.sched.ngo.fetch_add(1, Ordering::Relaxed);
-    match bracket::enter() {
+    let new = match bracket::enter() {
         // A future that spawns: its P is at hand, but it must not yield here.
-        Ok(rt) if core::ptr::eq(rt.sched(), on.sched) => {
-            queues::runq_put_next(&rt, new);
+        Ok(rt) if open && core::ptr::eq(rt.sched(), on.sched) => {
+            let new = start_here(&rt, at, install);
             rt.leave();
+            new
         }
         Ok(rt) => {
             rt.leave();
-            idle::inject(on.sched, new);
+            start_from_afar(on, at, install)
         }
-        Err(_) => idle::inject(on.sched, new),
-    }
+        Err(_) => start_from_afar(on, at, install),
+    };
     // SAFETY: as above.
     unsafe { JoinHandle::new(new) }
+}
+
+/// By a holder: no lock, no shared counter.
+#[inline]
+fn start_here(
+    rt: &Rt,
+    at: &'static Location<'static>,
+    install: impl FnOnce(&'static G),
+) -> &'static G {
+    let (new, id) = records::get_g(rt);
+    // The task's values are moved, not run, so the bracket may stay open.
+    begin(new, id, rt.sched(), at, install);
+    let ngo = &rt.p().ngo;
+    ngo.store(ngo.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    queues::runq_put_next(rt, new);
+    new
+}
+
+#[cold]
+fn start_from_afar(
+    on: Handle,
+    at: &'static Location<'static>,
+    install: impl FnOnce(&'static G),
+) -> &'static G {
+    // Counted before the look, as `end` counts after it has closed the door: one sees the other.
+    on.sched.ngo.fetch_add(1, Ordering::SeqCst);
+    core::sync::atomic::fence(Ordering::SeqCst);
+    if !on.alive() {
+        on.sched.ngo.fetch_sub(1, Ordering::SeqCst);
+        panic!("go or spawn on a runtime that has been shut down");
+    }
+    let (new, id) = records::get_g_foreign();
+    begin(new, id, on.sched, at, install);
+    idle::inject(on.sched, new);
+    new
 }
 
 #[inline]
@@ -633,7 +668,7 @@ fn begin(
     install: impl FnOnce(&'static G),
 ) {
     g.id.store(id, Ordering::Relaxed);
-    g.sched.set(Some(sched));
+    g.set_sched(sched);
     g.spawned_at.store(core::ptr::from_ref(at).cast_mut(), Ordering::Relaxed);
     g.park.begin();
     g.join.begin();
@@ -765,7 +800,7 @@ fn await_goroutines(sched: &'static Sched, within: Duration) -> bool {
 
 /// Ends a runtime: abort, wait, stop the Ms, and keep the record for another if nothing is left.
 fn end(sched: &'static Sched, within: Duration) {
-    // 1. From here on every park unwinds and nothing new starts.
+    // 1. From here on every park unwinds, and what has not started is cancelled.
     sched.set_phase(Phase::Aborting);
     let start = Instant::now();
     loop {
@@ -778,7 +813,13 @@ fn end(sched: &'static Sched, within: Duration) {
         }
         let left = within.saturating_sub(start.elapsed());
         if await_goroutines(sched, left.min(Duration::from_millis(50))) {
-            break;
+            // 3. Close the door, unless somebody has just come in.
+            sched.set_phase(Phase::Stopping);
+            core::sync::atomic::fence(Ordering::SeqCst);
+            if sched.num_goroutine() == 0 {
+                break;
+            }
+            sched.set_phase(Phase::Aborting);
         }
         if left.is_zero() {
             eprintln!(
@@ -790,8 +831,7 @@ fn end(sched: &'static Sched, within: Duration) {
             return;
         }
     }
-    // 3. The Ms end; they are idle or about to be.
-    sched.set_phase(Phase::Stopping);
+    // 4. The Ms end; they are idle or about to be.
     let mut inner = sched.lock.lock();
     while inner.mcount > 0 {
         drop(inner);
@@ -803,7 +843,7 @@ fn end(sched: &'static Sched, within: Duration) {
     }
     drop(inner);
     sysmon::unwatch(sched);
-    // 4. All Ps are idle again: bury them, and keep the record.
+    // 5. All Ps are idle again: bury them, and keep the record.
     let mut inner = sched.lock.lock();
     while let Some(p) = inner.pidle_get(sched) {
         p.set_status(PStatus::Gcstop);

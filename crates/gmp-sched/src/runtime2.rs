@@ -53,8 +53,8 @@ pub(crate) struct G {
     pub(crate) sp: Cell<usize>,
     /// How to run it, drop it, drop its result. By the spawner.
     pub(crate) task: Cell<Option<&'static Task>>,
-    /// The runtime it belongs to. By the spawner.
-    pub(crate) sched: Cell<Option<&'static Sched>>,
+    /// The runtime it belongs to. By the spawner, read by reports and by shutdown.
+    sched: AtomicPtr<Sched>,
     /// Its id, never used twice. By the spawner, read by reports.
     pub(crate) id: AtomicU64,
     /// Where it was spawned. By the spawner, read by reports.
@@ -334,7 +334,7 @@ impl G {
             stack: Cell::new(None),
             sp: Cell::new(0),
             task: Cell::new(None),
-            sched: Cell::new(None),
+            sched: AtomicPtr::new(core::ptr::null_mut()),
             id: AtomicU64::new(0),
             spawned_at: AtomicPtr::new(core::ptr::null_mut()),
             payload: UnsafeCell::new(MaybeUninit::uninit()),
@@ -369,10 +369,21 @@ impl G {
         self.reason.store(reason as u8, Ordering::Relaxed);
     }
 
+    /// The runtime it belongs to, or belonged to last.
+    #[inline]
+    pub(crate) fn last_sched(&self) -> Option<&'static Sched> {
+        // SAFETY: null or a record of type Sched, which is never freed.
+        unsafe { self.sched.load(Ordering::Relaxed).as_ref() }
+    }
+
     /// The runtime of a live goroutine.
     #[inline]
     pub(crate) fn sched(&self) -> &'static Sched {
-        self.sched.get().expect("a live goroutine has a runtime")
+        self.last_sched().expect("a live goroutine has a runtime")
+    }
+
+    pub(crate) fn set_sched(&self, sched: &'static Sched) {
+        self.sched.store(core::ptr::from_ref(sched).cast_mut(), Ordering::Relaxed);
     }
 
     #[inline]

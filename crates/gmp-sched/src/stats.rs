@@ -88,14 +88,13 @@ pub(crate) fn trace(sched: &'static Sched) -> String {
         let m = retake::m_of(p).map(|m| m.id.load(Ordering::Relaxed));
         let _ = writeln!(
             text,
-            "  P{}: status={:?} schedtick={} syscalltick={} m={m:?} runqsize={} empty={} gfreecnt={}",
+            "  P{}: status={:?} schedtick={} syscalltick={} m={m:?} runqsize={} empty={}",
             p.id,
             p.status(),
             p.schedtick.load(Ordering::Relaxed),
             p.syscalltick.load(Ordering::Relaxed),
             p.runq.ring_len(),
             p.runq.is_empty(),
-            p.ngfree.get(),
         );
     }
     for m in &inner.allm {

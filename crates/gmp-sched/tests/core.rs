@@ -250,8 +250,11 @@ fn r20_a_second_burst_makes_no_thread_that_the_first_did_not() {
     let rt = stackful(2);
     let burst = || {
         rt.run(|| {
-            let hs: Vec<_> = (0..1000).map(|i| go(move || i)).collect();
-            hs.into_iter().for_each(|h| drop(h.join().unwrap()));
+            let hs: Vec<_> = (0..1000_u32).map(|i| go(move || i)).collect();
+            assert_eq!(
+                hs.into_iter().map(|h| h.join().unwrap()).sum::<u32>(),
+                999 * 500
+            );
         });
     };
     (0..20).for_each(|_| burst());
@@ -392,4 +395,43 @@ fn random_lives_end_and_are_counted() {
         assert_eq!((panicked, exited), (lives(0), lives(1)));
         assert_eq!(ok, 20_000 - panicked - exited);
     }
+}
+
+#[test]
+fn destructors_may_spawn_while_their_runtime_shuts_down() {
+    for procs in [1, 2] {
+        let rt = stackful(procs);
+        struct SpawnsOnDrop(Arc<AtomicUsize>);
+        impl Drop for SpawnsOnDrop {
+            fn drop(&mut self) {
+                let e = go(|| ()).join().unwrap_err();
+                assert!(e.is_cancelled());
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let n = Arc::new(AtomicUsize::new(0));
+        rt.run(|| {
+            for _ in 0..10 {
+                let s = SpawnsOnDrop(n.clone());
+                drop(go(move || {
+                    let _s = s;
+                    loop {
+                        gmp_sched::park(gmp_sched::WaitReason::Park);
+                    }
+                }));
+            }
+            yield_now();
+        });
+        drop(rt);
+        assert_eq!(n.load(Ordering::Relaxed), 10);
+    }
+}
+
+#[test]
+fn go_on_a_runtime_that_is_gone_is_a_clear_panic() {
+    let rt = stackful(1);
+    let handle = rt.handle();
+    drop(rt);
+    let e = std::panic::catch_unwind(|| drop(handle.go(|| ()))).unwrap_err();
+    assert!(e.downcast_ref::<&str>().unwrap().contains("shut down"));
 }
