@@ -1,6 +1,6 @@
 //! Get and put against a lock around a `Vec`, a lock-free queue and the allocator.
 //!
-//! `cargo bench -p gpool`. Medians of 7 rounds with the lowest and highest, in ns per get + put
+//! `cargo bench -p gpool`. Medians of 5 rounds with the lowest and highest, in ns per get + put
 //! unless said. Every round checks that each item came back: a pool that made new ones fails.
 
 use std::hint::black_box;
@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 type Item = Box<[u8; 256]>;
 
-const ROUNDS: usize = 7;
-const PAIRS: u32 = 1_000_000;
+const ROUNDS: usize = 5;
+const PAIRS: u32 = 8_000_000;
 const BURST: usize = 10_000;
 
 fn item() -> Item {
