@@ -1,10 +1,11 @@
 //! Get and put against a lock around a `Vec`, a lock-free queue and the allocator.
 //!
-//! `cargo bench -p gpool`. Medians of 7 rounds with the lowest and highest, in ns per get + put
+//! `cargo bench -p gpool`. Medians of 5 rounds with the lowest and highest, in ns per get + put
 //! unless said. Every round checks that each item came back: a pool that made new ones fails.
 
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
@@ -13,8 +14,8 @@ use parking_lot::Mutex;
 
 type Item = Box<[u8; 256]>;
 
-const ROUNDS: usize = 7;
-const PAIRS: u32 = 1_000_000;
+const ROUNDS: usize = 5;
+const PAIRS: u32 = 8_000_000;
 const BURST: usize = 10_000;
 
 fn item() -> Item {
@@ -165,6 +166,52 @@ fn age() -> f64 {
     per(total, 1_000)
 }
 
+/// As `age`, while another thread uses the pool: the barrier interrupts it.
+fn age_in_use() -> f64 {
+    let pool = Pool::new(item as fn() -> Item);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let kept = black_box(pool.get());
+                pool.put(kept);
+            }
+        });
+        let mut total = Duration::ZERO;
+        for _ in 0..1_000 {
+            // An age of an empty pool needs no barrier: wait for a put since the last one.
+            while pool.stats().slots == 0 {
+                std::hint::spin_loop();
+            }
+            let began = Instant::now();
+            pool.age();
+            total += began.elapsed();
+        }
+        done.store(true, Ordering::Relaxed);
+        per(total, 1_000)
+    })
+}
+
+/// One thread puts while another takes: every item but the private one crosses over.
+fn steal_in_use() -> f64 {
+    const ITEMS: usize = 200_000;
+    let pool = Pool::new(item as fn() -> Item);
+    std::thread::scope(|s| {
+        s.spawn(|| (0..=ITEMS).for_each(|_| pool.put(item())));
+        while pool.stats().idle == 0 {
+            std::hint::spin_loop();
+        }
+        let began = Instant::now();
+        let mut taken = 0;
+        while taken < ITEMS {
+            // Kept, so that the allocator's free is not measured.
+            taken += usize::from(pool.try_get().map(std::mem::forget).is_some());
+        }
+        assert_eq!(pool.stats().stolen as usize, ITEMS);
+        per(began.elapsed(), ITEMS)
+    })
+}
+
 fn main() {
     println!("{:>12} {:<24} {:>8}", "", "ns", "median");
     let pool = || Pool::new(item as fn() -> Item);
@@ -173,5 +220,7 @@ fn main() {
     compare(|| ArrayQueue::<Item>::new(BURST));
     compare(|| Malloc);
     report("gpool", "steal, per item", steal);
+    report("gpool", "steal while owner puts", steal_in_use);
     report("gpool", "age, nothing to drop", age);
+    report("gpool", "age while in use", age_in_use);
 }

@@ -204,7 +204,7 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
         let kept = match self.shards.get() {
             Some(shards) => with_slot(
                 #[inline(always)]
-                |leased| shards.put(leased, item, &mut None),
+                |leased| shards.put(leased, item, None),
             ),
             None => Err((item, Missing::Local(0))),
         };
@@ -246,7 +246,7 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
                     None => return,
                 },
             }
-            match with_slot(|leased| shards.put(leased, item, &mut spare)) {
+            match with_slot(|leased| shards.put(leased, item, Some(&mut spare))) {
                 Ok(()) => break,
                 Err(again) => (item, missing) = again,
             }

@@ -142,7 +142,10 @@ impl Real {
 
     fn put(&self, slot: usize, mut item: u32) {
         let mut spare = None;
-        while let Err((back, missing)) = self.pool.put(&mut self.leased(slot), item, &mut spare) {
+        while let Err((back, missing)) =
+            self.pool
+                .put(&mut self.leased(slot), item, Some(&mut spare))
+        {
             item = back;
             match missing {
                 Missing::Local(id) => assert!(self.pool.grow(&self.slots, id)),

@@ -64,7 +64,9 @@ impl<T> Drop for Local<T> {
     }
 }
 
-/// An array of shards, one for each slot up to its length.
+/// An array of shards, one for each slot up to its length. Every operation reads this header, so it
+/// is aligned to share no line with what the allocator places beside it.
+#[repr(align(128))]
 pub(crate) struct Locals<T> {
     shards: Box<[Local<T>]>,
     /// As a victim: nothing is left to find. Set by who looked in vain, read as a hint.
@@ -177,22 +179,38 @@ impl<T> Shards<T> {
         let pin = leased.pin(self.address());
         // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
         let locals = unsafe { self.locals.load(Ordering::Acquire).as_ref() };
-        if let Some(local) = locals.and_then(|l| l.shards.get(pin.id())) {
+        let local = locals.and_then(|l| l.shards.get(pin.id()));
+        if let Some(local) = local {
             // SAFETY: this thread holds the shard's slot.
             if let Some(item) = unsafe { local.take_private() } {
                 return Some(item);
             }
-            // SAFETY: as above: the shard's only producer.
-            if let Some(item) = unsafe { local.shared.pop_head() } {
-                return Some(item);
-            }
         }
-        self.get_slow(locals, pin.id())
+        // SAFETY: this thread is pinned and holds the slot.
+        unsafe { self.get_shared(locals, local, pin.id()) }
     }
 
-    /// The caller is pinned.
+    /// Out of line, so that callers inline the private path alone.
+    ///
+    /// # Safety
+    /// The caller is pinned and holds slot `id`, whose shard `local` is.
     #[inline(never)]
-    fn get_slow(&self, locals: Option<&Locals<T>>, id: usize) -> Option<T> {
+    unsafe fn get_shared(
+        &self,
+        locals: Option<&Locals<T>>,
+        local: Option<&Local<T>>,
+        id: usize,
+    ) -> Option<T> {
+        // SAFETY: the caller holds the slot, so it is the shard's only producer.
+        let own = local.and_then(|l| unsafe { l.shared.pop_head() });
+        // SAFETY: as the caller promises.
+        own.or_else(|| unsafe { self.get_slow(locals, id) })
+    }
+
+    /// # Safety
+    /// The caller is pinned and holds slot `id`.
+    #[inline(never)]
+    unsafe fn get_slow(&self, locals: Option<&Locals<T>>, id: usize) -> Option<T> {
         if let Some(item) = locals.and_then(|l| l.steal(id + 1)) {
             self.counters.stolen.fetch_add(1, Ordering::Relaxed);
             return Some(item);
@@ -220,13 +238,13 @@ impl<T> Shards<T> {
     }
 
     /// Keeps an item: as the private one if there is none, else at the head (R118). Hands it back
-    /// with what is missing.
+    /// with what is missing. `spare` may hold a ring that an earlier try asked for.
     #[inline(always)]
     pub(crate) fn put(
         &self,
         leased: &mut Leased<'_>,
         item: T,
-        spare: &mut Option<Spare<T>>,
+        spare: Option<&mut Option<Spare<T>>>,
     ) -> Result<(), (T, Missing)> {
         let pin = leased.pin(self.address());
         // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
@@ -234,16 +252,31 @@ impl<T> Shards<T> {
         let Some(local) = locals.and_then(|l| l.shards.get(pin.id())) else {
             return Err((item, Missing::Local(pin.id())));
         };
-        if !local.private.is_full(Ordering::Relaxed) {
-            // SAFETY: this thread holds the shard's slot, and the cell is empty.
-            unsafe { local.private.fill(item) };
-            return Ok(());
+        if local.private.is_full(Ordering::Relaxed) {
+            // SAFETY: this thread is pinned and holds the shard's slot.
+            return unsafe { self.put_shared(local, item, spare) };
         }
+        // SAFETY: this thread holds the shard's slot, and the cell is empty.
+        unsafe { local.private.fill(item) };
+        Ok(())
+    }
+
+    /// Out of line, so that callers inline the private path alone.
+    ///
+    /// # Safety
+    /// The caller is pinned and holds the slot whose shard `local` is.
+    #[inline(never)]
+    unsafe fn put_shared(
+        &self,
+        local: &Local<T>,
+        item: T,
+        spare: Option<&mut Option<Spare<T>>>,
+    ) -> Result<(), (T, Missing)> {
         if self.max_idle != usize::MAX && local.len() >= self.max_idle {
             return Err((item, Missing::Room));
         }
-        // SAFETY: this thread holds the shard's slot, so it is the only producer.
-        unsafe { local.shared.push_head(item, spare) }
+        // SAFETY: the caller holds the slot, so it is the shard's only producer.
+        unsafe { local.shared.push_head(item, spare.unwrap_or(&mut None)) }
             .map_err(|(item, NeedsRing(size))| (item, Missing::Ring(size)))
     }
 }

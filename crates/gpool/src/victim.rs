@@ -169,7 +169,7 @@ mod models {
     /// As `Pool::put`.
     fn put(pool: &Shards<Item>, slots: &Slots, record: &'static Record, mut item: Item) {
         let mut spare = None;
-        while let Err((back, missing)) = pool.put(&mut leased(record), item, &mut spare) {
+        while let Err((back, missing)) = pool.put(&mut leased(record), item, Some(&mut spare)) {
             item = back;
             match missing {
                 Missing::Local(id) => assert!(pool.grow(slots, id)),
