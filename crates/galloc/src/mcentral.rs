@@ -50,10 +50,12 @@ pub(crate) fn get(class: usize, owner: usize) -> *mut Span {
     span
 }
 
-/// Frees the spans that have become unused.
+/// Frees the spans that have become unused. They go to the heap after the list's lock is left, for
+/// that may start the scavenger's thread, and `pthread_create` allocates.
 pub(crate) fn sweep() {
     for central in &CENTRAL {
         let list = central.lock();
+        let unused = SpanList::new();
         let mut span = list.head();
         while !span.is_null() {
             // SAFETY: as in `get`; an unused span has no remote frees left to come.
@@ -62,9 +64,18 @@ pub(crate) fn sweep() {
                 (*span).collect();
                 if (*span).is_unused() {
                     list.remove(span);
-                    mheap::free_span(span);
+                    unused.push_front(span);
                 }
                 span = next;
+            }
+        }
+        drop(list);
+        while !unused.head().is_null() {
+            let span = unused.head();
+            // SAFETY: taken off the central list above, so this thread's alone.
+            unsafe {
+                unused.remove(span);
+                mheap::free_span(span);
             }
         }
     }

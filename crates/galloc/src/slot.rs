@@ -226,9 +226,18 @@ pub fn release_slot() {
     }
 }
 
-/// Empties this thread's cache, and those that no thread leases.
-pub(crate) fn flush_idle() {
+/// This thread has a cache of its own.
+pub(crate) fn is_leased() -> bool {
+    !tls::get().is_null()
+}
+
+/// Empties this thread's cache.
+pub(crate) fn flush_own() {
     with_cache(Cache::flush);
+}
+
+/// Empties the caches that no thread leases.
+pub(crate) fn flush_idle() {
     for i in 0..SLOTS {
         let cache = CACHES[i].load(Ordering::Acquire);
         if cache.is_null() {
