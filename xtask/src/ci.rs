@@ -3,11 +3,11 @@
 use crate::run::{Result, cargo};
 
 /// Crates that hold loom models: unit tests named `loom_*` under `#[cfg(all(test, loom))]`.
-const LOOM: &[&str] = &[];
+const LOOM: &[&str] = &["galloc"];
 
 /// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
 /// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
-const FUZZ: &[&str] = &[];
+const FUZZ: &[&str] = &["galloc"];
 
 pub(crate) fn all() -> Result {
     fmt()?;

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the workspace's chores, the same for a person and for CI.
 
 mod ci;
+mod preload;
 mod run;
 
 use lexopt::prelude::*;
@@ -13,6 +14,7 @@ cargo xtask COMMAND
   clippy           clippy over the workspace, warnings denied
   doc              rustdoc over the workspace, warnings denied
   test             the README's test command
+  preload          python3, sort, git and sqlite3 under LD_PRELOAD with galloc
   loom             the loom models of every crate
   fuzz [SECONDS]   the seeded fuzz loops, SECONDS each (default 10)
 ";
@@ -40,6 +42,7 @@ fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
         "doc" => ci::doc(),
         "test" => ci::test(),
         "loom" => ci::loom(),
+        "preload" => preload::preload(),
         "fuzz" => ci::fuzz(match args.next()? {
             Some(Value(seconds)) => seconds.parse()?,
             None => 10,

@@ -51,7 +51,10 @@ impl FixAlloc {
     /// If `size` is 0 or over [`FIX_ALLOC_CHUNK`].
     #[must_use]
     pub const fn new(size: usize, zero: bool, first: Option<fn(NonNull<u8>)>) -> Self {
-        assert!(size > 0 && size <= FIX_ALLOC_CHUNK, "FixAlloc: size out of range");
+        assert!(
+            size > 0 && size <= FIX_ALLOC_CHUNK,
+            "FixAlloc: size out of range"
+        );
         Self {
             size: size.next_multiple_of(8),
             zero,
@@ -132,9 +135,13 @@ mod tests {
     #[test]
     fn r124_first_sees_each_block_once() {
         static SEEN: AtomicUsize = AtomicUsize::new(0);
-        let mut a = FixAlloc::new(1024, false, Some(|_| {
-            SEEN.fetch_add(1, Ordering::Relaxed);
-        }));
+        let mut a = FixAlloc::new(
+            1024,
+            false,
+            Some(|_| {
+                SEEN.fetch_add(1, Ordering::Relaxed);
+            }),
+        );
         for _ in 0..3 {
             let blocks: Vec<_> = (0..20).map(|_| a.alloc().unwrap()).collect();
             for b in blocks {

@@ -37,7 +37,12 @@ impl<T> GoVec<T> {
     /// An empty array. Allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { ptr: NonNull::dangling(), len: 0, cap: 0, owns: PhantomData }
+        Self {
+            ptr: NonNull::dangling(),
+            len: 0,
+            cap: 0,
+            owns: PhantomData,
+        }
     }
 
     /// Elements there is room for. For elements of no size it is the length (R131).

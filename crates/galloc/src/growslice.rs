@@ -92,21 +92,59 @@ mod tests {
     #[test]
     fn r130_capacities_are_those_of_go_1_12() {
         let tables: [(usize, &[usize]); 5] = [
-            (1, &[8, 16, 32, 64, 128, 256, 512, 1024, 1280, 1792, 2304, 3072, 4096, 5376, 6784, 9472, 12288, 16384, 20480]),
-            (8, &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1280, 1696, 2304, 3072, 4096, 5120, 7168, 9216, 12288, 15360, 19456, 24576]),
-            (16, &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1280, 1704, 2560, 3584, 4608, 6144, 7680, 9728, 12288, 15360, 19456, 24576]),
-            (20, &[1, 2, 4, 8, 16, 32, 64, 134, 268, 544, 1088, 1363, 2048, 2867, 3686, 4915, 6144, 7782, 9830, 12288, 15564, 19660, 24576]),
-            (24, &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1365, 1706, 2389, 3072, 4096, 5120, 6485, 8192, 10240, 12970, 16384, 20480]),
+            (
+                1,
+                &[
+                    8, 16, 32, 64, 128, 256, 512, 1024, 1280, 1792, 2304, 3072, 4096, 5376, 6784,
+                    9472, 12288, 16384, 20480,
+                ],
+            ),
+            (
+                8,
+                &[
+                    1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1280, 1696, 2304, 3072, 4096,
+                    5120, 7168, 9216, 12288, 15360, 19456, 24576,
+                ],
+            ),
+            (
+                16,
+                &[
+                    1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1280, 1704, 2560, 3584, 4608,
+                    6144, 7680, 9728, 12288, 15360, 19456, 24576,
+                ],
+            ),
+            (
+                20,
+                &[
+                    1, 2, 4, 8, 16, 32, 64, 134, 268, 544, 1088, 1363, 2048, 2867, 3686, 4915,
+                    6144, 7782, 9830, 12288, 15564, 19660, 24576,
+                ],
+            ),
+            (
+                24,
+                &[
+                    1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1365, 1706, 2389, 3072, 4096,
+                    5120, 6485, 8192, 10240, 12970, 16384, 20480,
+                ],
+            ),
         ];
         for (elem, expected) in tables {
-            assert_eq!(sequence(elem, expected.len()), expected, "elements of {elem} bytes");
+            assert_eq!(
+                sequence(elem, expected.len()),
+                expected,
+                "elements of {elem} bytes"
+            );
         }
     }
 
     #[test]
     fn r127_more_than_double_is_taken_as_asked() {
         assert_eq!(grow_capacity(2, 2, 5, 8), Ok(6));
-        assert_eq!(grow_capacity(0, 0, 3, 8), Ok(4), "no class of 24 bytes in 1.12");
+        assert_eq!(
+            grow_capacity(0, 0, 3, 8),
+            Ok(4),
+            "no class of 24 bytes in 1.12"
+        );
     }
 
     #[test]
@@ -117,9 +155,15 @@ mod tests {
 
     #[test]
     fn r126_r129_r131_overflow_shrinking_and_empty_elements() {
-        assert_eq!(grow_capacity(0, 0, 1 << 62, 8), Err(GrowError::CapOutOfRange));
+        assert_eq!(
+            grow_capacity(0, 0, 1 << 62, 8),
+            Err(GrowError::CapOutOfRange)
+        );
         assert_eq!(grow_capacity(4, 4, 3, 8), Err(GrowError::CapOutOfRange));
         assert_eq!(grow_capacity(5, 5, 9, 0), Ok(9));
-        assert_eq!(grow_capacity(0, 0, isize::MAX as usize, 1), Err(GrowError::CapOutOfRange));
+        assert_eq!(
+            grow_capacity(0, 0, isize::MAX as usize, 1),
+            Err(GrowError::CapOutOfRange)
+        );
     }
 }

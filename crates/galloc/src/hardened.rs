@@ -23,16 +23,21 @@ pub(crate) struct AllocBits {
 
 impl AllocBits {
     pub(crate) fn new(nelems: u32) -> Option<Self> {
-        let words = if nelems == 0 { None } else { Some(MAPS.lock().alloc()?.cast()) };
+        let words = if nelems == 0 {
+            None
+        } else {
+            Some(MAPS.lock().alloc()?.cast())
+        };
         Some(Self { words, nelems })
     }
 
     fn bit(&self, span: &Span, p: *mut u8) -> (&AtomicU64, u64) {
         let offset = p.addr() - span.base;
         let i = offset / span.size;
-        let Some(words) = self.words.filter(|_| {
-            offset.is_multiple_of(span.size) && i < self.nelems as usize
-        }) else {
+        let Some(words) = self
+            .words
+            .filter(|_| offset.is_multiple_of(span.size) && i < self.nelems as usize)
+        else {
             fatal("free of a pointer that starts no object:", p.addr());
         };
         // SAFETY: `i` is below 8192, so its word is in the map.

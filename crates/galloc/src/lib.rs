@@ -1,13 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-compile_error!("galloc needs 64-bit Linux: it relies on mremap, futexes and MADV_DONTNEED's zeroes");
+compile_error!(
+    "galloc needs 64-bit Linux: it relies on mremap, futexes and MADV_DONTNEED's zeroes"
+);
 
 mod arena;
 mod fixalloc;
 mod fork;
-mod growslice;
 mod govec;
+mod growslice;
 #[cfg(feature = "hardened")]
 mod hardened;
 mod linear_alloc;

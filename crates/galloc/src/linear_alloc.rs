@@ -31,7 +31,12 @@ impl LinearAlloc {
     pub fn reserve(size: usize) -> Option<Self> {
         let size = size.checked_next_multiple_of(PAGE)?;
         let base = sys::reserve(size)?.as_ptr().expose_provenance();
-        Some(Self { base, next: base, mapped: base, end: base + size })
+        Some(Self {
+            base,
+            next: base,
+            mapped: base,
+            end: base + size,
+        })
     }
 
     /// `size` zeroed bytes at a multiple of `align`; None when the region is used up, when the
@@ -92,7 +97,10 @@ mod tests {
         unsafe { q.write_bytes(1, PAGE) };
         assert!(a.alloc(2 * PAGE, 1).is_none(), "past the end");
         assert!(a.alloc(8, 3).is_none(), "no power of two");
-        assert!(a.alloc(2 * PAGE - 16, 1).is_some(), "a refusal takes nothing");
+        assert!(
+            a.alloc(2 * PAGE - 16, 1).is_some(),
+            "a refusal takes nothing"
+        );
         assert_eq!(a.used(), a.reserved());
     }
 }

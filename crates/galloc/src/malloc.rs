@@ -46,7 +46,12 @@ fn allocate_large(size: usize, align: usize) -> (*mut u8, bool) {
         return (ptr::null_mut(), false);
     }
     // SAFETY: the new object is ours.
-    unsafe { (ptr::with_exposed_provenance_mut((*span).base), !(*span).needzero) }
+    unsafe {
+        (
+            ptr::with_exposed_provenance_mut((*span).base),
+            !(*span).needzero,
+        )
+    }
 }
 
 /// The span of an allocated object. Ends the process if there is none.

@@ -29,7 +29,10 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) const fn new(id: usize) -> Self {
-        Self { id, lists: [const { SpanList::new() }; NUM_SIZE_CLASSES] }
+        Self {
+            id,
+            lists: [const { SpanList::new() }; NUM_SIZE_CLASSES],
+        }
     }
 
     /// An object of a class; null without memory.

@@ -256,7 +256,8 @@ pub(crate) fn alloc_large(size: usize, align: usize) -> *mut Span {
     let span = if bytes > HUGE || align > ARENA_SIZE {
         HEAP.lock().alloc_huge(bytes, align)
     } else {
-        HEAP.lock().alloc(bytes / PAGE_SIZE, align.div_ceil(PAGE_SIZE), 0)
+        HEAP.lock()
+            .alloc(bytes / PAGE_SIZE, align.div_ceil(PAGE_SIZE), 0)
     };
     scavenge::after_alloc();
     span
@@ -300,7 +301,11 @@ pub(crate) unsafe fn resize_large(span: *mut Span, size: usize) -> Option<usize>
     }
     if huge {
         // SAFETY: as the caller promises.
-        return if new > HUGE { unsafe { resize_huge(span, new) } } else { None };
+        return if new > HUGE {
+            unsafe { resize_huge(span, new) }
+        } else {
+            None
+        };
     }
     if new > HUGE {
         return None;

@@ -65,9 +65,7 @@ impl MemStats {
             while page < ARENA_PAGES {
                 // SAFETY: arena records are valid, and so are the spans they name while the heap
                 // lock is held.
-                let span = unsafe {
-                    (&(*arena).spans)[page].load(Ordering::Relaxed).as_ref()
-                };
+                let span = unsafe { (&(*arena).spans)[page].load(Ordering::Relaxed).as_ref() };
                 let Some(span) = span else {
                     page += 1;
                     continue;

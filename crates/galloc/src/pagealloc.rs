@@ -38,7 +38,11 @@ impl PageAlloc {
         let n = CHUNK_PAGES as u16;
         self.used.fill(0);
         self.dirty.fill(0);
-        self.chunks.fill(Summary { start: n, max: n, end: n });
+        self.chunks.fill(Summary {
+            start: n,
+            max: n,
+            end: n,
+        });
         self.max = ARENA_PAGES;
     }
 
@@ -64,7 +68,11 @@ impl PageAlloc {
             if s.max as usize >= n {
                 return self.find_in(at, at + CHUNK_PAGES, n, 1);
             }
-            run = if s.start as usize == CHUNK_PAGES { run + CHUNK_PAGES } else { s.end as usize };
+            run = if s.start as usize == CHUNK_PAGES {
+                run + CHUNK_PAGES
+            } else {
+                s.end as usize
+            };
         }
         None
     }
@@ -105,7 +113,9 @@ impl PageAlloc {
 
     /// The highest run of free dirty pages, at most `limit` of them.
     pub(crate) fn find_dirty(&self, limit: usize) -> Option<(usize, usize)> {
-        let mut w = (0..WORDS).rev().find(|&w| self.dirty[w] & !self.used[w] != 0)?;
+        let mut w = (0..WORDS)
+            .rev()
+            .find(|&w| self.dirty[w] & !self.used[w] != 0)?;
         let bits = self.dirty[w] & !self.used[w];
         let end = w * 64 + 64 - bits.leading_zeros() as usize;
         let mut start = end;
@@ -126,7 +136,11 @@ impl PageAlloc {
         let (mut run, mut max) = (0, 0);
         for s in &self.chunks {
             max = max.max(run + s.start as usize).max(s.max as usize);
-            run = if s.start as usize == CHUNK_PAGES { run + CHUNK_PAGES } else { s.end as usize };
+            run = if s.start as usize == CHUNK_PAGES {
+                run + CHUNK_PAGES
+            } else {
+                s.end as usize
+            };
         }
         self.max = max;
     }
@@ -141,7 +155,11 @@ impl PageAlloc {
             end = p - from;
             max = max.max(end);
         }
-        Summary { start: start as u16, max: max as u16, end: end as u16 }
+        Summary {
+            start: start as u16,
+            max: max as u16,
+            end: end as u16,
+        }
     }
 }
 
@@ -175,7 +193,9 @@ fn set(bits: &mut [u64; WORDS], start: usize, n: usize, bit: bool) {
 }
 
 fn count(bits: &[u64; WORDS], start: usize, n: usize) -> usize {
-    masks(start, n).map(|(w, mask)| (bits[w] & mask).count_ones() as usize).sum()
+    masks(start, n)
+        .map(|(w, mask)| (bits[w] & mask).count_ones() as usize)
+        .sum()
 }
 
 #[cfg(all(test, not(loom)))]
@@ -184,7 +204,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn fresh() -> Box<PageAlloc> {
-        let none = Summary { start: 0, max: 0, end: 0 };
+        let none = Summary {
+            start: 0,
+            max: 0,
+            end: 0,
+        };
         let mut p = Box::new(PageAlloc {
             used: [0; WORDS],
             dirty: [0; WORDS],

@@ -50,7 +50,9 @@ pub(crate) enum Freed {
 
 impl RemoteList {
     pub(crate) fn new() -> Self {
-        Self { head: AtomicUsize::new(0) }
+        Self {
+            head: AtomicUsize::new(0),
+        }
     }
 
     /// Gives an object back to a span the caller does not own.
@@ -67,7 +69,10 @@ impl RemoteList {
                 unsafe { (*block).next = ptr::with_exposed_provenance_mut(head) };
                 (block.expose_provenance(), Ordering::Release)
             };
-            match self.head.compare_exchange(head, new, success, Ordering::Relaxed) {
+            match self
+                .head
+                .compare_exchange(head, new, success, Ordering::Relaxed)
+            {
                 Ok(FULL) => return Freed::Adopted,
                 Ok(_) => return Freed::Pushed,
                 Err(seen) => head = seen,
@@ -86,7 +91,9 @@ impl RemoteList {
     /// Gives the span up as full. False, and nothing happened, if an object has come meanwhile.
     /// The owner alone, who has dropped its claim.
     pub(crate) fn seal(&self) -> bool {
-        self.head.compare_exchange(0, FULL, Ordering::Release, Ordering::Relaxed).is_ok()
+        self.head
+            .compare_exchange(0, FULL, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
     }
 }
 
@@ -98,7 +105,9 @@ mod loom_tests {
     use loom::thread;
 
     fn block() -> *mut Block {
-        Box::into_raw(Box::new(Block { next: ptr::null_mut() }))
+        Box::into_raw(Box::new(Block {
+            next: ptr::null_mut(),
+        }))
     }
 
     fn drain(mut list: *mut Block) -> usize {
@@ -147,7 +156,10 @@ mod loom_tests {
         // SAFETY: as above.
         unsafe impl Send for Span {}
         loom::model(|| {
-            let span = Arc::new(Span { remote: RemoteList::new(), fields: UnsafeCell::new(0) });
+            let span = Arc::new(Span {
+                remote: RemoteList::new(),
+                fields: UnsafeCell::new(0),
+            });
             let freers: Vec<_> = (0..2)
                 .map(|_| {
                     let (span, b) = (span.clone(), block().expose_provenance());
@@ -174,7 +186,11 @@ mod loom_tests {
                 // SAFETY: still the owner.
                 span.fields.with_mut(|f| unsafe { *f += 1 });
             }
-            let heirs = freers.into_iter().map(|f| f.join().unwrap()).filter(|&a| a).count();
+            let heirs = freers
+                .into_iter()
+                .map(|f| f.join().unwrap())
+                .filter(|&a| a)
+                .count();
             assert_eq!(heirs, usize::from(sealed));
             assert_eq!(heirs + drain(span.remote.take()), 2);
         });

@@ -67,7 +67,11 @@ fn parse_limit(text: &[u8]) -> Option<usize> {
         b"GiB" => 1 << 30,
         _ => return None,
     };
-    core::str::from_utf8(&text[..digits]).ok()?.parse::<usize>().ok()?.checked_mul(unit)
+    core::str::from_utf8(&text[..digits])
+        .ok()?
+        .parse::<usize>()
+        .ok()?
+        .checked_mul(unit)
 }
 
 /// Sets the soft limit on the memory the heap occupies, in bytes; `usize::MAX` for none. Returns
@@ -212,14 +216,20 @@ fn start() -> bool {
 }
 
 extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
-    let tick = libc::timespec { tv_sec: 0, tv_nsec: TICK_MS * 1_000_000 };
+    let tick = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: TICK_MS * 1_000_000,
+    };
     loop {
         // SAFETY: sleeps; the word lives for ever.
         unsafe { libc::nanosleep(&tick, ptr::null_mut()) };
         if ENABLED.load(Ordering::Relaxed) && step() > 0 {
             continue;
         }
-        if THREAD.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if THREAD
+            .compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+        {
             continue;
         }
         // A free between the step and the sleep saw AWAKE and did not wake: look again.

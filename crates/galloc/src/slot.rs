@@ -175,7 +175,10 @@ fn cache_of(i: usize) -> *const Cache {
 /// allocate, which finds the slot leased already.
 fn set_up() {
     if SETUP.load(Ordering::Acquire) != 2 {
-        if SETUP.compare_exchange(0, 1, Ordering::Acquire, Ordering::Acquire).is_ok() {
+        if SETUP
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Acquire)
+            .is_ok()
+        {
             let mut key = 0;
             // SAFETY: `exit` is a function for any value.
             if unsafe { libc::pthread_key_create(&mut key, Some(exit)) } == 0 {

@@ -91,7 +91,11 @@ impl Span {
     /// Bytes a user of an object may use.
     #[inline]
     pub(crate) fn usable(&self) -> usize {
-        if self.class == 0 { self.bytes() } else { self.size }
+        if self.class == 0 {
+            self.bytes()
+        } else {
+            self.size
+        }
     }
 
     #[inline]
@@ -167,7 +171,10 @@ pub(crate) struct SpanList {
 
 impl SpanList {
     pub(crate) const fn new() -> Self {
-        Self { head: Cell::new(ptr::null_mut()), len: Cell::new(0) }
+        Self {
+            head: Cell::new(ptr::null_mut()),
+            len: Cell::new(0),
+        }
     }
 
     #[inline]

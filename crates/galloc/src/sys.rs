@@ -24,7 +24,11 @@ pub(crate) fn alloc(size: usize) -> Option<NonNull<u8>> {
 
 /// Address space that faults until [`commit`] (`sysReserve`).
 pub(crate) fn reserve(size: usize) -> Option<NonNull<u8>> {
-    NonNull::new(ptr::with_exposed_provenance_mut(map(0, size, libc::PROT_NONE)?))
+    NonNull::new(ptr::with_exposed_provenance_mut(map(
+        0,
+        size,
+        libc::PROT_NONE,
+    )?))
 }
 
 /// Makes reserved pages usable (`sysMap`). False if the system refuses.
@@ -79,7 +83,11 @@ pub(crate) unsafe fn unmap(at: usize, size: usize) {
 pub(crate) unsafe fn discard(at: usize, size: usize) -> bool {
     // SAFETY: as the caller promises; private anonymous memory is zero after MADV_DONTNEED.
     unsafe {
-        libc::madvise(ptr::with_exposed_provenance_mut(at), size, libc::MADV_DONTNEED) == 0
+        libc::madvise(
+            ptr::with_exposed_provenance_mut(at),
+            size,
+            libc::MADV_DONTNEED,
+        ) == 0
     }
 }
 

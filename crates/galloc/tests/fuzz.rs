@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 static A: Galloc = Galloc;
 
 fn var(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
 }
 
 /// xorshift64*: the same run for the same seed, apart from how the threads interleave.
@@ -73,7 +76,10 @@ fn step(r: &mut Rng, pools: &[Mutex<Vec<Object>>]) {
 
 #[test]
 fn fuzz() {
-    let (seconds, seed) = (var("GORT_FUZZ_SECONDS", 1), var("GORT_FUZZ_SEED", 0x9a11_0c));
+    let (seconds, seed) = (
+        var("GORT_FUZZ_SECONDS", 1),
+        var("GORT_FUZZ_SEED", 0x9a11_0c),
+    );
     println!("GORT_FUZZ_SEED={seed} GORT_FUZZ_SECONDS={seconds}");
     let until = Instant::now() + Duration::from_secs(seconds);
     let pools: Vec<_> = (0..4).map(|_| Mutex::new(Vec::new())).collect();

@@ -29,7 +29,11 @@ impl Object {
         let layout = layout(size, align);
         // SAFETY: the size is not 0, and the bytes are the object's.
         unsafe {
-            let p = if zeroed { A.alloc_zeroed(layout) } else { A.alloc(layout) };
+            let p = if zeroed {
+                A.alloc_zeroed(layout)
+            } else {
+                A.alloc(layout)
+            };
             assert!(!p.is_null() && p.addr().is_multiple_of(align));
             assert!(A.usable_size(p) >= size);
             if zeroed {
@@ -43,7 +47,10 @@ impl Object {
     fn check(&self, n: usize) {
         // SAFETY: the object is at least `n` initialised bytes.
         let bytes = unsafe { std::slice::from_raw_parts(self.p, n) };
-        assert!(bytes.iter().all(|&b| b == self.tag), "somebody else wrote here");
+        assert!(
+            bytes.iter().all(|&b| b == self.tag),
+            "somebody else wrote here"
+        );
     }
 
     fn resize(&mut self, size: usize) {
@@ -138,7 +145,9 @@ fn objects_may_be_freed_by_any_thread() {
 fn objects_outlive_the_thread_that_made_them() {
     for _ in 0..50 {
         let made = thread::spawn(|| {
-            (0..200usize).map(|i| Object::new(1 + i * 13, 8, i as u8, false)).collect::<Vec<_>>()
+            (0..200usize)
+                .map(|i| Object::new(1 + i * 13, 8, i as u8, false))
+                .collect::<Vec<_>>()
         });
         drop(made.join().unwrap());
     }
@@ -171,7 +180,9 @@ fn a_released_slot_is_leased_again() {
 #[test]
 fn freed_memory_goes_back() {
     let before = MemStats::read().total_released;
-    let many: Vec<_> = (0..20_000).map(|i| Object::new(1024, 8, i as u8, false)).collect();
+    let many: Vec<_> = (0..20_000)
+        .map(|i| Object::new(1024, 8, i as u8, false))
+        .collect();
     let s = MemStats::read();
     assert!(s.heap_alloc >= 20_000 << 10 && s.heap_inuse >= s.heap_alloc);
     drop(many);
@@ -187,7 +198,11 @@ fn a_forked_child_allocates_while_other_threads_did() {
         for _ in 0..2 {
             s.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    drop((0..300).map(|i| Object::new(1 + i * 150, 8, 2, false)).collect::<Vec<_>>());
+                    drop(
+                        (0..300)
+                            .map(|i| Object::new(1 + i * 150, 8, 2, false))
+                            .collect::<Vec<_>>(),
+                    );
                 }
             });
         }
@@ -195,7 +210,9 @@ fn a_forked_child_allocates_while_other_threads_did() {
             // SAFETY: the child allocates, which is what is tested, and leaves by _exit.
             let child = unsafe { libc::fork() };
             if child == 0 {
-                let o: Vec<_> = (0..500usize).map(|i| Object::new(1 + i * 90, 8, 6, true)).collect();
+                let o: Vec<_> = (0..500usize)
+                    .map(|i| Object::new(1 + i * 90, 8, 6, true))
+                    .collect();
                 drop(o);
                 // SAFETY: leaves at once.
                 unsafe { libc::_exit(0) };
