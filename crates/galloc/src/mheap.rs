@@ -299,16 +299,12 @@ pub(crate) unsafe fn resize_large(span: *mut Span, size: usize) -> Option<usize>
     if new == old {
         return Some(base);
     }
+    if huge != (new > HUGE) {
+        return None;
+    }
     if huge {
         // SAFETY: as the caller promises.
-        return if new > HUGE {
-            unsafe { resize_huge(span, new) }
-        } else {
-            None
-        };
-    }
-    if new > HUGE {
-        return None;
+        return unsafe { resize_huge(span, new) };
     }
     let mut heap = HEAP.lock();
     let i = heap.index_of(base);

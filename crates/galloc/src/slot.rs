@@ -241,8 +241,8 @@ pub(crate) fn flush_own() {
 
 /// Empties the caches that no thread leases.
 pub(crate) fn flush_idle() {
-    for i in 0..SLOTS {
-        let cache = CACHES[i].load(Ordering::Acquire);
+    for (i, cache) in CACHES.iter().enumerate() {
+        let cache = cache.load(Ordering::Acquire);
         if cache.is_null() {
             continue;
         }
