@@ -1,14 +1,14 @@
 //! The steps of CI, each of which a person can run alone.
 
 use crate::run::{Result, cargo};
-use crate::{crossbeam_suite, hashbrown_suite};
+use crate::{crossbeam_suite, hashbrown_suite, preload};
 
 /// Crates that hold loom models: unit tests named `loom_*` under `#[cfg(all(test, loom))]`.
-const LOOM: &[&str] = &["gmp-sched", "gchan", "gitab", "gpool", "gtimer"];
+const LOOM: &[&str] = &["gmp-sched", "galloc", "gchan", "gitab", "gpool", "gtimer"];
 
 /// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
 /// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
-const FUZZ: &[&str] = &["gchan", "ghmap", "gitab", "gpool", "gtimer"];
+const FUZZ: &[&str] = &["galloc", "gchan", "ghmap", "gitab", "gpool", "gtimer"];
 
 /// What else must build: every crate's optional features, and each without its defaults.
 const FEATURES: &[(&str, &[&str])] = &[
@@ -28,6 +28,7 @@ pub(crate) fn all() -> Result {
     doc()?;
     test()?;
     suites()?;
+    preload::preload()?;
     loom()?;
     fuzz(5)
 }

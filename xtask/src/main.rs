@@ -3,6 +3,7 @@
 mod ci;
 mod crossbeam_suite;
 mod hashbrown_suite;
+mod preload;
 mod run;
 
 use lexopt::prelude::*;
@@ -18,6 +19,7 @@ cargo xtask COMMAND
   loom             the loom models of every crate
   crossbeam-suite  crossbeam-channel's own tests, against gchan
   hashbrown-suite  the suites that hashbrown and griddle publish, against ghmap
+  preload          python3, sort, git and sqlite3 under LD_PRELOAD with galloc
   fuzz [SECONDS]   the seeded fuzz loops, SECONDS each (default 10)
 ";
 
@@ -45,6 +47,7 @@ fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
         "test" => ci::test(),
         "loom" => ci::loom(),
         "crossbeam-suite" => crate::crossbeam_suite::run(),
+        "preload" => preload::preload(),
         "hashbrown-suite" => hashbrown_suite::run(),
         "fuzz" => ci::fuzz(match args.next()? {
             Some(Value(seconds)) => seconds.parse()?,

@@ -1,0 +1,42 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!(
+    "galloc needs 64-bit Linux: it relies on mremap, futexes and MADV_DONTNEED's zeroes"
+);
+
+mod arena;
+mod fixalloc;
+mod fork;
+mod govec;
+mod growslice;
+#[cfg(feature = "hardened")]
+mod hardened;
+mod linear_alloc;
+mod lock;
+mod malloc;
+mod mcache;
+mod mcentral;
+mod mheap;
+mod mstats;
+mod pagealloc;
+mod persistent_alloc;
+mod remote;
+mod scavenge;
+mod sizeclass;
+mod slot;
+mod span;
+mod sys;
+
+pub use fixalloc::{FIX_ALLOC_CHUNK, FixAlloc};
+pub use govec::GoVec;
+pub use growslice::{GrowError, grow_capacity};
+pub use linear_alloc::LinearAlloc;
+pub use malloc::Galloc;
+pub use mstats::{BySize, MemStats};
+pub use persistent_alloc::persistent_alloc;
+pub use scavenge::{release, set_memory_limit, set_scavenger};
+pub use sizeclass::{
+    MAX_SMALL_SIZE, NUM_SIZE_CLASSES, PAGE_SIZE, class_of, class_pages, class_size, round_up_size,
+};
+pub use slot::release_slot;

@@ -1,0 +1,141 @@
+//! A mutex that never allocates: the three-state futex lock of Drepper's "Futexes Are Tricky",
+//! which Go's `lock_futex.go` follows too.
+//!
+//! States: 0 free, 1 held, 2 held and perhaps awaited. `parking_lot` is no choice here, because it
+//! allocates when it first parks a thread; std's mutex cannot be held across `fork` from a C
+//! callback. The holder is the one who moved 0 to 1 or 2 by an Acquire operation; leaving is a
+//! Release swap, so what one holder wrote the next one sees.
+
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+pub(crate) struct Mutex<T> {
+    /// 0, 1 or 2; any thread.
+    state: AtomicU32,
+    /// The holder alone.
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock hands the value to one thread at a time.
+unsafe impl<T: Send> Sync for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self {
+            state: AtomicU32::new(0),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        self.acquire();
+        Guard(self)
+    }
+
+    /// Locks without a guard, for `fork`'s prepare handler.
+    #[inline]
+    pub(crate) fn acquire(&self) {
+        if self
+            .state
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            self.wait();
+        }
+    }
+
+    /// # Safety
+    /// The caller, or in a child of `fork` its parent, holds the lock through `acquire`.
+    pub(crate) unsafe fn release(&self) {
+        if self.state.swap(0, Ordering::Release) == 2 {
+            futex(&self.state, libc::FUTEX_WAKE, 1);
+        }
+    }
+
+    #[cold]
+    fn wait(&self) {
+        for _ in 0..100 {
+            core::hint::spin_loop();
+            if self.state.load(Ordering::Relaxed) == 0
+                && self
+                    .state
+                    .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return;
+            }
+        }
+        while self.state.swap(2, Ordering::Acquire) != 0 {
+            futex(&self.state, libc::FUTEX_WAIT, 2);
+        }
+    }
+}
+
+/// Waits while `word` is `value`, or wakes `value` waiters.
+fn futex(word: &AtomicU32, op: i32, value: u32) {
+    let op = op | libc::FUTEX_PRIVATE_FLAG;
+    let none = core::ptr::null::<libc::timespec>();
+    // SAFETY: the word lives for the call; spurious returns are allowed for by every caller. errno
+    // is put back, for a free must not change it.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        libc::syscall(libc::SYS_futex, word.as_ptr(), op, value, none);
+        *errno = before;
+    }
+}
+
+impl<T> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mutex").finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Guard<'a, T>(&'a Mutex<T>);
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: this guard holds the lock.
+        unsafe { &*self.0.value.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: this guard holds the lock and is borrowed mutably.
+        unsafe { &mut *self.0.value.get() }
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: this guard holds the lock.
+        unsafe { self.0.release() }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time() {
+        static COUNT: Mutex<u64> = Mutex::new(0);
+        std::thread::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| {
+                    for _ in 0..20_000 {
+                        let mut count = COUNT.lock();
+                        let seen = *count;
+                        *count = core::hint::black_box(seen) + 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*COUNT.lock(), 80_000);
+    }
+}

@@ -1,0 +1,191 @@
+//! The allocator as the world sees it: Go's `mallocgc` without the collector (`malloc.go`).
+
+use crate::arena::span_of;
+use crate::sizeclass::{class_for, class_of};
+use crate::slot::with_cache;
+use crate::span::Span;
+use crate::{mheap, sys};
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr;
+
+/// The allocator: a name for the one heap of the process.
+///
+/// Any alignment is served, up to the system's address space; a size that overflows or memory that
+/// is not there gives null. Objects may be freed by any thread.
+///
+/// ```
+/// #[global_allocator]
+/// static A: galloc::Galloc = galloc::Galloc;
+///
+/// fn main() {
+///     let words: Vec<String> = ["gives", "memory", "back"].map(String::from).into();
+///     assert_eq!(words.concat(), "givesmemoryback");
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Galloc;
+
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Galloc>();
+};
+
+/// `size` bytes at a multiple of `align`, and whether they are known to be zero.
+#[inline(always)]
+fn allocate(size: usize, align: usize) -> (*mut u8, bool) {
+    match class_for(size, align) {
+        Some(class) => with_cache(|cache| cache.alloc(class)),
+        None => allocate_large(size, align),
+    }
+}
+
+#[inline(never)]
+fn allocate_large(size: usize, align: usize) -> (*mut u8, bool) {
+    let span = mheap::alloc_large(size, align);
+    if span.is_null() {
+        return (ptr::null_mut(), false);
+    }
+    // SAFETY: the new object is ours.
+    unsafe {
+        (
+            ptr::with_exposed_provenance_mut((*span).base),
+            !(*span).needzero,
+        )
+    }
+}
+
+/// The span of an allocated object. Ends the process if there is none.
+#[inline(always)]
+fn span_of_object<'a>(p: *mut u8) -> &'a Span {
+    let span = span_of(p.addr());
+    if span.is_null() {
+        sys::fatal("not an allocated object:", p.addr());
+    }
+    // SAFETY: the span of a live object is valid.
+    unsafe { &*span }
+}
+
+/// # Safety
+/// `p` is an allocated object that nobody uses any more.
+#[inline(always)]
+unsafe fn free(p: *mut u8) {
+    // Blocks are linked by address, so their provenance is that of the heap's mappings.
+    p.expose_provenance();
+    let span = ptr::from_ref(span_of_object(p)).cast_mut();
+    // SAFETY: as the caller promises.
+    unsafe {
+        if (*span).class == 0 {
+            free_large(span, p);
+        } else {
+            with_cache(|cache| cache.free(span, p));
+        }
+    }
+}
+
+/// # Safety
+/// As [`free`]; the span is the object's, of class 0.
+#[inline(never)]
+unsafe fn free_large(span: *mut Span, p: *mut u8) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if (*span).base != p.addr() {
+            sys::fatal("free inside a large object:", p.addr());
+        }
+        mheap::free_span(span);
+    }
+}
+
+/// # Safety
+/// As [`GlobalAlloc::realloc`] with a layout of `align` and any size; `used` bytes are kept.
+unsafe fn resize(p: *mut u8, used: usize, align: usize, size: usize) -> *mut u8 {
+    // SAFETY: as the caller promises; the two objects are apart.
+    unsafe {
+        let span = ptr::from_ref(span_of_object(p)).cast_mut();
+        let class = class_for(size, align);
+        if (*span).class == 0 {
+            if class.is_none()
+                && align <= crate::arena::ARENA_SIZE
+                && let Some(at) = mheap::resize_large(span, size)
+            {
+                return ptr::with_exposed_provenance_mut(at);
+            }
+        } else if class.is_some_and(|c| c == (*span).class as usize) {
+            return p;
+        }
+        let (new, _) = allocate(size, align);
+        if !new.is_null() {
+            ptr::copy_nonoverlapping(p, new, used.min(size));
+            free(p);
+        }
+        new
+    }
+}
+
+// SAFETY: objects are apart, at least as long and aligned as asked (`class_for`, `alloc_large`),
+// and stay until they are freed. Nothing panics or allocates through the global allocator.
+unsafe impl GlobalAlloc for Galloc {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        allocate(layout.size(), layout.align()).0
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, p: *mut u8, _: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { free(p) }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let (p, zero) = allocate(layout.size(), layout.align());
+        if !zero && !p.is_null() {
+            // SAFETY: the object is that long.
+            unsafe { p.write_bytes(0, layout.size()) };
+        }
+        p
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let fits = layout.align() <= 8 && layout.size() <= crate::sizeclass::MAX_SMALL_SIZE;
+        if fits
+            && size <= crate::sizeclass::MAX_SMALL_SIZE
+            && class_of(size) == class_of(layout.size())
+        {
+            return p;
+        }
+        // SAFETY: as the caller promises.
+        unsafe { resize(p, layout.size(), layout.align(), size) }
+    }
+}
+
+impl Galloc {
+    /// Bytes that may be used at `p`, at least as many as were asked for. O(1).
+    ///
+    /// # Safety
+    /// `p` is an object of this allocator that is not freed.
+    #[must_use]
+    pub unsafe fn usable_size(&self, p: *mut u8) -> usize {
+        span_of_object(p).usable()
+    }
+
+    /// Frees an object without its layout, as C's `free` does.
+    ///
+    /// # Safety
+    /// `p` is an object of this allocator, not null and not used any more.
+    pub unsafe fn free(&self, p: *mut u8) {
+        // SAFETY: as the caller promises.
+        unsafe { free(p) }
+    }
+
+    /// Resizes an object without its layout; null, and the object stays, without memory.
+    ///
+    /// # Safety
+    /// `p` is an object of this allocator that is not freed, with an alignment of at most `align`,
+    /// a power of two; `size` is not 0.
+    #[must_use]
+    pub unsafe fn resize(&self, p: *mut u8, align: usize, size: usize) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        unsafe { resize(p, self.usable_size(p), align, size) }
+    }
+}

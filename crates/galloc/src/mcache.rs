@@ -1,0 +1,183 @@
+//! What a thread allocates from without a lock: Go's `mcache.go`, R123.
+//!
+//! A list of spans with room per class, the one in use at its head. A cache belongs to the thread
+//! that leases its slot (see `slot`); nothing in it is shared. When the head runs out it takes
+//! what others freed into it, or else is sealed and forgotten. A span that loses its last object
+//! goes back to the page heap unless it is the only one of its class.
+
+use crate::mcentral;
+use crate::mheap;
+use crate::remote::{Block, Freed};
+use crate::sizeclass::NUM_SIZE_CLASSES;
+use crate::span::{Span, SpanList};
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+/// Spans a cache keeps per class; more go to the central list, for others to use.
+const MAX_SPANS: usize = 256;
+
+/// An object, and whether all its bytes are known to be zero.
+pub(crate) type Object = (*mut u8, bool);
+
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Cache {
+    /// Not 0; what `Span::owner` says of this cache's spans.
+    id: usize,
+    lists: [SpanList; NUM_SIZE_CLASSES],
+}
+
+impl Cache {
+    pub(crate) const fn new(id: usize) -> Self {
+        Self {
+            id,
+            lists: [const { SpanList::new() }; NUM_SIZE_CLASSES],
+        }
+    }
+
+    /// An object of a class; null without memory.
+    #[inline]
+    pub(crate) fn alloc(&self, class: usize) -> Object {
+        let span = self.lists[class].head();
+        if !span.is_null() {
+            // SAFETY: spans in this cache's lists are its own.
+            let p = unsafe { (*span).pop() };
+            if !p.is_null() {
+                return handed(span, p, false);
+            }
+        }
+        self.alloc_slow(class)
+    }
+
+    #[inline(never)]
+    fn alloc_slow(&self, class: usize) -> Object {
+        loop {
+            let span = self.lists[class].head();
+            if span.is_null() {
+                if !self.refill(class) {
+                    return (ptr::null_mut(), false);
+                }
+                continue;
+            }
+            // SAFETY: as above. `owner` is cleared before sealing, for once the span is sealed
+            // another thread may adopt it and write there.
+            unsafe {
+                let p = (*span).pop();
+                if !p.is_null() {
+                    return handed(span, p, false);
+                }
+                let p = (*span).bump();
+                if !p.is_null() {
+                    return handed(span, p, !(*span).needzero);
+                }
+                if (*span).collect() {
+                    continue;
+                }
+                self.lists[class].remove(span);
+                (*span).owner.store(0, Ordering::Relaxed);
+                if !(*span).remote.seal() {
+                    (*span).owner.store(self.id, Ordering::Relaxed);
+                    self.lists[class].push_front(span);
+                }
+            }
+        }
+    }
+
+    fn refill(&self, class: usize) -> bool {
+        let mut span = mcentral::get(class, self.id);
+        if span.is_null() {
+            span = mheap::alloc_span(class);
+            if span.is_null() {
+                return false;
+            }
+            // SAFETY: new, so nobody else's.
+            unsafe { (*span).owner.store(self.id, Ordering::Relaxed) };
+        }
+        // SAFETY: owned, and on no list.
+        unsafe { self.lists[class].push_front(span) };
+        true
+    }
+
+    /// # Safety
+    /// `p` is an allocated object of `span`, a span of a small class, and nobody uses it.
+    #[inline]
+    pub(crate) unsafe fn free(&self, span: *mut Span, p: *mut u8) {
+        let block = p.cast::<Block>();
+        // SAFETY: as the caller promises. Only this cache's thread ever makes `owner` this cache's
+        // id or stops it being that, so the comparison cannot go stale.
+        unsafe {
+            #[cfg(feature = "hardened")]
+            (*span).bits.freed(&*span, p);
+            if (*span).owner.load(Ordering::Relaxed) == self.id {
+                if (*span).push(block) == 0 {
+                    self.retire(span);
+                }
+            } else if (*span).remote.push(block) == Freed::Adopted {
+                self.adopt(span, block);
+            }
+        }
+    }
+
+    /// # Safety
+    /// This cache's span, of which no object is out.
+    #[cold]
+    unsafe fn retire(&self, span: *mut Span) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let list = &self.lists[(*span).class as usize];
+            if list.len() > 1 {
+                list.remove(span);
+                mheap::free_span(span);
+            }
+        }
+    }
+
+    /// # Safety
+    /// The seal of the span was broken by this thread, which holds `block` of it.
+    #[inline(never)]
+    unsafe fn adopt(&self, span: *mut Span, block: *mut Block) {
+        // SAFETY: the span is this thread's alone.
+        unsafe {
+            let list = &self.lists[(*span).class as usize];
+            let live = (*span).push(block);
+            if list.len() >= MAX_SPANS {
+                return mcentral::put(span);
+            }
+            (*span).owner.store(self.id, Ordering::Relaxed);
+            list.push_second(span);
+            if live == 0 {
+                self.retire(span);
+            }
+        }
+    }
+
+    /// Gives all spans up: those without an object to the heap, the others to the central lists.
+    pub(crate) fn flush(&self) {
+        for list in &self.lists {
+            while !list.head().is_null() {
+                let span = list.head();
+                // SAFETY: this cache's span.
+                unsafe {
+                    list.remove(span);
+                    mcentral::put(span);
+                }
+            }
+        }
+    }
+}
+
+// SAFETY: a cache is its lessee's alone, and leases are handed on through Release and Acquire.
+unsafe impl Send for Cache {}
+
+/// What every object passes on its way out.
+#[inline]
+fn handed(span: *mut Span, p: *mut u8, zero: bool) -> Object {
+    #[cfg(feature = "hardened")]
+    // SAFETY: the caller owns the span.
+    unsafe {
+        (*span).bits.handed(&*span, p);
+    }
+    #[cfg(not(feature = "hardened"))]
+    let _ = span;
+    (p, zero)
+}

@@ -1,0 +1,355 @@
+//! The page heap: Go's `mheap.go` over `mpagealloc.go`, one lock.
+//!
+//! Runs of pages come from the lowest arena that has one. An object over half an arena is *huge*:
+//! a mapping of its own at an arena's alignment, entered in the table by its first address, so
+//! that it can grow through `mremap` and goes back to the system when it is freed.
+//!
+//! Lock order: SCAVENGE, a central list, HEAP, then the chunk of `persistent_alloc` and the
+//! bitmaps of `hardened`. No user code runs under any of them.
+
+use crate::arena::{self, ARENA_SIZE, HeapArena};
+use crate::fixalloc::FixAlloc;
+use crate::lock::Mutex;
+use crate::pagealloc::ARENA_PAGES;
+use crate::scavenge;
+use crate::sizeclass::{PAGE_SIZE, class_pages};
+use crate::span::Span;
+use crate::sys;
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+/// Arenas of the page heap: 1 TiB. Huge objects do not count.
+const MAX_ARENAS: usize = 16384;
+/// Objects over this are huge.
+const HUGE: usize = ARENA_SIZE / 2;
+
+#[derive(Debug)]
+pub(crate) struct Heap {
+    pub(crate) arenas: [*mut HeapArena; MAX_ARENAS],
+    /// The longest free run of each arena, apart from the records to be read in one sweep.
+    max: [u16; MAX_ARENAS],
+    pub(crate) len: usize,
+    spans: FixAlloc,
+    /// Records of huge objects freed, linked through `base`.
+    spare: *mut HeapArena,
+    /// Pages in use, and free pages that occupy memory.
+    pub(crate) used: usize,
+    pub(crate) free_dirty: usize,
+    /// Huge objects: how many, and their bytes.
+    pub(crate) huge: usize,
+    pub(crate) huge_bytes: usize,
+    /// Bytes given back by the scavenger so far.
+    pub(crate) released: u64,
+}
+
+// SAFETY: the pointers name records that are the heap's, under its lock.
+unsafe impl Send for Heap {}
+
+pub(crate) static HEAP: Mutex<Heap> = Mutex::new(Heap {
+    arenas: [ptr::null_mut(); MAX_ARENAS],
+    max: [0; MAX_ARENAS],
+    len: 0,
+    spans: FixAlloc::new(size_of::<Span>(), false, None),
+    spare: ptr::null_mut(),
+    used: 0,
+    free_dirty: 0,
+    huge: 0,
+    huge_bytes: 0,
+    released: 0,
+});
+
+impl Heap {
+    /// Runs `f` on the page bits of an arena and keeps `max` true.
+    pub(crate) fn pages<R>(
+        &mut self,
+        i: usize,
+        f: impl FnOnce(&mut crate::pagealloc::PageAlloc) -> R,
+    ) -> R {
+        // SAFETY: `pages` is only used under the heap lock, which `&mut self` stands for.
+        let pages = unsafe { &mut *(*self.arenas[i]).pages.get() };
+        let r = f(pages);
+        self.max[i] = pages.max() as u16;
+        r
+    }
+
+    /// The place in `arenas` of the arena that holds a span.
+    fn index_of(&self, at: usize) -> usize {
+        // SAFETY: a span's arena is in the table.
+        unsafe { (*arena::record_of(at)).index }
+    }
+
+    fn grow(&mut self) -> Option<usize> {
+        let i = self.len;
+        if i == MAX_ARENAS {
+            return None;
+        }
+        let base = arena::reserve(i)?;
+        let record = arena::new_record(base);
+        if record.is_null() || !arena::publish(base, record) {
+            // SAFETY: nobody has seen the mapping yet.
+            unsafe { sys::unmap(base, ARENA_SIZE) };
+            return None;
+        }
+        // SAFETY: the record is valid and this thread holds the lock.
+        unsafe { (*record).index = i };
+        self.arenas[i] = record;
+        self.max[i] = ARENA_PAGES as u16;
+        self.len += 1;
+        Some(i)
+    }
+
+    fn take_run(&mut self, n: usize, align: usize) -> Option<(usize, usize)> {
+        for i in 0..self.len {
+            if self.max[i] as usize >= n
+                && let Some(at) = self.pages(i, |p| p.find(n, align))
+            {
+                return Some((i, at));
+            }
+        }
+        Some((self.grow()?, 0))
+    }
+
+    fn alloc(&mut self, n: usize, align: usize, class: usize) -> *mut Span {
+        let Some(record) = self.spans.alloc() else {
+            return ptr::null_mut();
+        };
+        let made = self.take_run(n, align).and_then(|(i, at)| {
+            // SAFETY: the record is valid, as above.
+            let base = unsafe { (*self.arenas[i]).base } + at * PAGE_SIZE;
+            let dirty = self.pages(i, |p| p.alloc(at, n));
+            self.used += n;
+            self.free_dirty -= dirty;
+            let Some(span) = Span::new(base, n * PAGE_SIZE, class, dirty > 0) else {
+                self.pages(i, |p| p.free(at, n, true));
+                self.used -= n;
+                self.free_dirty += n;
+                return None;
+            };
+            Some((i, at, span))
+        });
+        let Some((i, at, span)) = made else {
+            // SAFETY: it came from there just now.
+            unsafe { self.spans.free(record) };
+            return ptr::null_mut();
+        };
+        let record = record.cast::<Span>().as_ptr();
+        // SAFETY: a record is a Span's size and alignment, and ours alone.
+        unsafe { record.write(span) };
+        self.enter(i, at, if class == 0 { 1 } else { n }, record);
+        record
+    }
+
+    /// Enters a span for its pages; a large object is only ever looked up by its first.
+    fn enter(&self, i: usize, at: usize, n: usize, span: *mut Span) {
+        // SAFETY: the record is valid.
+        let spans = unsafe { &(&(*self.arenas[i]).spans)[at..at + n] };
+        for s in spans {
+            s.store(span, Ordering::Relaxed);
+        }
+    }
+
+    /// # Safety
+    /// The caller owns the span, and no object of it is in use.
+    unsafe fn free(&mut self, span: *mut Span) {
+        // SAFETY: the span is valid until its record is freed below.
+        unsafe {
+            let (base, n, class) = ((*span).base, (*span).pages(), (*span).class);
+            let i = self.index_of(base);
+            let at = base % ARENA_SIZE / PAGE_SIZE;
+            self.enter(i, at, if class == 0 { 1 } else { n }, ptr::null_mut());
+            self.pages(i, |p| p.free(at, n, true));
+            self.used -= n;
+            self.free_dirty += n;
+            self.free_record(span);
+        }
+    }
+
+    /// # Safety
+    /// The span is off every list and table.
+    unsafe fn free_record(&mut self, span: *mut Span) {
+        // SAFETY: the record came from `spans`, and nobody uses it any more.
+        unsafe {
+            span.drop_in_place();
+            self.spans.free(ptr::NonNull::new_unchecked(span.cast()));
+        }
+    }
+
+    fn alloc_huge(&mut self, bytes: usize, align: usize) -> *mut Span {
+        let Some(base) = sys::alloc_aligned(0, bytes, align.max(ARENA_SIZE)) else {
+            return ptr::null_mut();
+        };
+        let span = self.enter_huge(base, bytes);
+        if span.is_null() {
+            // SAFETY: mapped just now.
+            unsafe { sys::unmap(base, bytes) };
+        }
+        span
+    }
+
+    fn enter_huge(&mut self, base: usize, bytes: usize) -> *mut Span {
+        let Some(mut span) = Span::new(base, bytes, 0, false) else {
+            return ptr::null_mut();
+        };
+        span.huge = true;
+        let mut arena = self.spare;
+        if arena.is_null() {
+            arena = arena::new_record(base);
+        } else {
+            // SAFETY: spare records are the heap's, linked through `base`.
+            unsafe {
+                self.spare = ptr::with_exposed_provenance_mut((*arena).base);
+                (*arena).base = base;
+            }
+        }
+        let record = self.spans.alloc();
+        let (false, Some(record)) = (arena.is_null(), record) else {
+            return ptr::null_mut();
+        };
+        let record = record.cast::<Span>().as_ptr();
+        // SAFETY: both records are valid and ours.
+        unsafe {
+            record.write(span);
+            (&(*arena).spans)[0].store(record, Ordering::Relaxed);
+        }
+        if !arena::publish(base, arena) {
+            return ptr::null_mut();
+        }
+        self.huge += 1;
+        self.huge_bytes += bytes;
+        record
+    }
+
+    /// Takes a huge object out of the table; its memory stays.
+    ///
+    /// # Safety
+    /// The caller owns the object.
+    unsafe fn leave_huge(&mut self, span: *mut Span) {
+        // SAFETY: the span is valid, and its arena record is in the table while it lives.
+        unsafe {
+            let arena = arena::record_of((*span).base);
+            (&(*arena).spans)[0].store(ptr::null_mut(), Ordering::Relaxed);
+            arena::publish((*span).base, ptr::null_mut());
+            (*arena).base = self.spare.expose_provenance();
+            self.spare = arena;
+            self.huge -= 1;
+            self.huge_bytes -= (*span).bytes();
+            self.free_record(span);
+        }
+    }
+}
+
+/// A span of a small class, owned by nobody yet. Null without memory.
+pub(crate) fn alloc_span(class: usize) -> *mut Span {
+    let span = HEAP.lock().alloc(class_pages(class), 1, class);
+    scavenge::after_alloc();
+    span
+}
+
+/// A large object: its span, null without memory.
+pub(crate) fn alloc_large(size: usize, align: usize) -> *mut Span {
+    let Some(bytes) = size.max(1).checked_next_multiple_of(PAGE_SIZE) else {
+        return ptr::null_mut();
+    };
+    if bytes > isize::MAX as usize {
+        return ptr::null_mut();
+    }
+    let span = if bytes > HUGE || align > ARENA_SIZE {
+        HEAP.lock().alloc_huge(bytes, align)
+    } else {
+        HEAP.lock()
+            .alloc(bytes / PAGE_SIZE, align.div_ceil(PAGE_SIZE), 0)
+    };
+    scavenge::after_alloc();
+    span
+}
+
+/// # Safety
+/// The caller owns the span, and nobody uses an object of it any more.
+pub(crate) unsafe fn free_span(span: *mut Span) {
+    // SAFETY: as the caller promises; a huge object's mapping is unmapped after the table has
+    // forgotten it, and before anybody could map there again.
+    unsafe {
+        if (*span).huge {
+            let (base, bytes) = ((*span).base, (*span).bytes());
+            let mut heap = HEAP.lock();
+            heap.leave_huge(span);
+            drop(heap);
+            sys::unmap(base, bytes);
+            return;
+        }
+        let mut heap = HEAP.lock();
+        heap.free(span);
+        let wanted = scavenge::is_wanted(&heap);
+        drop(heap);
+        if wanted {
+            scavenge::wake();
+        }
+    }
+}
+
+/// Resizes a large object without copying. Some(its address) on success, which for a huge one may
+/// be a new one.
+///
+/// # Safety
+/// The caller owns the object, whose span this is.
+pub(crate) unsafe fn resize_large(span: *mut Span, size: usize) -> Option<usize> {
+    let new = size.max(1).checked_next_multiple_of(PAGE_SIZE)?;
+    // SAFETY: the span is valid and the caller's.
+    let (base, old, huge) = unsafe { ((*span).base, (*span).bytes(), (*span).huge) };
+    if new == old {
+        return Some(base);
+    }
+    if huge != (new > HUGE) {
+        return None;
+    }
+    if huge {
+        // SAFETY: as the caller promises.
+        return unsafe { resize_huge(span, new) };
+    }
+    let mut heap = HEAP.lock();
+    let i = heap.index_of(base);
+    let at = base % ARENA_SIZE / PAGE_SIZE;
+    let (had, wants) = (old / PAGE_SIZE, new / PAGE_SIZE);
+    if wants < had {
+        heap.pages(i, |p| p.free(at + wants, had - wants, true));
+        heap.used -= had - wants;
+        heap.free_dirty += had - wants;
+    } else {
+        let more = wants - had;
+        if !heap.pages(i, |p| p.is_free(at + had, more)) {
+            return None;
+        }
+        let dirty = heap.pages(i, |p| p.alloc(at + had, more));
+        heap.used += more;
+        heap.free_dirty -= dirty;
+    }
+    // SAFETY: as above.
+    unsafe { (*span).set_bytes(new) };
+    Some(base)
+}
+
+/// # Safety
+/// As [`resize_large`], for a huge object.
+unsafe fn resize_huge(span: *mut Span, new: usize) -> Option<usize> {
+    let mut heap = HEAP.lock();
+    // SAFETY: the span and its mapping are the caller's.
+    unsafe {
+        let (base, old) = ((*span).base, (*span).bytes());
+        if sys::remap(base, old, new, None) {
+            (*span).set_bytes(new);
+            heap.huge_bytes = heap.huge_bytes - old + new;
+            return Some(base);
+        }
+        let to = sys::alloc_aligned(0, new, ARENA_SIZE)?;
+        let moved = heap.enter_huge(to, new);
+        if moved.is_null() || !sys::remap(base, old, new, Some(to)) {
+            if !moved.is_null() {
+                heap.leave_huge(moved);
+            }
+            sys::unmap(to, new);
+            return None;
+        }
+        heap.leave_huge(span);
+        Some(to)
+    }
+}

@@ -1,0 +1,255 @@
+//! Slots: a cache leased to an OS thread.
+//!
+//! A thread without a slot leases the lowest free one at first use, so few threads at a time means
+//! few caches. The lease ends when the thread says so ([`release_slot`]) or exits, and by that
+//! thread alone. The thread-local word that holds the cache is read afresh by every operation, and
+//! nothing between that read and the operation's end parks or runs user code. On x86-64 it is read
+//! by an asm load that the compiler may neither keep nor move across another: a goroutine that
+//! moves to another OS thread between two operations reads that thread's word.
+//!
+//! The load uses the initial-exec model. An executable's linker turns it into one `mov` from `fs`;
+//! a preloaded library uses the static block; there is no call into the dynamic loader, which
+//! could allocate.
+//!
+//! Thread exit is a `pthread` key's destructor: it runs after Rust's thread-local destructors, and
+//! again (four times) if others allocate after it. What a thread allocates after that leases a
+//! slot that stays leased; its memory is not lost to others, who free into it as ever.
+//!
+//! Ordering: a lease is taken by an Acquire CAS on its bit and ended by a Release clear, so the
+//! next lessee sees the cache as the last one left it.
+
+use crate::lock::Mutex;
+use crate::mcache::Cache;
+use crate::{fork, persistent_alloc, scavenge};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+const SLOTS: usize = 4096;
+
+/// A bit per slot: leased.
+static LEASED: [AtomicU64; SLOTS / 64] = [const { AtomicU64::new(0) }; SLOTS / 64];
+/// The caches made so far; never unmade.
+static CACHES: [AtomicPtr<Cache>; SLOTS] = [const { AtomicPtr::new(ptr::null_mut()) }; SLOTS];
+/// For threads beyond the last slot, or where a cache finds no memory.
+pub(crate) static SHARED: Mutex<Cache> = Mutex::new(Cache::new(usize::MAX));
+
+/// 0, 1 while one thread sets the process up, 2.
+static SETUP: AtomicU32 = AtomicU32::new(0);
+static KEY: AtomicU32 = AtomicU32::new(0);
+
+#[cfg(target_arch = "x86_64")]
+mod tls {
+    use crate::mcache::Cache;
+    use core::arch::{asm, global_asm};
+
+    global_asm!(
+        ".pushsection .tbss.galloc_0_1_slot,\"awT\",@nobits",
+        ".globl galloc_0_1_slot",
+        ".hidden galloc_0_1_slot",
+        ".type galloc_0_1_slot,@object",
+        ".size galloc_0_1_slot,8",
+        ".p2align 3",
+        "galloc_0_1_slot:",
+        ".zero 8",
+        ".popsection",
+    );
+
+    #[inline(always)]
+    pub(super) fn get() -> *const Cache {
+        let cache;
+        // SAFETY: reads this thread's word, which lives as long as the thread.
+        unsafe {
+            asm!(
+                "mov {0}, qword ptr [rip + galloc_0_1_slot@GOTTPOFF]",
+                "mov {0}, qword ptr fs:[{0}]",
+                out(reg) cache,
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+        cache
+    }
+
+    pub(super) fn set(cache: *const Cache) {
+        // SAFETY: writes this thread's word.
+        unsafe {
+            asm!(
+                "mov {0}, qword ptr [rip + galloc_0_1_slot@GOTTPOFF]",
+                "mov qword ptr fs:[{0}], {1}",
+                out(reg) _,
+                in(reg) cache,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod tls {
+    use crate::mcache::Cache;
+    use core::cell::Cell;
+    use core::ptr;
+
+    std::thread_local! {
+        // Constant and without a destructor: never allocates, never gone.
+        static SLOT: Cell<*const Cache> = const { Cell::new(ptr::null()) };
+    }
+
+    // Not inlined, so that the address is not kept across a change of threads.
+    #[inline(never)]
+    pub(super) fn get() -> *const Cache {
+        SLOT.with(Cell::get)
+    }
+
+    #[inline(never)]
+    pub(super) fn set(cache: *const Cache) {
+        SLOT.with(|slot| slot.set(cache));
+    }
+}
+
+/// Runs one operation on this thread's cache. `f` must not call back here.
+#[inline(always)]
+pub(crate) fn with_cache<R>(f: impl FnOnce(&Cache) -> R) -> R {
+    let mut cache = tls::get();
+    if cache.is_null() {
+        cache = lease();
+    }
+    if cache.is_null() {
+        return f(&SHARED.lock());
+    }
+    // SAFETY: caches are never unmade, and this one is leased to this thread.
+    f(unsafe { &*cache })
+}
+
+/// The slot `i` for the caller, if it is free.
+fn try_lease(i: usize) -> bool {
+    let bit = 1 << (i % 64);
+    LEASED[i / 64].fetch_or(bit, Ordering::Acquire) & bit == 0
+}
+
+fn unlease(i: usize) {
+    LEASED[i / 64].fetch_and(!(1 << (i % 64)), Ordering::Release);
+}
+
+/// Null if there is no slot or no memory for its cache.
+#[cold]
+#[inline(never)]
+fn lease() -> *const Cache {
+    for (w, word) in LEASED.iter().enumerate() {
+        loop {
+            let free = (!word.load(Ordering::Relaxed)).trailing_zeros() as usize;
+            if free == 64 {
+                break;
+            }
+            let i = w * 64 + free;
+            if !try_lease(i) {
+                continue;
+            }
+            let cache = cache_of(i);
+            if cache.is_null() {
+                unlease(i);
+                return cache;
+            }
+            tls::set(cache);
+            set_up();
+            return cache;
+        }
+    }
+    ptr::null()
+}
+
+/// The cache of a slot this thread leases, made at first need.
+fn cache_of(i: usize) -> *const Cache {
+    let mut cache = CACHES[i].load(Ordering::Relaxed);
+    if cache.is_null()
+        && let Some(p) = persistent_alloc(size_of::<Cache>(), align_of::<Cache>())
+    {
+        cache = p.as_ptr().cast();
+        // SAFETY: the right size and alignment, and nobody else's.
+        unsafe { cache.write(Cache::new(i + 1)) };
+        CACHES[i].store(cache, Ordering::Release);
+    }
+    cache
+}
+
+/// Once per process the key and the fork handlers, once per lease the key's value. Both may
+/// allocate, which finds the slot leased already.
+fn set_up() {
+    if SETUP.load(Ordering::Acquire) != 2 {
+        if SETUP
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Acquire)
+            .is_ok()
+        {
+            let mut key = 0;
+            // SAFETY: `exit` is a function for any value.
+            if unsafe { libc::pthread_key_create(&mut key, Some(exit)) } == 0 {
+                KEY.store(key + 1, Ordering::Relaxed);
+            }
+            fork::install();
+            scavenge::configure();
+            SETUP.store(2, Ordering::Release);
+        }
+        while SETUP.load(Ordering::Acquire) != 2 {
+            std::thread::yield_now();
+        }
+    }
+    let key = KEY.load(Ordering::Relaxed);
+    if key != 0 {
+        // SAFETY: the key exists; any value but null makes the destructor run.
+        unsafe { libc::pthread_setspecific(key - 1, ptr::without_provenance(1)) };
+    }
+}
+
+extern "C" fn exit(_: *mut libc::c_void) {
+    let cache = tls::get();
+    if !cache.is_null() {
+        // SAFETY: leased to this thread until the next line.
+        unsafe { (*cache).flush() };
+        release_slot();
+    }
+}
+
+/// Ends this thread's lease of a cache, which keeps its spans for the next lessee (the scavenger
+/// gives them back if none comes). For a thread that goes idle; the next allocation leases again.
+/// Exiting threads need no call. Two atomic operations at most.
+///
+/// ```
+/// galloc::release_slot();
+/// let still_fine = Box::new(1);
+/// ```
+pub fn release_slot() {
+    let cache = tls::get();
+    if cache.is_null() {
+        return;
+    }
+    tls::set(ptr::null());
+    for (i, c) in CACHES.iter().enumerate() {
+        if ptr::eq(c.load(Ordering::Relaxed), cache) {
+            return unlease(i);
+        }
+    }
+}
+
+/// This thread has a cache of its own.
+pub(crate) fn is_leased() -> bool {
+    !tls::get().is_null()
+}
+
+/// Empties this thread's cache.
+pub(crate) fn flush_own() {
+    with_cache(Cache::flush);
+}
+
+/// Empties the caches that no thread leases.
+pub(crate) fn flush_idle() {
+    for (i, cache) in CACHES.iter().enumerate() {
+        let cache = cache.load(Ordering::Acquire);
+        if cache.is_null() {
+            continue;
+        }
+        if try_lease(i) {
+            // SAFETY: leased to this thread until the next line.
+            unsafe { (*cache).flush() };
+            unlease(i);
+        }
+    }
+}

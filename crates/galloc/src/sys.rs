@@ -1,0 +1,140 @@
+//! Memory from Linux: what Go keeps in `mem_linux.go`.
+//!
+//! Mappings are private, anonymous, readable and writable from the start, and not reserved in
+//! swap: Linux gives a page at its first touch, zeroed, and again after `MADV_DONTNEED`. So a page
+//! has two states here, clean (never touched or given back: reads as zero, costs nothing) and
+//! dirty, where Go needs four for portability.
+
+use core::ptr::{self, NonNull};
+
+const PROT_RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
+const ANON: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
+fn map(hint: usize, size: usize, prot: i32) -> Option<usize> {
+    // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing; the hint
+    // is no MAP_FIXED.
+    let p = unsafe { libc::mmap(ptr::without_provenance_mut(hint), size, prot, ANON, -1, 0) };
+    (p != libc::MAP_FAILED).then(|| p.expose_provenance())
+}
+
+/// `size` zeroed bytes, page-aligned (`sysAlloc`).
+pub(crate) fn alloc(size: usize) -> Option<NonNull<u8>> {
+    NonNull::new(ptr::with_exposed_provenance_mut(map(0, size, PROT_RW)?))
+}
+
+/// Address space that faults until [`commit`] (`sysReserve`).
+pub(crate) fn reserve(size: usize) -> Option<NonNull<u8>> {
+    NonNull::new(ptr::with_exposed_provenance_mut(map(
+        0,
+        size,
+        libc::PROT_NONE,
+    )?))
+}
+
+/// Makes reserved pages usable (`sysMap`). False if the system refuses.
+///
+/// # Safety
+/// The pages must be part of a mapping the caller owns.
+pub(crate) unsafe fn commit(at: *mut u8, size: usize) -> bool {
+    // SAFETY: the caller owns the pages.
+    unsafe { libc::mprotect(at.cast(), size, PROT_RW) == 0 }
+}
+
+/// `size` zeroed bytes at a multiple of `align`, near `hint` if that is free.
+pub(crate) fn alloc_aligned(hint: usize, size: usize, align: usize) -> Option<usize> {
+    if hint != 0 {
+        let p = map(hint, size, PROT_RW)?;
+        if p.is_multiple_of(align) {
+            return Some(p);
+        }
+        // SAFETY: mapped just now, and nobody else knows it.
+        unsafe { unmap(p, size) };
+    }
+    let whole = size.checked_add(align)?;
+    let p = map(0, whole, PROT_RW)?;
+    let base = p.next_multiple_of(align);
+    // SAFETY: both ends lie in the mapping made just now, outside of what is handed out. All three
+    // lengths are multiples of the system's page, as `align` and `size` are.
+    unsafe {
+        if base > p {
+            unmap(p, base - p);
+        }
+        if p + whole > base + size {
+            unmap(base + size, p + whole - base - size);
+        }
+    }
+    Some(base)
+}
+
+/// Gives the pages and the addresses back.
+///
+/// # Safety
+/// The caller owns the pages and nobody uses them any more.
+pub(crate) unsafe fn unmap(at: usize, size: usize) {
+    // SAFETY: as the caller promises.
+    unsafe { libc::munmap(ptr::with_exposed_provenance_mut(at), size) };
+}
+
+/// Gives the pages back and keeps the addresses, which read as zero afterwards. False if the
+/// system refused (locked pages), in which case the contents are unspecified.
+///
+/// # Safety
+/// The caller owns the pages, and nothing in them is needed.
+pub(crate) unsafe fn discard(at: usize, size: usize) -> bool {
+    // SAFETY: as the caller promises; private anonymous memory is zero after MADV_DONTNEED.
+    unsafe {
+        libc::madvise(
+            ptr::with_exposed_provenance_mut(at),
+            size,
+            libc::MADV_DONTNEED,
+        ) == 0
+    }
+}
+
+/// Grows or shrinks a whole mapping where it is, or moves its pages to `to`, a mapping of `new`
+/// bytes that they replace. No byte is copied.
+///
+/// # Safety
+/// `at..at + old` is a mapping the caller owns, and `to`, if any, another.
+pub(crate) unsafe fn remap(at: usize, old: usize, new: usize, to: Option<usize>) -> bool {
+    let from = ptr::with_exposed_provenance_mut::<libc::c_void>(at);
+    // SAFETY: as the caller promises.
+    let p = unsafe {
+        match to {
+            None => libc::mremap(from, old, new, 0),
+            Some(to) => libc::mremap(
+                from,
+                old,
+                new,
+                libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
+                ptr::with_exposed_provenance_mut::<libc::c_void>(to),
+            ),
+        }
+    };
+    p != libc::MAP_FAILED
+}
+
+/// Ends the process with a line on standard error. Allocates nothing.
+#[cold]
+pub(crate) fn fatal(what: &str, at: usize) -> ! {
+    let mut line = [0u8; 96];
+    let mut n = 0;
+    let mut put = |b: u8| {
+        if n < line.len() {
+            line[n] = b;
+            n += 1;
+        }
+    };
+    for b in "galloc: ".bytes().chain(what.bytes()).chain(" 0x".bytes()) {
+        put(b);
+    }
+    for shift in (0..16).rev() {
+        put(b"0123456789abcdef"[at >> (shift * 4) & 15]);
+    }
+    put(b'\n');
+    // SAFETY: the buffer holds `n` bytes; abort does not return.
+    unsafe {
+        libc::write(2, line.as_ptr().cast(), n);
+        libc::abort()
+    }
+}
