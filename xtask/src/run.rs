@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-pub(crate) type Result = std::result::Result<(), Box<dyn std::error::Error>>;
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Runs `cargo` with these arguments and environment; an error names the command that failed.
 pub(crate) fn cargo(args: &[&str], env: &[(&str, &str)]) -> Result {
