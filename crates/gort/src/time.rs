@@ -10,7 +10,7 @@ use gtimer::{Callback, Host, NEVER};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll as Polled, Wake};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Heaps of one runtime: Ps beyond this share.
 const HEAPS: usize = 64;
@@ -189,8 +189,8 @@ fn here() -> RuntimeTimers {
 
 /// Parks the running goroutine until it is unparked or the deadline has passed.
 #[cfg(feature = "chan")]
-pub(crate) fn park_until(reason: WaitReason, deadline: Instant) {
-    let left = deadline.saturating_duration_since(Instant::now());
+pub(crate) fn park_until(reason: WaitReason, deadline: std::time::Instant) {
+    let left = deadline.saturating_duration_since(std::time::Instant::now());
     if left.is_zero() {
         return gmp_sched::yield_now();
     }
