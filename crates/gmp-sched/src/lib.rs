@@ -13,7 +13,7 @@
 //! | threads | `sysmon_note`, `idle`, `retake`, `stop_world` |
 //! | goroutines | `queues`, `switch`, `syscall`, `park`, `unwind`, `finish`, `task`, `join` |
 //! | loops | `steal`, `schedule`, `deadlock`, `sysmon`, `overflow` |
-//! | faces | `runtime`, `stats`, `os_thread`, `defer` |
+//! | faces | `stats`, `handle`, `calls`, `shutdown`, `runtime`, `builder`, `os_thread`, `defer` |
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!(
@@ -35,6 +35,8 @@ macro_rules! not_loom {
 not_loom! {
     mod arch;
     mod bracket;
+    mod builder;
+    mod calls;
     mod census;
     mod cpus;
     mod deadlock;
@@ -42,6 +44,7 @@ not_loom! {
     mod fatal;
     mod finish;
     mod globq;
+    mod handle;
     mod idle;
     mod join;
     mod os_thread;
@@ -54,6 +57,7 @@ not_loom! {
     mod runtime;
     mod runtime2;
     mod schedule;
+    mod shutdown;
     mod stack;
     mod stats;
     mod status;
@@ -71,16 +75,17 @@ not_loom! {
 
 #[cfg(not(loom))]
 pub use self::{
+    builder::{BuildError, Builder},
+    calls::{check_preempt, go, num_goroutine, p_hint, spawn, yield_now},
     deadlock::OnDeadlock,
     defer::Deferred,
+    handle::{Handle, ProcsError},
     join::{JoinError, JoinHandle},
     os_thread::{lock_os_thread, unlock_os_thread},
     park::{Goroutine, park, thread_waits},
     poll::Poll,
-    runtime::{
-        BuildError, Builder, Handle, Runtime, Shutdown, check_preempt, go, num_goroutine, p_hint,
-        spawn, yield_now,
-    },
+    runtime::Runtime,
+    shutdown::Shutdown,
     stats::Stats,
     status::{GStatus, PStatus},
     sys::nanotime,

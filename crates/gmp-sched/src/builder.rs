@@ -1,0 +1,256 @@
+//! How a runtime is built.
+
+use crate::deadlock::OnDeadlock;
+use crate::handle::{Handle, MAX_PROCS, ProcsError};
+use crate::poll::Poll;
+use crate::runtime::Runtime;
+use crate::runtime2::{Hooks, Phase, Sched};
+use crate::shutdown::{Shutdown, take_sched};
+use crate::status::PStatus;
+use crate::{cpus, deadlock, overflow, schedule, stack, stop_world, sys, sysmon};
+use core::fmt;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+/// An M's OS stack in a runtime whose goroutines have their own: it runs scheduler code only.
+const M_STACK: usize = 256 << 10;
+/// An M's OS stack in a runtime for futures: user code runs on it.
+const FUTURES_STACK: usize = 2 << 20;
+
+/// How to build a [`Runtime`].
+#[derive(Clone)]
+#[must_use]
+pub struct Builder {
+    procs: Option<u32>,
+    stack_size: Option<usize>,
+    max_threads: u32,
+    shutdown: Shutdown,
+    on_deadlock: Option<OnDeadlock>,
+    poll: Option<&'static dyn Poll>,
+    thread_idle: Option<fn()>,
+}
+
+/// Why a runtime could not be built.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The number of Ps asked for is not within `1..=1024`.
+    Procs(ProcsError),
+    /// The stack size asked for is not a power of two of at least 64 KiB, or another size is in
+    /// force: all goroutine stacks of a process have one size, set by its first runtime.
+    StackSize {
+        /// What was asked for.
+        asked: usize,
+        /// What is in force, if anything.
+        in_force: Option<usize>,
+    },
+    /// The kernel gave no address space for stacks.
+    Stacks(std::io::Error),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Procs(e) => e.fmt(f),
+            Self::StackSize { asked, in_force: Some(size) } => write!(
+                f,
+                "stacks of {asked} bytes were asked for, but this process has stacks of {size}: \
+                 all runtimes share one size, set by the first"
+            ),
+            Self::StackSize { asked, in_force: None } => write!(
+                f,
+                "stacks of {asked} bytes were asked for; allowed are powers of two from 64 KiB"
+            ),
+            Self::Stacks(e) => write!(f, "no address space for goroutine stacks: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Stacks(e) => Some(e),
+            Self::Procs(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("procs", &self.procs)
+            .field("stack_size", &self.stack_size)
+            .field("max_threads", &self.max_threads)
+            .field("shutdown", &self.shutdown)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// The defaults: as many Ps as the process may use CPUs.
+    pub fn new() -> Self {
+        Self {
+            procs: None,
+            stack_size: None,
+            max_threads: 10_000,
+            shutdown: Shutdown::Abort(Duration::from_secs(10)),
+            on_deadlock: None,
+            poll: None,
+            thread_idle: None,
+        }
+    }
+
+    /// How many goroutines run at once (`GOMAXPROCS`); 1 to 1024. Default: the CPUs of the process's affinity mask,
+    /// or fewer if a control group limits it.
+    pub fn procs(mut self, n: usize) -> Self {
+        self.procs = Some(n.try_into().unwrap_or(u32::MAX));
+        self
+    }
+
+    /// Bytes of address space per goroutine stack, guard page included: a power of two of at least
+    /// 64 KiB, the same for all runtimes of a process. Default: 256 KiB, of which a goroutine costs only the
+    /// pages it touches.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Most threads the runtime may make; one more is a fatal error, as in Go. Default: 10,000.
+    pub fn max_threads(mut self, n: u32) -> Self {
+        self.max_threads = n.max(1);
+        self
+    }
+
+    /// What dropping the runtime does with goroutines that still exist.
+    pub fn shutdown(mut self, what: Shutdown) -> Self {
+        self.shutdown = what;
+        self
+    }
+
+    /// What to do when all goroutines of the process are asleep for good. The last runtime built
+    /// decides for the process.
+    pub fn on_deadlock(mut self, what: OnDeadlock) -> Self {
+        self.on_deadlock = Some(what);
+        self
+    }
+
+    /// What a P looks at besides its queues.
+    pub fn poll(mut self, poll: &'static dyn Poll) -> Self {
+        self.poll = Some(poll);
+        self
+    }
+
+    /// Called by each thread of the runtime when it goes idle: where other crates end what they lease
+    /// to running threads. It must not park.
+    pub fn on_thread_idle(mut self, f: fn()) -> Self {
+        self.thread_idle = Some(f);
+        self
+    }
+
+    /// A runtime for futures only: [`spawn`](crate::spawn) works, [`go`](crate::go) panics. Needs no promise.
+    ///
+    /// # Errors
+    /// If a setting is out of range, or the kernel refuses what the runtime needs.
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        self.build_any(false)
+    }
+
+    /// A runtime for goroutines with stacks of their own, and for futures.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    ///
+    /// # Safety
+    /// Any call documented "may park" can suspend a goroutine, run others on its thread and resume it
+    /// on another. For all code that its goroutines run, dependencies included, the caller promises:
+    ///
+    /// 1. Nothing bound to a thread, or to its last-in-first-out use, lives across such a call: a
+    ///    reference out of `LocalKey::with`, a scoped thread-local, a `StdoutLock`, a `!Send` guard,
+    ///    an enter guard, an `Rc` that is also reachable from a thread-local.
+    /// 2. No function uses the same thread-local, inlining included, before and after such a call;
+    ///    access goes through an `#[inline(never)]` function that does not park and returns no address
+    ///    (rust-lang/rust#33368).
+    /// 3. Foreign frames on the stack tolerate resuming on another thread.
+    ///
+    /// Nothing is promised for futures: a poll never changes threads. These crates, and std's
+    /// allocation, `println!`, `HashMap::new`, `thread::current` and panics, meet (2) on the toolchain
+    /// that this workspace is tested with (`tests/tests/tls.rs`).
+    pub unsafe fn build_stackful(self) -> Result<Runtime, BuildError> {
+        self.build_any(true)
+    }
+
+    fn build_any(self, stackful: bool) -> Result<Runtime, BuildError> {
+        let procs = self.procs.unwrap_or_else(cpus::default_procs);
+        if procs == 0 || procs as usize > MAX_PROCS {
+            return Err(BuildError::Procs(ProcsError(procs as usize)));
+        }
+        if stackful {
+            init_stacks(self.stack_size)?;
+            overflow::install();
+        }
+        if let Some(what) = self.on_deadlock {
+            deadlock::set(what);
+        }
+        sys::membarrier_register();
+        let hooks = Hooks {
+            poll: self.poll,
+            thread_idle: self.thread_idle,
+            m_main: schedule::m_main,
+            base: schedule::base_loop,
+        };
+        let sched = take_sched(MAX_PROCS, hooks);
+        sched.stackful.store(stackful, Ordering::Relaxed);
+        open(sched, procs, self.max_threads, if stackful { M_STACK } else { FUTURES_STACK });
+        sysmon::watch(sched);
+        Ok(Runtime { handle: Handle { sched, epoch: sched.epoch.load(Ordering::Relaxed) }, shutdown: self.shutdown })
+    }
+}
+
+fn init_stacks(asked: Option<usize>) -> Result<(), BuildError> {
+    let size = asked.unwrap_or(stack::DEFAULT_SLOT);
+    if !size.is_power_of_two() || size < stack::MIN_SLOT {
+        return Err(BuildError::StackSize { asked: size, in_force: None });
+    }
+    let in_force = stack::init(size).map_err(BuildError::Stacks)?;
+    if asked.is_some_and(|a| a != in_force) {
+        return Err(BuildError::StackSize { asked: size, in_force: Some(in_force) });
+    }
+    Ok(())
+}
+
+/// Brings a free record to life: `procs` idle Ps.
+fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize) {
+    let mut inner = sched.lock.lock();
+    inner.max_threads = max_threads;
+    inner.thread_stack = thread_stack;
+    sched.ngo.store(0, Ordering::Relaxed);
+    sched.stats.reset();
+    sched.epoch.fetch_add(1, Ordering::Relaxed);
+    for id in (0..procs).rev() {
+        let p = stop_world::make_p(sched, id);
+        if p.status() == PStatus::Dead {
+            p.set_status(PStatus::Gcstop);
+        }
+        p.ngo.store(0, Ordering::Relaxed);
+        p.syscall_reacquired.store(0, Ordering::Relaxed);
+        p.set_status(PStatus::Idle);
+        inner.pidle_put(sched, p);
+    }
+    sched.procs.store(procs, Ordering::SeqCst);
+    sched.set_phase(Phase::Open);
+}
+
+
+impl Runtime {
+    /// How to build one.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}

@@ -1,0 +1,93 @@
+//! The calls of running code: start another, yield, ask.
+
+use crate::bracket::{self, here};
+use crate::handle::Handle;
+use crate::join::JoinHandle;
+use crate::{park, switch, syscall, unwind};
+
+/// Starts a goroutine on the runtime that the caller runs on. May park, to answer a request to yield.
+///
+/// # Panics
+/// If the caller does not run on a runtime, or on one for futures only; the message names the
+/// constructor to use.
+#[track_caller]
+#[inline]
+pub fn go<T, F>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match Handle::current() {
+        Some(on) => on.go(f),
+        None => panic!(
+            "go outside a runtime: call it from within Runtime::run of a runtime built by \
+             Builder::build_stackful, or use Handle::go"
+        ),
+    }
+}
+
+/// Starts a future as a goroutine on the runtime that the caller runs on.
+///
+/// # Panics
+/// If the caller does not run on a runtime.
+#[track_caller]
+#[inline]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match Handle::current() {
+        Some(on) => on.spawn(future),
+        None => panic!(
+            "spawn outside a runtime: call it from within Runtime::run or Runtime::block_on, or \
+             use Handle::spawn"
+        ),
+    }
+}
+
+/// Lets other goroutines run first. **May park.** On a plain thread, `std::thread::yield_now`.
+#[inline]
+pub fn yield_now() {
+    match park::current() {
+        Some((s, g)) => {
+            unwind::check(g);
+            let rt = syscall::enter_may_park(s, g);
+            let rt = if bracket::is_pinned(s, g) {
+                syscall::yield_pinned(rt, s, g)
+            } else {
+                switch::yield_local(rt, g)
+            };
+            syscall::leave_may_park(rt, s, g);
+        }
+        None => std::thread::yield_now(),
+    }
+}
+
+/// A preemption point for loops that make no runtime calls: yields if the goroutine has been asked to,
+/// and costs a load or two otherwise. **May park.**
+#[inline]
+pub fn check_preempt() {
+    if let Some((s, g)) = park::current()
+        && let Some(m) = s.m.get()
+        && (m.attention.peek() != 0 || m.preempted.get())
+    {
+        let rt = syscall::enter_may_park(s, g);
+        syscall::leave_may_park(rt, s, g);
+    }
+}
+
+/// The P that the caller runs on, as a hint: it may be another by the time the caller looks. `None`
+/// on a thread that is no runtime's, or has just lost its P.
+#[must_use]
+#[inline(never)]
+pub fn p_hint() -> Option<usize> {
+    Some(here()?.m.get()?.p.get()?.id as usize)
+}
+
+/// Goroutines that exist on the runtime that the caller runs on; 0 elsewhere.
+#[must_use]
+pub fn num_goroutine() -> usize {
+    Handle::current().map_or(0, |h| h.num_goroutine())
+}
+

@@ -1,0 +1,315 @@
+//! A reference to a runtime: spawning into it from anywhere, asking and changing its state.
+
+use crate::bracket::{self, Rt, here};
+use crate::join::JoinHandle;
+use crate::poll::Poll;
+use crate::runtime2::{G, Phase, Sched};
+use crate::status::{GStatus, PStatus};
+use crate::{
+    cpus, deadlock, idle, park, queues, records, stack, stats, stop_world, sys, syscall, task,
+};
+use core::fmt;
+use core::panic::Location;
+use core::sync::atomic::Ordering;
+
+/// Most Ps a runtime can have.
+pub(crate) const MAX_PROCS: usize = 1024;
+
+/// A number of Ps that is not within `1..=1024`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProcsError(pub usize);
+
+impl fmt::Display for ProcsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} Ps were asked for; allowed are 1 to {MAX_PROCS}", self.0)
+    }
+}
+
+impl std::error::Error for ProcsError {}
+
+/// A reference to a runtime, for spawning from anywhere. It does not keep the runtime alive.
+#[derive(Clone, Copy)]
+pub struct Handle {
+    pub(crate) sched: &'static Sched,
+    pub(crate) epoch: u64,
+}
+
+// What unwinds while it uses a runtime leaves no state of the runtime half-changed.
+impl std::panic::UnwindSafe for Handle {}
+impl std::panic::RefUnwindSafe for Handle {}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("procs", &self.procs())
+            .field("num_goroutine", &self.num_goroutine())
+            .field("phase", &self.sched.phase())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// The runtime that the caller runs on, if it runs on one.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        let sched = here()?.m.get()?.sched();
+        Some(Self { sched, epoch: sched.epoch.load(Ordering::Relaxed) })
+    }
+
+    /// Starts a goroutine with a stack of its own. May park on a goroutine, to answer a request to
+    /// yield.
+    ///
+    /// # Panics
+    /// If the runtime is for futures only, or has been shut down.
+    #[track_caller]
+    #[inline]
+    pub fn go<T, F>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: `'static`, so it lives as long as the goroutine.
+        unsafe { go_on(*self, f) }
+    }
+
+    /// Starts a future as a goroutine.
+    ///
+    /// # Panics
+    /// If the runtime has been shut down.
+    #[track_caller]
+    #[inline]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        // SAFETY: `'static`, so it lives as long as the goroutine.
+        unsafe { spawn_on(*self, future) }
+    }
+
+    /// How many Ps there are.
+    #[must_use]
+    pub fn procs(&self) -> usize {
+        self.sched.procs.load(Ordering::Relaxed) as usize
+    }
+
+    /// Changes how many Ps there are (`runtime.GOMAXPROCS(n)`), stopping the world. **May park.**
+    ///
+    /// # Errors
+    /// If `n` is not within `1..=1024`.
+    pub fn set_procs(&self, n: usize) -> Result<(), ProcsError> {
+        if n == 0 || n > MAX_PROCS {
+            return Err(ProcsError(n));
+        }
+        syscall::blocking(|| stop_world::with_world_stopped(self.sched, Some(n as u32), || {}));
+        Ok(())
+    }
+
+    /// Looks again at the CPUs the process may use, and sets the number of Ps to that.
+    ///
+    /// # Errors
+    /// As for [`set_procs`](Self::set_procs).
+    pub fn refresh_procs(&self) -> Result<(), ProcsError> {
+        self.set_procs(cpus::default_procs() as usize)
+    }
+
+    /// Runs `f` while no goroutine of this runtime passes an entry into the runtime. **May park.**
+    ///
+    /// `f` must not use the runtime: it would wait for itself.
+    pub fn stop_the_world<R>(&self, f: impl FnOnce() -> R) -> R {
+        syscall::blocking(|| stop_world::with_world_stopped(self.sched, None, f))
+    }
+
+    /// The most threads the runtime may make. Returns the limit before.
+    pub fn set_max_threads(&self, n: u32) -> u32 {
+        core::mem::replace(&mut self.sched.lock.lock().max_threads, n.max(1))
+    }
+
+    /// Goroutines that exist: exact while nobody starts or ends one.
+    #[must_use]
+    pub fn num_goroutine(&self) -> usize {
+        self.sched.num_goroutine()
+    }
+
+    /// Threads that exist to serve this runtime.
+    #[must_use]
+    pub fn num_threads(&self) -> usize {
+        self.sched.lock.lock().mcount as usize
+    }
+
+    /// A paragraph for each goroutine: id, state or wait reason, where it was spawned.
+    #[must_use]
+    pub fn traceback(&self) -> String {
+        deadlock::traceback(self.sched)
+    }
+
+    /// The scheduler's state in a few lines: queues, Ps and Ms (`GODEBUG=schedtrace,scheddetail`).
+    #[must_use]
+    pub fn sched_trace(&self) -> String {
+        stats::trace(self.sched)
+    }
+
+    /// Whether a running goroutine's P can be taken from under it. False where the kernel refuses
+    /// `membarrier`: then a goroutine that makes no runtime calls keeps its P.
+    #[must_use]
+    pub fn can_retake(&self) -> bool {
+        sys::membarrier()
+    }
+
+    /// Whether stack guards cost a mapping each (before Linux 6.13), so that about 32,000 goroutines can
+    /// have a stack at once.
+    #[must_use]
+    pub fn guards_are_mappings(&self) -> bool {
+        stack::guards_are_mappings()
+    }
+
+    /// An entry of the [`Poll`] hook came to be due at `when`, earlier than all others of its P: wakes
+    /// whoever watches the clock, if it sleeps longer.
+    pub fn wake_for(&self, when: u64) {
+        idle::wake_watcher(self.sched, when);
+    }
+
+    /// What was plugged in by [`Builder::poll`]; as it is `Any`, whoever plugged it in can get it
+    /// back with its type.
+    #[must_use]
+    pub fn poll_hook(&self) -> Option<&'static dyn Poll> {
+        self.sched.hooks().poll
+    }
+
+    /// Counters of the scheduler, for tests and reports.
+    #[must_use]
+    pub fn stats(&self) -> stats::Stats {
+        stats::collect(self.sched)
+    }
+
+    /// States of all Ps.
+    #[must_use]
+    pub fn p_statuses(&self) -> Vec<PStatus> {
+        self.sched.ps().map(|p| p.status()).collect()
+    }
+
+    /// Ids and states of all goroutines.
+    #[must_use]
+    pub fn g_statuses(&self) -> Vec<(u64, GStatus)> {
+        records::live_gs(self.sched).map(|g| (g.id.load(Ordering::Relaxed), g.status())).collect()
+    }
+
+    /// Whether a goroutine that is started now will be run, or cancelled by the shutdown that is on.
+    fn alive(&self) -> bool {
+        self.sched.epoch.load(Ordering::SeqCst) == self.epoch
+            && self.sched.phase() < Phase::Stopping
+    }
+}
+
+/// # Safety
+/// Everything that `f` borrows outlives the goroutine.
+#[track_caller]
+#[inline]
+pub(crate) unsafe fn go_on<T: Send, F: FnOnce() -> T + Send>(on: Handle, f: F) -> JoinHandle<T> {
+    assert!(
+        on.sched.stackful.load(Ordering::Relaxed),
+        "go on a runtime for futures only: its builder was not given the promise that goroutines \
+         with stacks need; build it by Builder::build_stackful, or spawn a future"
+    );
+    // SAFETY: the caller's; `F` and `T` are Send.
+    unsafe { start(on, |g| task::install_closure(g, f)) }
+}
+
+/// # Safety
+/// As for [`go_on`].
+#[track_caller]
+#[inline]
+pub(crate) unsafe fn spawn_on<F: Future + Send>(on: Handle, future: F) -> JoinHandle<F::Output>
+where
+    F::Output: Send,
+{
+    // SAFETY: the caller's; the future and its output are Send.
+    unsafe { start(on, |g| task::install_future(g, future)) }
+}
+
+/// # Safety
+/// `install` puts a task with result `T` in the record.
+#[track_caller]
+#[inline]
+unsafe fn start<T>(on: Handle, install: impl FnOnce(&'static G)) -> JoinHandle<T> {
+    let at = Location::caller();
+    let open = on.sched.phase() < Phase::Aborting;
+    if open
+        && let Some((s, g)) = park::current()
+        && core::ptr::eq(g.sched(), on.sched)
+    {
+        let rt = syscall::enter_may_park(s, g);
+        let new = start_here(&rt, at, install);
+        syscall::leave_may_park(rt, s, g);
+        // SAFETY: the caller's; the record was dead, so this is its only handle.
+        return unsafe { JoinHandle::new(new) };
+    }
+    let new = match bracket::enter() {
+        // A future that spawns: its P is at hand, but it must not yield here.
+        Ok(rt) if open && core::ptr::eq(rt.sched(), on.sched) => {
+            let new = start_here(&rt, at, install);
+            rt.leave();
+            new
+        }
+        Ok(rt) => {
+            rt.leave();
+            start_from_afar(on, at, install)
+        }
+        Err(_) => start_from_afar(on, at, install),
+    };
+    // SAFETY: as above.
+    unsafe { JoinHandle::new(new) }
+}
+
+/// By a holder: no lock, no shared counter.
+#[inline]
+fn start_here(
+    rt: &Rt,
+    at: &'static Location<'static>,
+    install: impl FnOnce(&'static G),
+) -> &'static G {
+    let (new, id) = records::get_g(rt);
+    // The task's values are moved, not run, so the bracket may stay open.
+    begin(new, id, rt.sched(), at, install);
+    let ngo = &rt.p().ngo;
+    ngo.store(ngo.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    queues::runq_put_next(rt, new);
+    new
+}
+
+#[cold]
+fn start_from_afar(
+    on: Handle,
+    at: &'static Location<'static>,
+    install: impl FnOnce(&'static G),
+) -> &'static G {
+    // Counted before the look, as `end` counts after it has closed the door: one sees the other.
+    on.sched.ngo.fetch_add(1, Ordering::SeqCst);
+    core::sync::atomic::fence(Ordering::SeqCst);
+    if !on.alive() {
+        on.sched.ngo.fetch_sub(1, Ordering::SeqCst);
+        panic!("go or spawn on a runtime that has been shut down");
+    }
+    let (new, id) = records::get_g_foreign();
+    begin(new, id, on.sched, at, install);
+    idle::inject(on.sched, new);
+    new
+}
+
+#[inline]
+fn begin(
+    g: &'static G,
+    id: u64,
+    sched: &'static Sched,
+    at: &'static Location<'static>,
+    install: impl FnOnce(&'static G),
+) {
+    g.id.store(id, Ordering::Relaxed);
+    g.set_sched(sched);
+    g.spawned_at.store(core::ptr::from_ref(at).cast_mut(), Ordering::Relaxed);
+    g.park.begin();
+    g.join.begin();
+    install(g);
+    g.set_status(GStatus::Runnable);
+}
+

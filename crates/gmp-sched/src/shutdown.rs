@@ -1,0 +1,109 @@
+//! The end of a runtime: wait or abort, stop the threads, keep the record.
+
+use crate::runtime2::{Hooks, Phase, Sched, new_sched};
+use crate::status::{GStatus, PStatus};
+use crate::{deadlock, idle, park, records, sysmon};
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+use parking_lot::Mutex;
+use std::time::Instant;
+
+/// Records of runtimes that ended, to be used again: they are type-stable like all others.
+static FREE: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
+
+/// What dropping a [`Runtime`](crate::Runtime) does with goroutines that still exist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Shutdown {
+    /// Unwind them: every park ends in an unwinding, futures are dropped, closures that have not
+    /// started are dropped. What is left at the deadline is reported and leaked. The default, with
+    /// ten seconds.
+    Abort(Duration),
+    /// Wait for them, at most so long; then abort, with as much time again.
+    Wait(Duration),
+    /// Panic if there are any.
+    Refuse,
+}
+
+/// A record for a new runtime: one of an ended runtime, or a new one with room for `max_procs` Ps.
+pub(crate) fn take_sched(max_procs: usize, hooks: Hooks) -> &'static Sched {
+    match FREE.lock().pop() {
+        Some(sched) => {
+            // SAFETY: no M serves a free record, so nobody reads its hooks.
+            unsafe { *sched.hooks.get() = hooks };
+            sched
+        }
+        None => Box::leak(Box::new(new_sched(max_procs, hooks))),
+    }
+}
+
+/// Waits until no goroutine is left; false at the deadline.
+pub(crate) fn await_goroutines(sched: &'static Sched, within: Duration) -> bool {
+    let start = Instant::now();
+    let mut nap = Duration::from_micros(10);
+    while sched.num_goroutine() > 0 {
+        if start.elapsed() >= within {
+            return false;
+        }
+        std::thread::sleep(nap);
+        nap = (nap * 2).min(Duration::from_millis(5));
+    }
+    true
+}
+
+/// Ends a runtime: abort, wait, stop the Ms, and keep the record for another if nothing is left.
+pub(crate) fn end(sched: &'static Sched, within: Duration) {
+    // 1. From here on every park unwinds, and what has not started is cancelled.
+    sched.set_phase(Phase::Aborting);
+    let start = Instant::now();
+    loop {
+        // 2. Wake whoever waits. Again and again: a goroutine may have been between its look at the
+        // phase and its park; the permit covers that, but one that was spawned meanwhile is new.
+        for g in records::live_gs(sched) {
+            if g.status() == GStatus::Waiting {
+                park::unpark(g);
+            }
+        }
+        let left = within.saturating_sub(start.elapsed());
+        if await_goroutines(sched, left.min(Duration::from_millis(50))) {
+            // 3. Close the door, unless somebody has just come in.
+            sched.set_phase(Phase::Stopping);
+            core::sync::atomic::fence(Ordering::SeqCst);
+            if sched.num_goroutine() == 0 {
+                break;
+            }
+            sched.set_phase(Phase::Aborting);
+        }
+        if left.is_zero() {
+            eprintln!(
+                "gmp-sched: {} goroutines outlived the shutdown of their runtime and are leaked:\n{}",
+                sched.num_goroutine(),
+                deadlock::traceback(sched)
+            );
+            sysmon::unwatch(sched);
+            return;
+        }
+    }
+    // 4. The Ms end; they are idle or about to be.
+    let mut inner = sched.lock.lock();
+    while inner.mcount > 0 {
+        drop(inner);
+        idle::dismiss_idle(sched);
+        inner = sched.lock.lock();
+        if inner.mcount > 0 {
+            sched.ended.wait_for(&mut inner, Duration::from_millis(1));
+        }
+    }
+    drop(inner);
+    sysmon::unwatch(sched);
+    // 5. All Ps are idle again: bury them, and keep the record.
+    let mut inner = sched.lock.lock();
+    while let Some(p) = inner.pidle_get(sched) {
+        p.set_status(PStatus::Gcstop);
+        p.set_status(PStatus::Dead);
+    }
+    sched.procs.store(0, Ordering::SeqCst);
+    sched.set_phase(Phase::Free);
+    drop(inner);
+    FREE.lock().push(sched);
+}
