@@ -169,7 +169,7 @@ impl Handle {
         idle::wake_watcher(self.sched, when);
     }
 
-    /// What was plugged in by [`Builder::poll`]; as it is `Any`, whoever plugged it in can get it
+    /// What was plugged in by [`Builder::poll`](crate::Builder::poll); as it is `Any`, whoever plugged it in can get it
     /// back with its type.
     #[must_use]
     pub fn poll_hook(&self) -> Option<&'static dyn Poll> {
