@@ -78,7 +78,7 @@ fn step(r: &mut Rng, pools: &[Mutex<Vec<Object>>]) {
 fn fuzz() {
     let (seconds, seed) = (
         var("GORT_FUZZ_SECONDS", 1),
-        var("GORT_FUZZ_SEED", 0x9a11_0c),
+        var("GORT_FUZZ_SEED", 0x009a_110c),
     );
     println!("GORT_FUZZ_SEED={seed} GORT_FUZZ_SECONDS={seconds}");
     let until = Instant::now() + Duration::from_secs(seconds);
