@@ -43,7 +43,10 @@ pub(crate) fn preload() -> Result {
 }
 
 /// What a shell line prints; an error unless it succeeds without a word on standard error.
-fn shell(line: &str, library: Option<&std::path::Path>) -> Result<Vec<u8>> {
+fn shell(
+    line: &str,
+    library: Option<&std::path::Path>,
+) -> std::result::Result<Vec<u8>, Box<dyn std::error::Error>> {
     let mut command = Command::new("sh");
     command.args(["-c", line]);
     if let Some(library) = library {

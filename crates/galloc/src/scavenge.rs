@@ -3,7 +3,7 @@
 //! A thread, started when first wanted, wakes while more free memory is held than a tenth of what
 //! is in use and 4 MiB, which is Go's goal for a heap that stopped growing, and then releases every
 //! 100 ms the larger of 4 MiB and a quarter of the excess, highest addresses first. A program that
-//! needs the memory again within a second finds most of it, and 400 MiB are back in two. Eagerly
+//! needs the memory again within a second finds much of it; of 400 MiB free, twenty steps leave under 10 by this arithmetic. Eagerly
 //! discarding at each free was rejected: it costs a growing `Vec` ten times its time.
 //!
 //! The thread is made by `pthread_create` with all signals blocked and a small stack, allocates
