@@ -1,4 +1,4 @@
-//! Go's channels for Rust.
+#![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
 mod alarm;
