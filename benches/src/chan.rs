@@ -133,7 +133,7 @@ fn shared<C: Shared>() -> Vec<Shape> {
 pub(crate) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
     let (group, unit) = ("chan", "ns");
-    let mut add = |subject, version, peer, shapes: Vec<Shape>| {
+    let mut add = |subject, peer, shapes: Vec<Shape>| {
         for (workload, run) in shapes {
             let procs = match workload {
                 "seq_512" | "try_recv_empty" => Procs::One,
@@ -143,7 +143,6 @@ pub(crate) fn entries() -> Vec<Entry> {
                 group,
                 workload,
                 subject,
-                version,
                 peer,
                 procs,
                 unit,
@@ -151,23 +150,22 @@ pub(crate) fn entries() -> Vec<Entry> {
             });
         }
     };
-    add("gchan", "0.1.0", false, shared::<Gchan>());
-    add("std", "", true, shapes::<Std>());
+    add("gchan", false, shared::<Gchan>());
+    add("std", true, shapes::<Std>());
     #[cfg(feature = "peers")]
     {
-        add("crossbeam-channel", "0.5.17", true, shared::<Crossbeam>());
-        add("kanal", "0.1.1", true, shared::<Kanal>());
-        add("flume", "0.12.0", true, shared::<Flume>());
+        add("crossbeam-channel", true, shared::<Crossbeam>());
+        add("kanal", true, shared::<Kanal>());
+        add("flume", true, shared::<Flume>());
     }
     let procs = Procs::Each;
     let on_goroutines: [Shape; 2] = [("go_spsc_0", go_spsc), ("go_ping_pong_0", go_ping_pong)];
     for (workload, run) in on_goroutines {
-        let (subject, version) = ("gchan", "0.1.0");
+        let subject = "gchan";
         all.push(Entry {
             group,
             workload,
             subject,
-            version,
             peer: false,
             procs,
             unit,
@@ -177,7 +175,6 @@ pub(crate) fn entries() -> Vec<Entry> {
             group,
             workload,
             subject: "go",
-            version: "",
             peer: true,
             procs,
             unit,

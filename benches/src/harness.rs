@@ -19,8 +19,6 @@ pub(crate) struct Entry {
     pub(crate) group: &'static str,
     pub(crate) workload: &'static str,
     pub(crate) subject: &'static str,
-    /// Of the crate measured; a Go program reports its own.
-    pub(crate) version: &'static str,
     pub(crate) peer: bool,
     pub(crate) procs: Procs,
     /// Of the figure; always "lower is better" so far.
@@ -34,7 +32,7 @@ impl Entry {
     pub(crate) fn describe(&self) -> serde_json::Value {
         serde_json::json!({
             "group": self.group, "workload": self.workload, "subject": self.subject,
-            "version": self.version, "peer": self.peer, "unit": self.unit, "better": "lower",
+            "peer": self.peer, "unit": self.unit, "better": "lower",
             "procs": match self.procs { Procs::Each => "each", Procs::One => "one", Procs::Machine => "machine" },
             "external": self.run.is_none(),
         })

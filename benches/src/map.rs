@@ -71,14 +71,13 @@ fn shapes<M: Map>() -> Vec<(&'static str, fn(&Context))> {
 
 pub(crate) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
-    let mut add = |subject, version, peer, shapes: Vec<(&'static str, fn(&Context))>| {
+    let mut add = |subject, peer, shapes: Vec<(&'static str, fn(&Context))>| {
         for (workload, run) in shapes {
             let (group, procs, unit) = ("map", Procs::One, "ns");
             all.push(Entry {
                 group,
                 workload,
                 subject,
-                version,
                 peer,
                 procs,
                 unit,
@@ -86,10 +85,10 @@ pub(crate) fn entries() -> Vec<Entry> {
             });
         }
     };
-    add("ghmap", "0.1.0", false, shapes::<Ours>());
-    add("std", "", true, shapes::<Std>());
+    add("ghmap", false, shapes::<Ours>());
+    add("std", true, shapes::<Std>());
     #[cfg(feature = "peers")]
-    add("hashbrown", "0.17", true, shapes::<Hashbrown>());
+    add("hashbrown", true, shapes::<Hashbrown>());
     all
 }
 

@@ -38,25 +38,24 @@ const SHAPES: &[Shape] = &[
 pub(crate) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
     for &(workload, unit, procs) in SHAPES {
-        let mut add = |subject, version, peer, run: Option<fn(&Context)>| {
+        let mut add = |subject, peer, run: Option<fn(&Context)>| {
             all.push(Entry {
                 group: "sched",
                 workload,
                 subject,
-                version,
                 peer,
                 procs,
                 unit,
                 run,
             });
         };
-        add("gort", "0.1.0", false, gort::workload(workload));
+        add("gort", false, gort::workload(workload));
         #[cfg(feature = "peers")]
         if let Some(run) = tokio::workload(workload) {
-            add("tokio", "1.54", true, Some(run));
+            add("tokio", true, Some(run));
         }
         if workload != "rss_future" {
-            add("go", "", true, None);
+            add("go", true, None);
         }
     }
     all
