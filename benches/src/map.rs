@@ -52,8 +52,10 @@ const E3: usize = 1_000;
 const E5: usize = 100_000;
 const E7: usize = 10_000_000;
 
-/// Workload, unit, and the code for one map type.
-fn shapes<M: Map>() -> Vec<(&'static str, fn(&Context))> {
+/// Workload and its code for one map type.
+type Shape = (&'static str, fn(&Context));
+
+fn shapes<M: Map>() -> Vec<Shape> {
     vec![
         ("insert_max_1e5", |c| c.repeat(|| insert_max::<M>(E5))),
         ("insert_max_1e7", |c| c.repeat(|| insert_max::<M>(E7))),
@@ -71,7 +73,7 @@ fn shapes<M: Map>() -> Vec<(&'static str, fn(&Context))> {
 
 pub(crate) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
-    let mut add = |subject, peer, shapes: Vec<(&'static str, fn(&Context))>| {
+    let mut add = |subject, peer, shapes: Vec<Shape>| {
         for (workload, run) in shapes {
             let (group, procs, unit) = ("map", Procs::One, "ns");
             all.push(Entry {
