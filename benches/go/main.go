@@ -193,12 +193,16 @@ func resident() float64 {
 func rss() float64 {
 	gate := make(chan int)
 	var wg sync.WaitGroup
+	var started int32
 	before := resident()
 	for i := 0; i < parked; i++ {
 		wg.Add(1)
-		go func() { <-gate; wg.Done() }()
+		go func() { atomic.AddInt32(&started, 1); <-gate; wg.Done() }()
 	}
-	time.Sleep(200 * time.Millisecond)
+	for atomic.LoadInt32(&started) < parked {
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond)
 	grown := resident() - before
 	close(gate)
 	wg.Wait()

@@ -6,7 +6,7 @@ use crate::harness::{Context, resident};
 use ::gort::{Runtime, chan, go, yield_now};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub(super) fn workload(name: &str) -> Option<fn(&Context)> {
@@ -202,14 +202,21 @@ fn rss_stackful(c: &Context) {
     let rt = runtime(c.procs);
     c.once(rt.run(|| {
         let (tx, rx) = chan::bounded::<u64>(0);
+        let parked = Arc::new(AtomicU64::new(0));
         let before = resident();
         let handles: Vec<_> = (0..PARKED)
             .map(|_| {
-                let rx = rx.clone();
-                go(move || rx.recv().is_err())
+                let (rx, parked) = (rx.clone(), Arc::clone(&parked));
+                go(move || {
+                    parked.fetch_add(1, Ordering::Relaxed);
+                    rx.recv().is_err()
+                })
             })
             .collect();
-        ::gort::sleep(Duration::from_millis(200));
+        while parked.load(Ordering::Relaxed) < PARKED {
+            ::gort::sleep(Duration::from_millis(10));
+        }
+        ::gort::sleep(Duration::from_millis(50));
         let grown = resident() - before;
         drop(tx);
         assert!(handles.into_iter().all(|h| h.join().unwrap()));
@@ -221,14 +228,21 @@ fn rss_future(c: &Context) {
     let rt = runtime(c.procs);
     c.once(rt.run(|| {
         let (tx, rx) = chan::bounded::<u64>(0);
+        let parked = Arc::new(AtomicU64::new(0));
         let before = resident();
         let handles: Vec<_> = (0..PARKED)
             .map(|_| {
-                let rx = rx.clone();
-                ::gort::spawn(async move { rx.recv_async().await.is_err() })
+                let (rx, parked) = (rx.clone(), Arc::clone(&parked));
+                ::gort::spawn(async move {
+                    parked.fetch_add(1, Ordering::Relaxed);
+                    rx.recv_async().await.is_err()
+                })
             })
             .collect();
-        ::gort::sleep(Duration::from_millis(200));
+        while parked.load(Ordering::Relaxed) < PARKED {
+            ::gort::sleep(Duration::from_millis(10));
+        }
+        ::gort::sleep(Duration::from_millis(50));
         let grown = resident() - before;
         drop(tx);
         assert!(handles.into_iter().all(|h| h.join().unwrap()));

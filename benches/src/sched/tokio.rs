@@ -9,7 +9,7 @@ use ::tokio::sync::{Semaphore, mpsc};
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub(super) fn workload(name: &str) -> Option<fn(&Context)> {
@@ -234,14 +234,21 @@ fn rss_future(c: &Context) {
     let rt = runtime(c.procs);
     c.once(on_worker(&rt, async {
         let gate = Arc::new(Semaphore::new(0));
+        let parked = Arc::new(AtomicU64::new(0));
         let before = resident();
         let handles: Vec<_> = (0..PARKED)
             .map(|_| {
-                let gate = Arc::clone(&gate);
-                ::tokio::spawn(async move { gate.acquire().await.is_err() })
+                let (gate, parked) = (Arc::clone(&gate), Arc::clone(&parked));
+                ::tokio::spawn(async move {
+                    parked.fetch_add(1, Ordering::Relaxed);
+                    gate.acquire().await.is_err()
+                })
             })
             .collect();
-        ::tokio::time::sleep(Duration::from_millis(200)).await;
+        while parked.load(Ordering::Relaxed) < PARKED {
+            ::tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        ::tokio::time::sleep(Duration::from_millis(50)).await;
         let grown = resident() - before;
         gate.close();
         for h in handles {
