@@ -1,5 +1,6 @@
 //! `cargo xtask`: the workspace's chores, the same for a person and for CI.
 
+mod bench;
 mod ci;
 mod crossbeam_suite;
 mod hashbrown_suite;
@@ -11,6 +12,7 @@ use lexopt::prelude::*;
 const HELP: &str = "\
 cargo xtask COMMAND
 
+  bench-all        every subsystem beside its peers: a table, report.{json,md,html}; `bench-all --help`
   ci               everything CI runs: fmt, clippy, docs, tests, loom, fuzz
   fmt              cargo fmt --check
   clippy           clippy over the workspace, warnings denied
@@ -40,6 +42,7 @@ fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     };
     match command.string()?.as_str() {
+        "bench-all" => bench::run(args),
         "ci" => ci::all(),
         "fmt" => ci::fmt(),
         "clippy" => ci::clippy(),
