@@ -9,12 +9,19 @@
 mod chan;
 mod harness;
 mod map;
+mod pool;
 mod sched;
 
 use harness::{Context, Entry};
 
 fn entries() -> Vec<Entry> {
-    [sched::entries(), map::entries(), chan::entries()].concat()
+    [
+        sched::entries(),
+        map::entries(),
+        chan::entries(),
+        pool::entries(),
+    ]
+    .concat()
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -189,7 +189,7 @@ pub(super) fn all(root: &Path, o: &Options) -> Fallible<Vec<Row>> {
         }
     }
     if turns.is_empty() {
-        return Err("nothing to measure: --only takes sched, map, chan".into());
+        return Err("nothing to measure: --only takes sched, map, chan, pool".into());
     }
     // Subjects of one figure stand together; ours comes first, as the catalogue has it.
     let mut ordered: Vec<Turn> = Vec::new();

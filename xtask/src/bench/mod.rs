@@ -17,7 +17,7 @@ use std::path::PathBuf;
 const HELP: &str = "\
 cargo xtask bench-all [OPTIONS]
 
-  --only GROUP[,GROUP]   sched, map, chan (default: all)
+  --only GROUP[,GROUP]   sched, map, chan, pool (default: all)
   --workload NAME        only workloads whose name contains NAME
   --quick                3 samples a figure instead of 7
   --procs 1,2            processors for the workloads that take a number (default 1,2)
