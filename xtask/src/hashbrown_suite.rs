@@ -115,7 +115,10 @@ const SUITES: &[Suite] = &[
         ],
         paths: &[
             ("super::Entry::", "griddle::hash_map::Entry::"),
-            ("super::super::map::DefaultHashBuilder", "griddle::DefaultHashBuilder"),
+            (
+                "super::super::map::DefaultHashBuilder",
+                "griddle::DefaultHashBuilder",
+            ),
             ("super::super::map::", "griddle::hash_map::"),
             ("super::", "griddle::"),
             ("crate::", "griddle::"),
