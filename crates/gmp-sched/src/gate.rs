@@ -118,8 +118,8 @@ mod tests {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::Gate;
-    use loom::sync::Arc;
     use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use loom::sync::{Arc, Mutex};
     use loom::thread;
 
     /// The spinning dance: after a submit and a sleeper's last look, either the sleeper saw the work
@@ -168,6 +168,86 @@ mod loom_tests {
                 t.join().unwrap();
             }
             assert_eq!(s.1.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    /// What `idle.rs` and `schedule.rs` do around the gate, with one P and one item of work.
+    struct Runtime {
+        gate: Gate,
+        /// The P is idle; work is on the global queue. The runtime's lock.
+        inner: Mutex<(bool, bool)>,
+        run: AtomicBool,
+    }
+
+    impl Runtime {
+        /// `start_m_for_idle_p`: the caller has a claim on the gate.
+        fn start_m_for_idle_p(&self) {
+            let mut inner = self.inner.lock().unwrap();
+            if !core::mem::take(&mut inner.0) {
+                self.gate.stop_spinning();
+                return;
+            }
+            self.gate.p_busy();
+            drop(inner);
+            self.look_then_sleep(true);
+        }
+
+        /// An M that holds the P: runs the work if there is some, else gives the P up and looks again.
+        fn look_then_sleep(&self, spinning: bool) {
+            let mut inner = self.inner.lock().unwrap();
+            if core::mem::take(&mut inner.1) {
+                self.run.store(true, Ordering::Relaxed);
+                if spinning {
+                    self.gate.stop_spinning();
+                }
+                return;
+            }
+            inner.0 = true;
+            self.gate.p_idle();
+            drop(inner);
+            if spinning {
+                self.gate.stop_spinning();
+            }
+            let mut inner = self.inner.lock().unwrap();
+            if inner.1 && core::mem::take(&mut inner.0) {
+                self.gate.p_busy();
+                inner.1 = false;
+                self.run.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A claim that found no P is given back under the lock, so nobody who relied on it is let down.
+    #[test]
+    fn loom_a_claim_without_a_p_strands_no_work() {
+        loom::model(|| {
+            let rt = Arc::new(Runtime {
+                gate: Gate::new(),
+                inner: Mutex::new((false, false)),
+                run: AtomicBool::new(false),
+            });
+            // One thread has claimed the gate for a P that another thread has taken since.
+            rt.gate.start_spinning();
+            let holder = {
+                let rt = rt.clone();
+                thread::spawn(move || rt.look_then_sleep(false))
+            };
+            let submitter = {
+                let rt = rt.clone();
+                thread::spawn(move || {
+                    rt.inner.lock().unwrap().1 = true;
+                    if rt.gate.submitted() {
+                        rt.start_m_for_idle_p();
+                    }
+                })
+            };
+            rt.start_m_for_idle_p();
+            holder.join().unwrap();
+            submitter.join().unwrap();
+            assert!(
+                rt.run.load(Ordering::Relaxed),
+                "the work sits there and the P idles"
+            );
         });
     }
 }
