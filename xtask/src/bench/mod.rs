@@ -27,7 +27,7 @@ cargo xtask bench-all [OPTIONS]
   --splice               also the summary into README.md, between its bench-all markers
   --compare A B          measure nothing: what changed from A/report.json to B/report.json beyond noise
 
-It fails if a workload fails on one of our crates; a peer that fails is said to be "not run".
+It fails if a workload fails on one of our crates; a peer that fails is said to be \"not run\".
 Go is `go` on PATH, or GORT_GO; without it Go's rows say \"not run\".
 ";
 
