@@ -47,8 +47,11 @@ pub(super) fn root() -> PathBuf {
         .to_owned()
 }
 
+/// Cargo's, absolute: the Go program is built from another folder.
 fn target(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+    let set = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let folder = set.unwrap_or_else(|| root.join("target"));
+    std::path::absolute(&folder).unwrap_or(folder)
 }
 
 /// What the figures were measured on, in one line.

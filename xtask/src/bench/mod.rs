@@ -27,6 +27,7 @@ cargo xtask bench-all [OPTIONS]
   --splice               also the summary into README.md, between its bench-all markers
   --compare A B          measure nothing: what changed from A/report.json to B/report.json beyond noise
 
+It fails if a workload fails on one of our crates; a peer that fails is said to be \"not run\".
 Go is `go` on PATH, or GORT_GO; without it Go's rows say \"not run\".
 ";
 
@@ -117,7 +118,11 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result {
     if o.splice {
         report::splice(&root.join("README.md"), &markdown)?;
     }
-    Ok(())
+    let failed = rows.iter().filter(|r| !r.peer && r.samples.is_empty());
+    match failed.map(|r| r.workload.as_str()).collect::<Vec<_>>() {
+        none if none.is_empty() => Ok(()),
+        failed => Err(format!("ours failed: {}", failed.join(", ")).into()),
+    }
 }
 
 fn list(text: &str) -> Vec<String> {
