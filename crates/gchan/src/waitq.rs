@@ -231,7 +231,7 @@ impl Waiter {
         outcome: Outcome,
         case: usize,
     ) -> Option<Wake> {
-        // SAFETY: until `DONE` is stored the waiter's frame waits for it, so `this` is good up to the swap, and the
+        // SAFETY: until `DONE` is stored the waiter's frame waits for it, so `this` is good up to the store, and the
         // caller alone may finish it, so `whom` has no other user.
         unsafe {
             let whom = (*this).whom.with_mut(|whom| match &*whom {
@@ -239,6 +239,12 @@ impl Waiter {
                 _ => (*whom).take(),
             });
             let done = DONE | ((outcome as usize) << OUTCOME_SHIFT) | (case << CASE_SHIFT);
+            // A waiter that sleeps stays asleep until it is done, and only the caller may write its word: a store
+            // will do. One that is awake may fall asleep this instant, so that takes a read-modify-write.
+            if (*this).word.load(Ordering::Relaxed) & ASLEEP != 0 {
+                (*this).word.store(done, Ordering::Release);
+                return whom;
+            }
             let before = (*this).word.swap(done, Ordering::AcqRel);
             if before & ASLEEP != 0 { whom } else { None }
         }
