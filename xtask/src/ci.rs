@@ -66,7 +66,11 @@ pub(crate) fn doc() -> Result {
 }
 
 pub(crate) fn test() -> Result {
-    cargo(&["test", "--workspace"], &[])
+    cargo(&["test", "--workspace"], &[])?;
+    cargo(
+        &["test", "-p", "ghmap", "-p", "gitab", "--all-features"],
+        &[],
+    )
 }
 
 /// The suites that the crates whose drop-in replacements are here publish in their packages.

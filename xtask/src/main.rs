@@ -17,7 +17,7 @@ cargo xtask COMMAND
   fmt              cargo fmt --check
   clippy           clippy over the workspace, warnings denied
   doc              rustdoc over the workspace, warnings denied
-  test             the README's test command
+  test             the README's test command, and what optional features add
   loom             the loom models of every crate
   crossbeam-suite  crossbeam-channel's own tests, against gchan
   hashbrown-suite  the suites that hashbrown and griddle publish, against ghmap
