@@ -74,9 +74,9 @@ impl Builder {
         #[cfg(feature = "timer")]
         let heaps = crate::time::take_heaps();
         #[cfg(feature = "timer")]
-        let builder = self.0.poll(heaps);
+        let builder = self.0.on_thread_idle(wiring::thread_idle).poll(heaps);
         #[cfg(not(feature = "timer"))]
-        let builder = self.0;
+        let builder = self.0.on_thread_idle(wiring::thread_idle);
         Ok(Runtime {
             inner: Some(build(builder)?),
             #[cfg(feature = "timer")]

@@ -19,8 +19,23 @@ pub use gchan as chan;
 #[cfg(feature = "timer")]
 pub use time::sleep;
 
+/// The allocator.
+#[cfg(feature = "alloc")]
+pub use galloc as alloc;
+/// The bucketed map.
+#[cfg(feature = "map")]
+pub use ghmap as map;
+/// From any value to any interface at run time.
+#[cfg(feature = "itab")]
+pub use gitab as itab;
 /// The scheduler itself, for what the umbrella does not re-export.
 pub use gmp_sched as sched;
+/// Plugins whose symbols are typed.
+#[cfg(feature = "plugin")]
+pub use gplugin as plugin;
+/// The object pool.
+#[cfg(feature = "pool")]
+pub use gpool as pool;
 /// The timers' own crate, for what [`time`] does not re-export.
 #[cfg(feature = "timer")]
 pub use gtimer as timer;

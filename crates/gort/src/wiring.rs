@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `gchan::park::Park` | goroutines park through gmp-sched; threads that wait are counted by it |
 //! | `gmp_sched::Poll` | one heap of gtimer per P ([`crate::time`]) |
+//! | `on_thread_idle` | gpool's slot is given back, so that slots follow the threads that run |
 
 /// Plugs everything into everything, once for the process.
 pub(crate) fn install() {
@@ -13,6 +14,12 @@ pub(crate) fn install() {
         // goroutines as threads. There is only one such hook in a process.
         let _ = gchan::park::set_hook(&channels::GoroutinePark);
     }
+}
+
+/// What a thread of the runtime does when it goes idle.
+pub(crate) fn thread_idle() {
+    #[cfg(feature = "pool")]
+    gpool::release_slot();
 }
 
 #[cfg(feature = "chan")]
