@@ -44,6 +44,7 @@ not_loom! {
     mod globq;
     mod idle;
     mod join;
+    mod locks;
     mod os_thread;
     mod overflow;
     mod park;
@@ -74,6 +75,7 @@ pub use self::{
     deadlock::OnDeadlock,
     defer::Deferred,
     join::{JoinError, JoinHandle},
+    locks::Semaphore,
     os_thread::{lock_os_thread, unlock_os_thread},
     park::{Goroutine, park, thread_waits},
     poll::Poll,

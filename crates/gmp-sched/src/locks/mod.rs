@@ -1,0 +1,5 @@
+//! Synchronisation for goroutines, threads and futures' threads alike.
+
+mod sema;
+
+pub use self::sema::Semaphore;

@@ -1,0 +1,57 @@
+//! One test body on threads and on goroutines (R14).
+
+use gmp_sched::{Builder, Semaphore, go};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Runs `body` eight times at once: on threads, then on goroutines at P=1 and 2.
+fn everywhere(body: impl Fn() -> Arc<dyn Fn() + Send + Sync>, after: impl Fn()) {
+    let job = body();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            std::thread::spawn({
+                let j = job.clone();
+                move || j()
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    after();
+    for procs in [1, 2] {
+        // SAFETY: these tests use no thread-locals across a park.
+        let rt = unsafe { Builder::new().procs(procs).build_stackful() }.unwrap();
+        let job = body();
+        rt.run(move || {
+            let all: Vec<_> = (0..8)
+                .map(|_| {
+                    go({
+                        let j = job.clone();
+                        move || j()
+                    })
+                })
+                .collect();
+            all.into_iter().for_each(|h| h.join().unwrap());
+        });
+        after();
+    }
+}
+
+#[test]
+fn a_semaphore_never_lets_more_in_than_it_has_permits() {
+    let sema = Arc::new(Semaphore::new(3));
+    let inside = Arc::new(AtomicUsize::new(0));
+    let body = || -> Arc<dyn Fn() + Send + Sync> {
+        let (sema, inside) = (sema.clone(), inside.clone());
+        Arc::new(move || {
+            for i in 0..200 {
+                let n = i % 3 + 1;
+                sema.acquire(n);
+                assert!(inside.fetch_add(n, Ordering::SeqCst) + n <= 3);
+                gmp_sched::yield_now();
+                inside.fetch_sub(n, Ordering::SeqCst);
+                sema.release(n);
+            }
+        })
+    };
+    everywhere(body, || assert_eq!(sema.available(), 3));
+}
