@@ -13,6 +13,7 @@
 //! | threads | `sysmon_note`, `idle`, `retake`, `stop_world` |
 //! | goroutines | `queues`, `switch`, `syscall`, `park`, `unwind`, `finish`, `task`, `join` |
 //! | loops | `steal`, `schedule`, `deadlock`, `sysmon`, `overflow` |
+//! | synchronisation | `locks` |
 //! | faces | `runtime`, `stats`, `os_thread`, `defer` |
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -75,7 +76,7 @@ pub use self::{
     deadlock::OnDeadlock,
     defer::Deferred,
     join::{JoinError, JoinHandle},
-    locks::Semaphore,
+    locks::{Semaphore, WaitGroup},
     os_thread::{lock_os_thread, unlock_os_thread},
     park::{Goroutine, park, thread_waits},
     poll::Poll,

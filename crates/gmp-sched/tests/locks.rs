@@ -1,6 +1,6 @@
 //! One test body on threads and on goroutines (R14).
 
-use gmp_sched::{Builder, Semaphore, go};
+use gmp_sched::{Builder, Semaphore, WaitGroup, go};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -54,4 +54,27 @@ fn a_semaphore_never_lets_more_in_than_it_has_permits() {
         })
     };
     everywhere(body, || assert_eq!(sema.available(), 3));
+}
+
+#[test]
+fn a_wait_group_lets_all_go_when_the_last_is_done() {
+    let body = || -> Arc<dyn Fn() + Send + Sync> {
+        let wg = Arc::new(WaitGroup::new());
+        let done = Arc::new(AtomicUsize::new(0));
+        wg.add(8);
+        Arc::new(move || {
+            gmp_sched::yield_now();
+            done.fetch_add(1, Ordering::Relaxed);
+            wg.done();
+            wg.wait();
+            assert_eq!(done.load(Ordering::Relaxed), 8);
+        })
+    };
+    everywhere(body, || ());
+}
+
+#[test]
+#[should_panic(expected = "negative counter")]
+fn done_without_add_panics() {
+    WaitGroup::new().done();
 }

@@ -73,10 +73,15 @@ struct Waiting<'a> {
     sema: &'a Semaphore,
     wants: usize,
     granted: Arc<AtomicBool>,
+    /// Written by the waiter: false once the permits are the caller's.
+    armed: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
         let mut state = self.sema.state.lock();
         if self.granted.load(Ordering::Relaxed) {
             state.permits += self.wants;
@@ -103,11 +108,10 @@ impl Semaphore {
             return;
         }
         let granted = Arc::new(AtomicBool::new(false));
-        let waiting = Waiting { sema: self, wants: n, granted: granted.clone() };
-        let mut direct = false;
+        let mut waiting = Waiting { sema: self, wants: n, granted: granted.clone(), armed: true };
         let begin = |waker: &Waker| {
             let mut state = self.state.lock();
-            direct = state.take(n);
+            let direct = state.take(n);
             if !direct {
                 let granted = granted.clone();
                 state.queue.push_back(Waiter { waker: waker.clone(), wants: n, granted });
@@ -115,10 +119,7 @@ impl Semaphore {
             direct
         };
         park::wait_until(WaitReason::SemAcquire, begin, || waiting.granted.load(Ordering::Acquire));
-        // The permits are the caller's; only the count of `granted` is left to drop.
-        let waiting = core::mem::ManuallyDrop::new(waiting);
-        // SAFETY: read out once; `waiting` is not used or dropped afterwards.
-        drop(unsafe { core::ptr::read(&waiting.granted) });
+        waiting.armed = false;
     }
 
     /// Takes `n` permits if they are free and nobody waits; never blocks.
