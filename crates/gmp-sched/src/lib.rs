@@ -14,6 +14,7 @@
 //! | goroutines | `queues`, `switch`, `syscall`, `park`, `unwind`, `finish`, `task`, `join` |
 //! | loops | `steal`, `schedule`, `deadlock`, `sysmon`, `overflow` |
 //! | faces | `stats`, `handle`, `calls`, `shutdown`, `runtime`, `builder`, `os_thread`, `defer` |
+//! | synchronisation | `locks` |
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!(
@@ -47,6 +48,7 @@ not_loom! {
     mod handle;
     mod idle;
     mod join;
+    mod locks;
     mod os_thread;
     mod overflow;
     mod park;
@@ -81,6 +83,7 @@ pub use self::{
     defer::Deferred,
     handle::{Handle, ProcsError},
     join::{JoinError, JoinHandle},
+    locks::{Semaphore, WaitGroup},
     os_thread::{lock_os_thread, unlock_os_thread},
     park::{Goroutine, park, thread_waits},
     poll::Poll,

@@ -8,8 +8,8 @@ mod wiring;
 pub use builder::{Builder, Runtime};
 pub use gmp_sched::{
     BuildError, GStatus, Goroutine, Handle, JoinError, JoinHandle, OnDeadlock, PStatus, ProcsError,
-    Shutdown, Stats, WaitReason, blocking, blocking_now, check_preempt, go, goexit, num_goroutine,
-    park, raw_blocking, spawn, yield_now,
+    Semaphore, Shutdown, Stats, WaitGroup, WaitReason, blocking, blocking_now, check_preempt, go,
+    goexit, num_goroutine, park, raw_blocking, spawn, yield_now,
 };
 
 /// Channels and select: [`gchan`], whose waiters are goroutines, futures and threads alike.
