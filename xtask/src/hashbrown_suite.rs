@@ -227,7 +227,11 @@ fn unit_tests(
     for line in body.lines() {
         // griddle's own state between two tables: what is asserted of it is dropped, the rest kept.
         if line.contains(".is_split()") && line.trim_start().starts_with("assert!(") {
-            eprintln!("  left out of {}: {} (its own layout)", suite.name, line.trim());
+            eprintln!(
+                "  left out of {}: {} (its own layout)",
+                suite.name,
+                line.trim()
+            );
             continue;
         }
         // An import of a name that is gone, beside one that is not.
