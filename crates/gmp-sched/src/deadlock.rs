@@ -57,7 +57,12 @@ pub(crate) fn check(scheds: &[&'static Sched], last: &mut Option<Census>) -> Ver
         return Verdict::No;
     }
     match others_asleep() {
-        Some((threads, _)) if threads != now.known_threads() => Verdict::No,
+        // Fewer or more threads than we know of: one may be starting or ending, so look twice.
+        Some((threads, _)) if threads != now.known_threads() && *last == Some(now) => Verdict::No,
+        Some((threads, _)) if threads != now.known_threads() => {
+            *last = Some(now);
+            Verdict::Unsure
+        }
         Some((_, true)) if *last == Some(now) => {
             report(scheds);
             Verdict::Yes

@@ -398,36 +398,6 @@ fn random_lives_end_and_are_counted() {
 }
 
 #[test]
-fn destructors_may_spawn_while_their_runtime_shuts_down() {
-    for procs in [1, 2] {
-        let rt = stackful(procs);
-        struct SpawnsOnDrop(Arc<AtomicUsize>);
-        impl Drop for SpawnsOnDrop {
-            fn drop(&mut self) {
-                let e = go(|| ()).join().unwrap_err();
-                assert!(e.is_cancelled());
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        let n = Arc::new(AtomicUsize::new(0));
-        rt.run(|| {
-            for _ in 0..10 {
-                let s = SpawnsOnDrop(n.clone());
-                drop(go(move || {
-                    let _s = s;
-                    loop {
-                        gmp_sched::park(gmp_sched::WaitReason::Park);
-                    }
-                }));
-            }
-            yield_now();
-        });
-        drop(rt);
-        assert_eq!(n.load(Ordering::Relaxed), 10);
-    }
-}
-
-#[test]
 fn go_on_a_runtime_that_is_gone_is_a_clear_panic() {
     let rt = stackful(1);
     let handle = rt.handle();
