@@ -112,8 +112,8 @@ struct Shared {
 #[derive(Debug)]
 struct Heap {
     entries: Dary<Arc<Node>>,
-    /// Where the next sweep for stopped timers begins.
-    cursor: usize,
+    /// The seat at which the next sweep for stopped timers begins.
+    cursor: u32,
 }
 
 impl Shared {
@@ -146,15 +146,27 @@ impl Heap {
     /// The root.
     #[inline]
     fn root(&self) -> Option<(i64, Ref)> {
-        self.entry(0)
+        let (when, node) = self.entries.root()?;
+        Some((when, Self::alive(node)))
+    }
+
+    /// The timer that is cheapest to remove.
+    #[inline]
+    fn last(&self) -> Option<Ref> {
+        self.entries.last().map(Self::alive)
+    }
+
+    /// The timer on a seat.
+    #[inline]
+    fn seated(&self, seat: u32) -> Option<Ref> {
+        self.entries.at(seat).map(Self::alive)
     }
 
     #[inline]
-    fn entry(&self, i: usize) -> Option<(i64, Ref)> {
-        let (when, node) = self.entries.get(i)?;
-        // SAFETY: `self` is reached through the lock, and callers take the node out of the heap only
-        // as an `Arc`, which they keep until they are done with the `Ref`.
-        Some((when, unsafe { Ref::new(core::ptr::NonNull::from(&**node)) }))
+    fn alive(node: &Arc<Node>) -> Ref {
+        // SAFETY: `node` is in a heap reached through its lock, and callers take it out only as an
+        // `Arc`, which they keep until they are done with the `Ref`.
+        unsafe { Ref::new(core::ptr::NonNull::from(&**node)) }
     }
 }
 

@@ -5,7 +5,6 @@ use super::node::{Node, Ref};
 use super::status::Status;
 use super::{Heap, Shared, Timers};
 use crate::callback::Callback;
-use crate::dary::prefetch;
 use crate::sync::{Ordering, relax};
 use crate::when::{NEVER, next_tick};
 use alloc::sync::Arc;
@@ -15,8 +14,8 @@ use Status::{
     Running, Waiting,
 };
 
-/// Entries that a sweep looks at.
-const SWEEP: usize = 16;
+/// Seats that a sweep looks at.
+const SWEEP: u32 = 16;
 /// Sweeps at the end of a check: what bounds the time it takes from its caller.
 const SWEEPS: usize = 64;
 
@@ -218,13 +217,11 @@ impl Shared {
             (callback, Some(body.when))
         });
         if let Some(when) = tick {
-            heap.entries.change(node.index(), when);
+            heap.entries.change(node.seat(), when);
             held.leave(Waiting);
             return Some((callback, None));
         }
-        let owned = heap.entries.remove(node.index());
-        // While the callback runs, fetch the timers that come next.
-        heap.entries.soon().for_each(|node| prefetch(&**node));
+        let owned = heap.entries.remove(node.seat());
         held.leave(NoStatus);
         Some((callback, Some(owned)))
     }
@@ -236,7 +233,7 @@ impl Shared {
         };
         self.unlink(heap, node);
         held.body(|body| body.owner = core::ptr::null());
-        garbage.push(heap.entries.remove(node.index()));
+        garbage.push(heap.entries.remove(node.seat()));
         held.leave(Removed);
         self.deleted.fetch_sub(1, Ordering::Relaxed);
     }
@@ -297,7 +294,7 @@ impl Shared {
                             body.when = body.next_when;
                             body.when
                         });
-                        heap.entries.change(node.index(), when);
+                        heap.entries.change(node.seat(), when);
                         held.leave(Waiting);
                         return;
                     }
@@ -322,32 +319,28 @@ impl Shared {
         }
     }
 
-    /// The next piece of Go's `clearDeletedTimers`: looks at `SWEEP` entries and removes the stopped
+    /// The next piece of Go's `clearDeletedTimers`: looks at `SWEEP` seats and removes the stopped
     /// ones, as far as `garbage` holds them.
     ///
     /// While stopped timers exceed a quarter, each insertion sweeps once and at most one timer is
     /// stopped per insertion. A full round takes `len / 16` insertions and finds everything that was
     /// stopped when it began, so stopped timers stay below about a third.
     pub(super) fn sweep(&self, heap: &mut Heap, garbage: &mut Garbage) {
-        let mut i = heap.cursor;
-        for _ in 0..SWEEP.min(heap.entries.len()) {
+        let seats = heap.entries.all_seats();
+        for _ in 0..SWEEP.min(seats) {
             if garbage.is_full() {
-                break;
+                return;
             }
-            if i >= heap.entries.len() {
-                i = 0;
+            if heap.cursor >= seats {
+                heap.cursor = 0;
             }
-            let Some((_, node)) = heap.entry(i) else {
-                break;
-            };
-            if node.status() == Deleted {
-                // The last entry takes its place, and is looked at next.
+            if let Some(node) = heap.seated(heap.cursor)
+                && node.status() == Deleted
+            {
                 self.remove(heap, node, garbage);
-            } else {
-                i += 1;
             }
+            heap.cursor += 1;
         }
-        heap.cursor = i;
     }
 }
 
