@@ -425,7 +425,11 @@ impl Drop for Timers {
     fn drop(&mut self) {
         loop {
             let mut bucket = self.shared.bucket.lock();
-            let Some(node) = bucket.entries.last().map(Arc::clone) else {
+            let Some(node) = bucket
+                .entries
+                .nth(bucket.entries.len().wrapping_sub(1))
+                .map(Arc::clone)
+            else {
                 return;
             };
             let owned = bucket.remove(&node);

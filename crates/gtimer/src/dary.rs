@@ -17,8 +17,7 @@
 //! **Seats.** Beside each deadline is a seat number. An item takes a free seat when it comes, learns
 //! its number once ([`Item::seated`]) and keeps it until it leaves; `places` says where in the heap
 //! the seat's entry lies. So an item can be removed or moved in place, and a sift writes to the
-//! heap's own arrays alone: at a million timers `places` is 4 MB, where the timers are 112 MB. Neighbours in seat order came one after the other, so whoever goes through all items
-//! does so in that order.
+//! heap's own arrays alone: at a million timers `places` is 4 MB, where the timers are 112 MB.
 //!
 //! Invariants, under the owner's lock:
 //! - entry `i > 0` is not earlier than entry `(i - 1) / 4`;
@@ -27,9 +26,9 @@
 //! - the other seats are free and form a list from `free` on through `places`.
 //!
 //! Rejected: a timer wheel (it rounds deadlines, and cascades in bursts); a binary heap (twice
-//! the depth, two lines per level); a heap of pointers (a cache miss per comparison); items that know their place in the
-//! heap (a cache miss per level of a sift); deadlines and seats in arrays of their own (less memory
-//! to compare, but the seats then come without a prefetch: measured slower).
+//! the depth, two lines per level); a heap of pointers (a cache miss per comparison); items that
+//! know their place in the heap (a cache miss per level of a sift); deadlines and seats in arrays of
+//! their own (less memory to compare, but the seats then come without a prefetch: measured slower).
 
 use crate::when::NEVER;
 use alloc::vec::Vec;
@@ -119,13 +118,6 @@ impl<T: Item> Dary<T> {
         self.items.get(seat as usize)?.as_ref()
     }
 
-    /// Seats so far: all that are taken are below.
-    #[inline]
-    pub(crate) const fn all_seats(&self) -> u32 {
-        // `push` sees to it that the number fits.
-        self.items.len() as u32
-    }
-
     /// The earliest deadline and its item.
     #[inline]
     pub(crate) fn root(&self) -> Option<(i64, &T)> {
@@ -141,11 +133,10 @@ impl<T: Item> Dary<T> {
             .is_some_and(|line| line.0[SHIFT].seat == seat)
     }
 
-    /// The item that is cheapest to remove.
+    /// The item of entry `i`, if there are so many. The last one is cheapest to remove.
     #[inline]
-    pub(crate) fn last(&self) -> Option<&T> {
-        let last = self.len.checked_sub(1)?;
-        self.at(self.entry(last).seat)
+    pub(crate) fn nth(&self, i: usize) -> Option<&T> {
+        (i < self.len).then(|| self.at(self.entry(i).seat))?
     }
 
     /// The earliest deadline, `NEVER` if there is none.
@@ -179,7 +170,7 @@ impl<T: Item> Dary<T> {
             self.items.len() < NONE as usize,
             "too many timers in one heap"
         );
-        let seat = self.all_seats();
+        let seat = self.items.len() as u32;
         item.seated(seat);
         self.items.push(Some(item));
         self.places.push(NONE);

@@ -112,8 +112,8 @@ struct Shared {
 #[derive(Debug)]
 struct Heap {
     entries: Dary<Arc<Node>>,
-    /// The seat at which the next sweep for stopped timers begins.
-    cursor: u32,
+    /// Where the next sweep for stopped timers begins.
+    cursor: usize,
 }
 
 impl Shared {
@@ -153,13 +153,13 @@ impl Heap {
     /// The timer that is cheapest to remove.
     #[inline]
     fn last(&self) -> Option<Ref> {
-        self.entries.last().map(Self::alive)
+        self.nth(self.entries.len().checked_sub(1)?)
     }
 
-    /// The timer on a seat.
+    /// The timer of entry `i`.
     #[inline]
-    fn seated(&self, seat: u32) -> Option<Ref> {
-        self.entries.at(seat).map(Self::alive)
+    fn nth(&self, i: usize) -> Option<Ref> {
+        self.entries.nth(i).map(Self::alive)
     }
 
     #[inline]

@@ -14,8 +14,8 @@ use Status::{
     Running, Waiting,
 };
 
-/// Seats that a sweep looks at.
-const SWEEP: u32 = 16;
+/// Entries that a sweep looks at.
+const SWEEP: usize = 16;
 /// Sweeps at the end of a check: what bounds the time it takes from its caller.
 const SWEEPS: usize = 64;
 
@@ -319,28 +319,33 @@ impl Shared {
         }
     }
 
-    /// The next piece of Go's `clearDeletedTimers`: looks at `SWEEP` seats and removes the stopped
+    /// The next piece of Go's `clearDeletedTimers`: looks at `SWEEP` entries and removes the stopped
     /// ones, as far as `garbage` holds them.
     ///
     /// While stopped timers exceed a quarter, each insertion sweeps once and at most one timer is
     /// stopped per insertion. A full round takes `len / 16` insertions and finds everything that was
     /// stopped when it began, so stopped timers stay below about a third.
+    ///
+    /// In the heap's order: timers that are stopped soon after they were made, as most are, lie
+    /// together at its end, where the cursor then stays.
     pub(super) fn sweep(&self, heap: &mut Heap, garbage: &mut Garbage) {
-        let seats = heap.entries.all_seats();
-        for _ in 0..SWEEP.min(seats) {
+        let mut i = heap.cursor;
+        for _ in 0..SWEEP.min(heap.entries.len()) {
             if garbage.is_full() {
-                return;
+                break;
             }
-            if heap.cursor >= seats {
-                heap.cursor = 0;
+            if i >= heap.entries.len() {
+                i = 0;
             }
-            if let Some(node) = heap.seated(heap.cursor)
-                && node.status() == Deleted
-            {
+            let Some(node) = heap.nth(i) else { break };
+            if node.status() == Deleted {
+                // The last entry takes its place, and is looked at next.
                 self.remove(heap, node, garbage);
+            } else {
+                i += 1;
             }
-            heap.cursor += 1;
         }
+        heap.cursor = i;
     }
 }
 
