@@ -21,8 +21,7 @@
 
 use crate::callback::Callback;
 use crate::dary::{Dary, Item, NONE, prefetch};
-use crate::engine::{Armed, Engine};
-use crate::heap::check_period;
+use crate::engine::{Armed, check_period, engine};
 use crate::lock::Lock;
 use crate::sync::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use crate::when::{NEVER, clamp, next_tick};
@@ -48,7 +47,7 @@ pub const BUCKETS: usize = 64;
 #[derive(Debug)]
 pub struct Buckets(Box<[Timers]>);
 
-/// One bucket. See [`Engine`] for the rules of the operations, which are also methods here.
+/// One bucket. See [`Engine`](crate::Engine) for the rules of the operations, which are also methods here.
 pub struct Timers {
     shared: Arc<Shared>,
 }
@@ -254,7 +253,7 @@ impl Timers {
         }
     }
 
-    /// A new timer; see [`Engine::insert`].
+    /// A new timer; see [`Engine::insert`](crate::Engine::insert).
     ///
     /// # Panics
     ///
@@ -265,7 +264,7 @@ impl Timers {
         (handle, armed.earliest)
     }
 
-    /// Arms a timer of this bucket anew; see [`Engine::arm`].
+    /// Arms a timer of this bucket anew; see [`Engine::arm`](crate::Engine::arm).
     ///
     /// # Panics
     ///
@@ -279,7 +278,7 @@ impl Timers {
         }
     }
 
-    /// Gives a timer of this bucket another deadline; see [`Engine::reset`].
+    /// Gives a timer of this bucket another deadline; see [`Engine::reset`](crate::Engine::reset).
     ///
     /// # Panics
     ///
@@ -335,7 +334,7 @@ impl Timers {
         (was_pending, wake)
     }
 
-    /// The timerproc's loop, up to its wait; see [`Engine::check`]. It parks if the deadline returned
+    /// The timerproc's loop, up to its wait; see [`Engine::check`](crate::Engine::check). It parks if the deadline returned
     /// is [`NEVER`].
     pub fn check(&self, now: i64) -> (i64, usize) {
         let now = now.min(NEVER - 1);
@@ -369,7 +368,7 @@ impl Timers {
         }
     }
 
-    /// The deadline to mind; see [`Engine::next_when`].
+    /// The deadline to mind; see [`Engine::next_when`](crate::Engine::next_when).
     #[must_use]
     pub fn next_when(&self) -> i64 {
         self.shared.first.load(Ordering::Acquire)
@@ -395,7 +394,7 @@ impl Timers {
 }
 
 impl Handle {
-    /// Disarms the timer; see [`Engine::stop`]. O(log n), under the bucket's lock.
+    /// Disarms the timer; see [`Engine::stop`](crate::Engine::stop). O(log n), under the bucket's lock.
     pub fn stop(&self) -> bool {
         self.node.home.stop(&self.node)
     }
@@ -440,56 +439,7 @@ impl Drop for Timers {
     }
 }
 
-impl Default for Timers {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Engine for Timers {
-    type Handle = Handle;
-
-    fn handle(&self) -> Handle {
-        self.handle()
-    }
-
-    fn arm(&self, timer: &Handle, when: i64, period: i64, callback: Callback) -> Armed {
-        self.arm(timer, when, period, callback)
-    }
-
-    fn reset(&self, timer: &Handle, when: i64) -> Armed {
-        self.reset(timer, when)
-    }
-
-    fn stop(timer: &Handle) -> bool {
-        timer.stop()
-    }
-
-    fn detach(timer: Handle) {
-        timer.detach();
-    }
-
-    fn check(&self, now: i64) -> (i64, usize) {
-        self.check(now)
-    }
-
-    fn next_when(&self) -> i64 {
-        self.next_when()
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
-}
-
-impl fmt::Debug for Timers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Timers")
-            .field("len", &self.len())
-            .field("next_when", &self.next_when())
-            .finish_non_exhaustive()
-    }
-}
+engine!(Timers, Handle);
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

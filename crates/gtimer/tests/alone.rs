@@ -370,6 +370,31 @@ fn a_firing_in_the_air_arrives_under_the_old_rule() {
     assert_eq!(timer.try_recv(), Some(1_000_000));
 }
 
+/// The slack of a callback's thread, in nanoseconds, as Linux has it.
+#[cfg(target_os = "linux")]
+fn slack_of(builder: Builder) -> i32 {
+    let driver = builder.build().unwrap();
+    let (tx, rx) = mpsc::channel();
+    let _func = driver.after_func(Duration::ZERO, move || {
+        // SAFETY: asks for a number of the calling thread, and touches no memory.
+        tx.send(unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) })
+            .unwrap();
+    });
+    rx.recv_timeout(PATIENCE).unwrap()
+}
+
+/// The option asks Linux for the smallest slack, on the driver's thread alone.
+#[cfg(target_os = "linux")]
+#[test]
+fn low_slack_is_of_the_drivers_thread_alone() {
+    // SAFETY: as in `slack_of`.
+    let ours = || unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) };
+    let before = ours();
+    assert_eq!(slack_of(Builder::new().low_slack(true)), 1);
+    assert_eq!(slack_of(Builder::new()), before);
+    assert_eq!(ours(), before);
+}
+
 /// One far timer costs no wake-ups: the driver's thread gives up the processor once, and stays away.
 #[cfg(target_os = "linux")]
 #[test]
