@@ -106,6 +106,21 @@ fn a_panic_in_a_function_leaves_the_driver_alive<E: Engine>() {
     rx.recv_timeout(PATIENCE).unwrap();
 }
 
+/// What a function panics with is a user's value too: its drop may panic.
+fn a_panic_in_a_panics_payload_leaves_the_driver_alive<E: Engine>() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a user's second mistake");
+        }
+    }
+    let driver = driver::<E>();
+    let (tx, rx) = mpsc::channel();
+    let _bad = driver.after_func(Duration::ZERO, || std::panic::panic_any(Bomb));
+    let _good = driver.after_func(MS, move || tx.send(()).unwrap());
+    rx.recv_timeout(PATIENCE).unwrap();
+}
+
 /// The last clone's drop ends the thread, which lets go of the callbacks.
 fn dropping_the_driver_ends_its_thread<E: Engine>() {
     let driver = driver::<E>();
@@ -305,6 +320,7 @@ both! {
     everything_fires_on_a_thread
     an_earlier_timer_fires_although_the_thread_sleeps_long
     a_panic_in_a_function_leaves_the_driver_alive
+    a_panic_in_a_panics_payload_leaves_the_driver_alive
     dropping_the_driver_ends_its_thread
     a_stop_or_reset_discards_what_was_not_received
     the_old_rule_keeps_what_was_not_received

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::thread;
 
-const ROUNDS: usize = 200_000;
+const ROUNDS: usize = 1_000_000;
 
 #[test]
 fn every_arming_on_the_heap_engine_is_answered_for() {

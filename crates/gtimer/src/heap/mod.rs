@@ -16,7 +16,8 @@
 //!   1.15 and pays with scans.
 //! - Clearing is spread out: once stopped timers exceed a quarter of the heap, each insertion and
 //!   each check looks at a few entries, instead of one pass over the whole heap under the lock
-//!   (10 ms at a million timers). Insertions clear too: no scheduler may be around to do it.
+//!   (10 ms at a million timers); once they exceed a half, each stop does. No scheduler may be
+//!   around to do it.
 //! - Moving the timers of a dying P goes by chunks, without stopping the world.
 //!
 //! **Two words without the lock.** `first` is the deadline of the heap's root, stored by the lock's

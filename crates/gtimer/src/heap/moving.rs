@@ -104,7 +104,7 @@ impl Shared {
     }
 
     /// Adds what `give` took.
-    fn receive(&self, chunk: [Option<(i64, Arc<Node>)>; CHUNK]) -> bool {
+    fn receive(self: &Arc<Self>, chunk: [Option<(i64, Arc<Node>)>; CHUNK]) -> bool {
         let mut heap = self.lock();
         let before = self.next_when();
         let mut earliest = false;
@@ -114,7 +114,7 @@ impl Shared {
             heap.entries.push(when, owned);
             // SAFETY: `give` entered `Moving` on this thread and dropped its token.
             let mut held = unsafe { node.resume(Moving) };
-            held.body(|body| body.owner = self);
+            held.body(|body| body.owner = Arc::as_ptr(self));
             held.leave(Waiting);
             earliest |= when < before;
         }

@@ -282,6 +282,19 @@ impl Shared {
         }
     }
 
+    /// Sweeps once, if nobody has the lock.
+    pub(super) fn clear_some(&self) {
+        let Some(mut heap) = self.heap.try_lock() else {
+            return;
+        };
+        let mut garbage = Garbage::default();
+        self.sweep(&mut heap, &mut garbage);
+        self.publish(&heap);
+        let spare = heap.entries.spare();
+        drop(heap);
+        drop((garbage, spare));
+    }
+
     /// Moves a modified timer to the place of its new deadline; leaves others alone.
     pub(super) fn settle(&self, heap: &mut Heap, node: Ref) {
         let mut turn = 0;
