@@ -1,6 +1,8 @@
 //! Timers of the runtime: sleeps, time-outs, tickers, on the Ps and with no timer thread (R62).
 
 use gort::{Runtime, chan, go, spawn};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
@@ -131,6 +133,55 @@ fn after_and_tick_channels() {
             for _ in 0..5 {
                 ticks.recv().unwrap();
             }
+        });
+    });
+}
+
+/// R62, TestTimerFairness: every P is kept busy by goroutines that never leave it idle, and timers fire.
+#[test]
+fn r62_a_timer_fires_while_all_ps_are_busy() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let (stop, stopped) = (Arc::new(AtomicBool::new(false)), chan::after(MS * 20));
+            let busy: Vec<_> = (0..16)
+                .map(|_| {
+                    let stop = Arc::clone(&stop);
+                    go(move || {
+                        while !stop.load(Relaxed) {
+                            gort::yield_now();
+                        }
+                    })
+                })
+                .collect();
+            stopped.recv().unwrap();
+            stop.store(true, Relaxed);
+            busy.into_iter().for_each(|h| h.join().unwrap());
+        });
+    });
+}
+
+/// R63, TestSleepZeroDeadlock: a sleep of zero returns, however many do it at once.
+#[test]
+fn r63_a_sleep_of_zero_returns() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let hs: Vec<_> = (0..4)
+                .map(|_| go(|| (0..1_000).for_each(|_| gort::sleep(Duration::ZERO))))
+                .collect();
+            hs.into_iter().for_each(|h| h.join().unwrap());
+        });
+    });
+}
+
+/// A program whose goroutines all wait is not stuck as long as a timer will wake one of them.
+#[test]
+fn a_pending_timer_is_no_deadlock() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let (tx, rx) = chan::bounded::<u32>(0);
+            let waits = go(move || rx.recv().unwrap());
+            let _soon = gort::time::after_func(MS * 10, move || tx.send(1).unwrap());
+            assert_eq!(waits.join().unwrap(), 1);
         });
     });
 }
