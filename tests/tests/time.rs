@@ -1,8 +1,6 @@
 //! Timers of the runtime: sleeps, time-outs, tickers, on the Ps and with no timer thread (R62).
 
 use gort::{Runtime, chan, go, spawn};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
@@ -133,29 +131,6 @@ fn after_and_tick_channels() {
             for _ in 0..5 {
                 ticks.recv().unwrap();
             }
-        });
-    });
-}
-
-/// R62, TestTimerFairness: every P is kept busy by goroutines that never leave it idle, and timers fire.
-#[test]
-fn r62_a_timer_fires_while_all_ps_are_busy() {
-    at_all_procs(|rt| {
-        rt.run(|| {
-            let (stop, stopped) = (Arc::new(AtomicBool::new(false)), chan::after(MS * 20));
-            let busy: Vec<_> = (0..16)
-                .map(|_| {
-                    let stop = Arc::clone(&stop);
-                    go(move || {
-                        while !stop.load(Relaxed) {
-                            gort::yield_now();
-                        }
-                    })
-                })
-                .collect();
-            stopped.recv().unwrap();
-            stop.store(true, Relaxed);
-            busy.into_iter().for_each(|h| h.join().unwrap());
         });
     });
 }
