@@ -24,6 +24,7 @@ compile_error!(
 // Protocols: all that loom models, and all that is compiled under it.
 mod attention;
 mod gate;
+mod goroutines;
 mod join_word;
 mod park_word;
 mod runq;

@@ -137,7 +137,7 @@ fn sleep_on(word: &ParkWord) {
         census::thread_unparks();
         return;
     }
-    sysmon_note::thread_parked();
+    sysmon_note::fell_asleep();
     let (futex, value) = word.futex();
     while word.still_on_thread() {
         sys::futex_wait(futex, value, None);
@@ -356,7 +356,7 @@ pub fn park(reason: WaitReason) {
 pub fn thread_waits(wait: impl FnOnce()) {
     let sleep = || {
         census::thread_parks();
-        sysmon_note::thread_parked();
+        sysmon_note::fell_asleep();
         wait();
         census::thread_unparks();
     };

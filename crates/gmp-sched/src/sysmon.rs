@@ -14,7 +14,7 @@
 //! wakes: an idle process shows no wake-ups.
 
 use crate::census::Census;
-use crate::deadlock::{self, Verdict};
+use crate::deadlock::{self, Suspicion, Verdict};
 use crate::poll::Poll;
 use crate::retake::{m_of, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
@@ -64,20 +64,18 @@ pub(crate) fn unwatch(sched: &'static Sched) {
 
 fn main() {
     let mut delay = Delay::default();
-    let mut suspicion: Option<Census> = None;
+    let mut suspicion = Suspicion::default();
     let mut earliest_end = None;
     loop {
         let scheds = SCHEDS.lock().clone();
         if scheds.iter().all(|s| all_idle(s)) {
-            match deadlock::check(&scheds, &mut suspicion) {
-                Verdict::Unsure => {
-                    std::thread::sleep(Duration::from_millis(1));
-                    continue;
-                }
-                Verdict::No | Verdict::Yes => {}
+            let seen = census::take();
+            if deadlock::check(&scheds, seen, &mut suspicion) == Verdict::Unsure {
+                std::thread::sleep(suspicion.nap());
+                continue;
             }
             stack::trim();
-            sleep(&scheds);
+            sleep(&scheds, seen);
             delay = Delay::default();
             continue;
         }
@@ -102,11 +100,14 @@ fn all_idle(sched: &Sched) -> bool {
         || sched.gcwaiting.load(Ordering::Relaxed)
 }
 
-/// Deep sleep, until an M wakes (`sysmonnote`).
-fn sleep(scheds: &[&'static Sched]) {
-    // Whoever became busy before it could see that we sleep is seen by the second look.
+/// Deep sleep, until an M wakes or the last one falls asleep (`sysmonnote`).
+fn sleep(scheds: &[&'static Sched], seen: Census) {
+    // Whoever became busy, or fell asleep, before it could see that we sleep is seen by the second
+    // look. So the last M to idle either finds us asleep and wakes us, or we find its census.
     sysmon_note::sleep_if(|| {
-        let still = scheds.iter().all(|s| all_idle(s)) && SCHEDS.lock().len() == scheds.len();
+        let still = scheds.iter().all(|s| all_idle(s))
+            && census::take() == seen
+            && SCHEDS.lock().len() == scheds.len();
         if still {
             for sched in scheds {
                 sched.stats.sysmon_sleeps.fetch_add(1, Ordering::Relaxed);
