@@ -142,13 +142,10 @@ impl Real {
 
     fn put(&self, slot: usize, mut item: u32) {
         let mut spare = None;
-        while let Err((back, missing)) =
-            self.pool
-                .put(&mut self.leased(slot), item, Some(&mut spare))
-        {
+        while let Err((back, missing)) = self.pool.put(&mut self.leased(slot), item, &mut spare) {
             item = back;
             match missing {
-                Missing::Local(id) => assert!(self.pool.grow(&self.slots, id)),
+                Missing::Local(_) => assert!(self.pool.grow(&self.slots, LEN - 1)),
                 Missing::Ring(size) => spare = Spare::try_new(size),
                 Missing::Room => unreachable!("no limit"),
             }
@@ -179,7 +176,7 @@ impl StateMachineTest for Real {
             }
             Op::Get(slot) => assert_eq!(real.pool.get(&mut real.leased(slot)), model.got),
             Op::Age => drop(real.pool.age(&real.slots)),
-            Op::Grow => assert!(real.pool.grow(&real.slots, 0)),
+            Op::Grow => assert!(real.pool.grow(&real.slots, LEN - 1)),
             Op::Shrink(keep) => {
                 let mut out = Vec::with_capacity(1); // so that it takes several rounds
                 while !real.pool.shrink(&real.slots, keep, &mut out) {
