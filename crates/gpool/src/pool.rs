@@ -64,6 +64,25 @@ use crate::stats::Stats;
 /// fn share<T: Sync>(_: &T) {}
 /// share(&pool);
 /// ```
+/// Sending a pool whose `F` may not be sent:
+/// ```compile_fail,E0277
+/// let text = std::rc::Rc::new(String::from("new"));
+/// let pool = gpool::Pool::new(move || text.to_string());
+/// std::thread::spawn(move || pool.get());
+/// ```
+/// Sharing a guard whose item may not be shared:
+/// ```compile_fail,E0277
+/// let pool = gpool::Pool::new(|| std::cell::Cell::new(0));
+/// fn share<T: Sync>(_: &T) {}
+/// share(&pool.guard());
+/// ```
+/// Sending a guard of a pool that may not be shared:
+/// ```compile_fail,E0277
+/// let count = std::cell::Cell::new(0);
+/// let pool = gpool::Pool::new(move || count.replace(1));
+/// fn send<T: Send>(_: &T) {}
+/// send(&pool.guard());
+/// ```
 /// A guard that outlives its pool:
 /// ```compile_fail,E0505
 /// let pool = gpool::Pool::new(String::new);

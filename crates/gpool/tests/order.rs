@@ -133,3 +133,33 @@ fn put_if_and_detach_keep_items_out() {
     assert_eq!(pool.try_get(), None);
     assert_eq!(shared.try_get(), None);
 }
+
+#[test]
+fn stats_tell_what_happened() {
+    let pool = pool(|| -1);
+    assert_eq!(pool.stats(), gpool::Stats::default());
+    pool.put(pool.get());
+    (0..3).for_each(|i| pool.put(i));
+    std::thread::scope(|s| s.spawn(|| pool.get()).join().unwrap()); // steals 0
+    pool.age();
+    pool.put(pool.get()); // revives the private one
+    pool.age(); // drops 1 and 2
+    let stats = pool.stats();
+    assert_eq!((stats.created, stats.stolen, stats.revived), (1, 1, 1));
+    assert_eq!((stats.idle, stats.victim), (0, 1));
+    assert_eq!((stats.ages, stats.aged_out), (2, 2));
+    assert_eq!(stats.slots, 0, "the array is the victim now");
+}
+
+/// The hook sees every item that is put, by hand or by a guard, before it is kept.
+#[test]
+fn the_reset_hook_runs_before_an_item_is_kept() {
+    let pool = Pool::new(Vec::<u8>::new as fn() -> Vec<u8>).with_reset(Vec::clear);
+    pool.put(vec![1, 2, 3]);
+    pool.put_if(vec![4], |v| !v.is_empty()); // asked before the hook
+    pool.guard().push(5);
+    let pool = std::sync::Arc::new(pool);
+    gpool::Pool::arc_guard(&pool).push(6);
+    assert_eq!(pool.stats().idle, 2);
+    assert!([pool.get(), pool.get()].concat().is_empty());
+}
