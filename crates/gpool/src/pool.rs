@@ -211,7 +211,8 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
     /// Puts an item into the pool. It need not have come from there.
     ///
     /// O(1); the first put of a slot, and one that finds its rings full, allocate. Without memory
-    /// the item is dropped.
+    /// the item is dropped; only what a pool's first put and a thread's new slot cannot do without,
+    /// less than a KiB, aborts as a `Box` does.
     ///
     /// # Panics
     /// If the reset hook panics, or an item's `Drop` where the pool drops one.
