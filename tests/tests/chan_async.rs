@@ -37,6 +37,12 @@ impl Executor for Gort {
     }
 }
 
+/// Gort with stackful goroutines beside its tasks.
+fn stackful(procs: usize) -> gort::Runtime {
+    // SAFETY: the bodies keep nothing bound to a thread across a park.
+    unsafe { gort::Runtime::builder().procs(procs).build_stackful() }.unwrap()
+}
+
 /// Runs a body on all executors.
 macro_rules! everywhere {
     ($($name:ident => $body:path;)*) => {$(
@@ -50,10 +56,7 @@ macro_rules! everywhere {
                     .block_on($body(Tokio));
                 let futures = gort::Runtime::builder().procs(threads).build().unwrap();
                 futures.block_on($body(Gort));
-                // SAFETY: the bodies keep nothing bound to a thread across a park.
-                let stackful =
-                    unsafe { gort::Runtime::builder().procs(threads).build_stackful() }.unwrap();
-                stackful.block_on($body(Gort));
+                stackful(threads).block_on($body(Gort));
             }
         }
     )*};
