@@ -506,25 +506,29 @@ impl<K, V> Hmap<K, V> {
         Ok(())
     }
 
-    /// Gives an unallocated map the arrays of `other`: all buckets empty, as many of them evacuated.
+    /// Gives a map without entries and growth the arrays of `other`, as far as it has not got them: all
+    /// buckets empty, as many of them evacuated.
     ///
     /// # Errors
-    /// The allocator refused.
+    /// The allocator refused, and the map is without entries and growth.
     pub(super) fn allocate_like<A: Allocator>(
         &mut self,
         other: &Self,
         alloc: &A,
     ) -> Result<(), TryReserveError> {
+        debug_assert!(self.count == 0 && !self.is_growing());
+        if self.has(ALLOCATED) && self.b != other.b {
+            // SAFETY: no entry is left.
+            unsafe { self.free(alloc) };
+        }
+        if !self.has(ALLOCATED) {
+            self.allocate(other.b, alloc)?;
+        }
         if let Some(theirs) = other.old.map(Bucket::<K, V>::new) {
             let len = other.old_len();
             let layout = array::<K, V>(len.trailing_zeros() as u8)?;
             let at = allocate(alloc, layout, true)?;
             pages::advise(at, layout.size(), self.has(HUGE_PAGES));
-            if let Err(error) = self.allocate(other.b, alloc) {
-                // SAFETY: allocated above, with this layout.
-                unsafe { deallocate(alloc, at, layout) };
-                return Err(error);
-            }
             for i in other.nevacuate..len {
                 // SAFETY: inside both arrays.
                 unsafe {
@@ -536,14 +540,12 @@ impl<K, V> Hmap<K, V> {
             self.flags |= other.flags & SAME_SIZE;
             self.nevacuate = other.nevacuate;
             self.old = Some(at);
-        } else {
-            self.allocate(other.b, alloc)?;
         }
         self.set_limit();
         Ok(())
     }
 
-    /// Makes the map empty, ends its growth, and keeps the newer array.
+    /// Makes the map empty, ends its growth, and keeps the newer array and the overflow buckets.
     ///
     /// # Safety
     /// `alloc` is the map's, and its entries have been moved out or are leaked.
@@ -553,8 +555,8 @@ impl<K, V> Hmap<K, V> {
             // SAFETY: the old array was allocated with this layout, and has no entries left.
             unsafe { free_array::<K, V, A>(old, b, alloc) };
         }
-        // SAFETY: no chain is left to use a chunk.
-        unsafe { self.pool.free(alloc) };
+        // SAFETY: no chain is left to use a bucket.
+        unsafe { self.pool.recycle() };
         self.flags &= !SAME_SIZE;
         self.nevacuate = 0;
         self.noverflow = 0;

@@ -201,6 +201,30 @@ impl<K, V> Pool<K, V> {
         (buckets, bytes)
     }
 
+    /// Takes every bucket back: linear in those handed out.
+    ///
+    /// # Safety
+    /// No bucket of the pool is in a chain any more, and all entries have been moved out or are leaked.
+    pub(crate) unsafe fn recycle(&mut self) {
+        let Some(newest) = self.newest else { return };
+        let (mut free, mut free_len) = (None, 0);
+        let mut runs = self.chunks();
+        // SAFETY: the chunks are alive, and their buckets below `used` are initialised and ours alone.
+        unsafe {
+            while let Some((first, used)) = runs.next() {
+                for i in 0..used {
+                    let bucket = first.add(i);
+                    bucket.init();
+                    bucket.set_overflow(free.map(Bucket::new));
+                    free = Some(bucket.as_ptr());
+                }
+                free_len += used;
+            }
+            (*newest.as_ptr()).free = free;
+            (*newest.as_ptr()).free_len = free_len;
+        }
+    }
+
     /// Frees every chunk.
     ///
     /// # Safety

@@ -333,23 +333,45 @@ impl<K: Clone, V: Clone, A: Allocator + Clone> Clone for RawTable<K, V, A> {
         let mut copy = Self::new_in(self.alloc.clone());
         copy.map.flags = self.map.flags & HUGE_PAGES;
         copy.map.rng = self.map.rng;
-        if self.len() > 0 {
-            must(copy.map.allocate_like(&self.map, &copy.alloc));
-            // A panic in a `Clone` drops `copy` with the entries it has so far.
-            for n in 0..self.map.chains() {
-                if let Some(head) = self.map.chain_head(n) {
-                    // SAFETY: `copy` has the same arrays, all buckets empty and as evacuated.
-                    unsafe { copy.clone_chain(head, n) };
-                }
-            }
-            copy.map.noverflow = self.map.noverflow;
-            copy.map.set_limit();
-        }
+        // A panic in a `Clone` drops `copy` with the entries it has so far.
+        copy.clone_chains(self);
         copy
+    }
+
+    /// Keeps the array and the overflow buckets if `source` has as many buckets. A panic in a `Clone`
+    /// leaves the table empty.
+    fn clone_from(&mut self, source: &Self) {
+        struct Guard<'a, K, V, A: Allocator>(&'a mut RawTable<K, V, A>);
+        impl<K, V, A: Allocator> Drop for Guard<'_, K, V, A> {
+            fn drop(&mut self) {
+                // What has been copied stands where the source's hasher looks for it.
+                self.0.clear();
+            }
+        }
+        self.clear();
+        let guard = Guard(self);
+        guard.0.clone_chains(source);
+        mem::forget(guard);
     }
 }
 
 impl<K: Clone, V: Clone, A: Allocator> RawTable<K, V, A> {
+    /// Makes this table, which has no entries and no growth, a copy of `source`.
+    fn clone_chains(&mut self, source: &Self) {
+        if source.len() == 0 {
+            return;
+        }
+        must(self.map.allocate_like(&source.map, &self.alloc));
+        for n in 0..source.map.chains() {
+            if let Some(head) = source.map.chain_head(n) {
+                // SAFETY: this table has the same arrays, all buckets empty and as evacuated.
+                unsafe { self.clone_chain(head, n) };
+            }
+        }
+        self.map.noverflow = source.map.noverflow;
+        self.map.set_limit();
+    }
+
     /// # Safety
     /// `source` is the head of chain `n` of a map from which this one was made by `allocate_like`,
     /// and chain `n` is empty here.
