@@ -13,7 +13,6 @@
 //! stored type depends on the size of `K` and `V`, which no stable type can express.
 
 use super::group::Group;
-use super::tophash::is_evacuated;
 use crate::TryReserveError;
 use crate::alloc::{Allocator, allocate, deallocate};
 use core::alloc::Layout;
@@ -174,22 +173,6 @@ impl<K, V> Bucket<K, V> {
         debug_assert!(i < SLOTS);
         // SAFETY: live; the tophash bytes come first.
         unsafe { *self.at.as_ptr().add(i) = top }
-    }
-
-    /// # Safety
-    /// Live.
-    #[inline(always)]
-    pub(crate) unsafe fn set_tops(self, tops: [u8; SLOTS]) {
-        // SAFETY: live; the tophash bytes come first.
-        unsafe { self.at.cast::<[u8; SLOTS]>().write(tops) }
-    }
-
-    /// # Safety
-    /// Live.
-    #[inline(always)]
-    pub(crate) unsafe fn is_evacuated(self) -> bool {
-        // SAFETY: live.
-        is_evacuated(unsafe { self.top(0) })
     }
 
     /// The next bucket of the chain.

@@ -3,8 +3,15 @@
 //! A map doubles when its load passes 6.5 entries per bucket, and moves to an array of its own size
 //! when it has about as many overflow buckets as buckets (R74): many insertions and deletions then
 //! have left long, thin chains. Either way the new array is only reserved; every later insertion or
-//! removal evacuates the old bucket it addresses and one more (R91), so that a growth is over
-//! before the next can begin, and no single call moves more than two chains.
+//! removal evacuates the next two old buckets (R91), so that a growth is over before the next can
+//! begin, and no single call moves more than two chains.
+//!
+//! Go evacuates the old bucket that the write addresses, and then the next one in order. Here both
+//! are in order, and a write to a chain that has not had its turn goes to the old chain. What a
+//! program can see is the same, and the moves read one stream of memory and write two, where the
+//! addressed bucket is at a random place every time: nine cache lines, two page faults, and an old
+//! array whose pages cannot be given back before the end. The mark "evacuated" is then the index
+//! `nevacuate` alone, and nothing is written to a bucket that is left.
 //!
 //! Old bucket `i` of n goes to new buckets `i` (the X half) and `i + n` (Y), by the next bit of each
 //! entry's hash. These two are initialised then and not before: nothing is zeroed in advance.
@@ -17,10 +24,11 @@
 use super::bucket::{Bucket, SLOTS};
 use super::hmap::{ALLOCATED, HUGE_PAGES, Hmap, Rehash, SAME_SIZE, capacity};
 use super::pages;
-use super::tophash::{EVACUATED_EMPTY, EVACUATED_X, EVACUATED_Y, tophash};
+use super::tophash::tophash;
 use crate::TryReserveError;
 use crate::alloc::{Allocator, allocate, deallocate};
 use core::alloc::Layout;
+use core::ptr::NonNull;
 use stdalloc::vec::Vec;
 
 /// The layout of 2^b buckets.
@@ -51,9 +59,6 @@ pub(crate) fn b_for(n: usize) -> Result<u8, TryReserveError> {
         .find(|&b| capacity(b) >= n)
         .ok_or(TryReserveError::CapacityOverflow)
 }
-
-/// The tophash bytes of an evacuated bucket in which every slot was empty.
-const MARKS_EMPTY: u64 = u64::from_le_bytes([EVACUATED_EMPTY; SLOTS]);
 
 /// Which side each full slot of a chain takes: per bucket, a bit per slot for Y and for irreflexive.
 struct Plan {
@@ -108,14 +113,10 @@ impl<K, V> Hmap<K, V> {
         }
     }
 
-    /// Whether old bucket `i` is evacuated.
-    ///
-    /// # Safety
-    /// `old` is the array being evacuated, and `i` one of its buckets.
+    /// Whether `hash` still has its chain in the old array.
     #[inline]
-    pub(super) unsafe fn evacuated(&self, old: Bucket<K, V>, i: usize) -> bool {
-        // SAFETY: below `nevacuate` nothing is read, because those pages may be gone.
-        i < self.nevacuate || unsafe { old.add(i).is_evacuated() }
+    pub(super) fn in_old(&self, hash: u64) -> bool {
+        self.is_growing() && hash as usize & (self.old_len() - 1) >= self.nevacuate
     }
 
     /// R82: while growing, the chain of `hash` is the old one until it is evacuated.
@@ -124,17 +125,12 @@ impl<K, V> Hmap<K, V> {
     /// `ALLOCATED`; `bucket` is the new bucket of `hash`.
     #[cold]
     pub(super) unsafe fn chain_growing(&self, hash: u64, bucket: Bucket<K, V>) -> Bucket<K, V> {
-        let Some(old) = self.old.map(Bucket::new) else {
-            return bucket;
-        };
-        let i = hash as usize & (self.old_len() - 1);
-        // SAFETY: `i` is inside the old array.
-        unsafe {
-            if self.evacuated(old, i) {
-                bucket
-            } else {
-                old.add(i)
-            }
+        match self.old.map(Bucket::new) {
+            // SAFETY: masked to the old array.
+            Some(old) if self.in_old(hash) => unsafe {
+                old.add(hash as usize & (self.old_len() - 1))
+            },
+            _ => bucket,
         }
     }
 
@@ -162,17 +158,22 @@ impl<K, V> Hmap<K, V> {
         self.set_limit();
     }
 
-    /// Links a new bucket behind `last`.
+    /// Links a new bucket behind `last`. `in_old` says that the chain is one of the old array, whose
+    /// overflow buckets count no more.
     ///
     /// # Safety
-    /// `last` is the live last bucket of a chain of the new array.
+    /// `last` is the live last bucket of a chain.
     #[cold]
     pub(super) unsafe fn extend_chain<A: Allocator>(
         &mut self,
         last: Bucket<K, V>,
+        in_old: bool,
         alloc: &A,
     ) -> Result<Bucket<K, V>, TryReserveError> {
         self.pool.ensure(1, self.b, alloc)?;
+        if !in_old {
+            self.incr_noverflow();
+        }
         // SAFETY: one is available.
         Ok(unsafe { self.link_overflow(last) })
     }
@@ -180,7 +181,6 @@ impl<K, V> Hmap<K, V> {
     /// # Safety
     /// As `extend_chain`, and the pool has a bucket.
     unsafe fn link_overflow(&mut self, last: Bucket<K, V>) -> Bucket<K, V> {
-        self.incr_noverflow();
         // SAFETY: the caller's promise.
         unsafe {
             let bucket = self.pool.take();
@@ -236,7 +236,7 @@ impl<K, V> Hmap<K, V> {
         Ok(())
     }
 
-    /// `growWork`: evacuates the old bucket that `hash` addresses, and one more.
+    /// `growWork`: evacuates the next two old buckets.
     ///
     /// # Errors
     /// The allocator refused an overflow bucket; no entry is lost.
@@ -244,39 +244,25 @@ impl<K, V> Hmap<K, V> {
     #[inline(never)]
     pub(super) fn grow_work<A: Allocator, R: Rehash<K>>(
         &mut self,
-        hash: u64,
         alloc: &A,
         rehash: &R,
     ) -> Result<(), TryReserveError> {
-        let addressed = hash as usize & (self.old_len() - 1);
-        self.prefetch_evacuation(addressed);
-        // Go takes the addressed bucket first. This way round its cache lines arrive meanwhile.
-        self.evacuate(self.nevacuate, alloc, rehash)?;
-        if self.is_growing() {
-            self.evacuate(addressed, alloc, rehash)?;
-        }
-        Ok(())
+        self.prefetch_evacuation();
+        self.evacuate(alloc, rehash)?;
+        self.evacuate(alloc, rehash)
     }
 
-    /// Asks for what evacuating old bucket `i`, which is at a random place, will read and write, and for
-    /// the overflow bucket of the one that is next in order.
+    /// Asks for what the next calls will read. The processor foresees the array itself, but not the
+    /// overflow buckets.
     #[inline(always)]
-    fn prefetch_evacuation(&self, i: usize) {
+    fn prefetch_evacuation(&self) {
         let Some(old) = self.old.map(Bucket::<K, V>::new) else {
             return;
         };
-        // SAFETY: `i` is inside the old array and the new one is no smaller; prefetches read nothing.
-        // The bucket whose link is read lies in the old array behind `nevacuate`.
-        unsafe {
-            if i >= self.nevacuate {
-                old.add(i).prefetch();
-                self.bucket(i).prefetch();
-                self.bucket(i + (self.old_len() & self.mask)).prefetch();
-            }
-            let soon = self.nevacuate + 2;
-            if soon < self.old_len()
-                && let Some(next) = old.add(soon).overflow()
-            {
+        let (soon, end) = (self.nevacuate + 2, self.old_len());
+        for i in soon..(soon + 2).min(end) {
+            // SAFETY: in the old array, behind `nevacuate`, so live.
+            if let Some(next) = unsafe { old.add(i).overflow() } {
                 next.prefetch();
             }
         }
@@ -292,32 +278,29 @@ impl<K, V> Hmap<K, V> {
         rehash: &R,
     ) -> Result<(), TryReserveError> {
         while self.is_growing() {
-            self.evacuate(self.nevacuate, alloc, rehash)?;
+            self.evacuate(alloc, rehash)?;
         }
         Ok(())
     }
 
+    /// Evacuates old bucket `nevacuate`, if a growth is going on.
+    #[inline]
     fn evacuate<A: Allocator, R: Rehash<K>>(
         &mut self,
-        i: usize,
         alloc: &A,
         rehash: &R,
     ) -> Result<(), TryReserveError> {
-        let Some(old) = self.old.map(Bucket::new) else {
+        let Some(old) = self.old else {
             return Ok(());
         };
-        // SAFETY: `i` is a bucket of the old array: a masked hash, or `nevacuate` while growing.
+        // SAFETY: while growing, `nevacuate` is a bucket of the old array whose turn has not come.
         unsafe {
-            if !self.evacuated(old, i) {
-                let head = old.add(i);
-                let plan = self.plan(head, rehash);
-                self.pool.ensure(plan.overflow_buckets(), self.b, alloc)?;
-                self.move_chain(head, i, &plan);
-            }
+            let head = Bucket::new(old).add(self.nevacuate);
+            let plan = self.plan(head, rehash);
+            self.pool.ensure(plan.overflow_buckets(), self.b, alloc)?;
+            self.move_chain(head, self.nevacuate, &plan);
         }
-        if i == self.nevacuate {
-            self.advance_evacuation_mark(alloc);
-        }
+        self.advance_evacuation_mark(old, alloc);
         Ok(())
     }
 
@@ -375,7 +358,7 @@ impl<K, V> Hmap<K, V> {
     #[inline(always)]
     unsafe fn move_chain(&mut self, head: Bucket<K, V>, i: usize, plan: &Plan) {
         // SAFETY: new buckets `i` and `i + old_len` belong to this old bucket alone; nobody reads
-        // them before it is marked evacuated, here below.
+        // them before `nevacuate` passes it.
         unsafe {
             // X and Y; the side is an index and not a branch, which would be mispredicted half the time.
             let x = Dest {
@@ -389,8 +372,7 @@ impl<K, V> Hmap<K, V> {
                 dest[1].bucket = self.bucket(i + self.old_len());
                 dest[1].bucket.init();
             }
-            // A word and not an array: bytes stored one by one could not be forwarded to the load of all.
-            let (mut bucket, mut marks) = (head, MARKS_EMPTY);
+            let mut bucket = head;
             for n in 0..plan.len {
                 let (ys, odd) = plan.get(n);
                 for slot in bucket.group().full() {
@@ -401,10 +383,6 @@ impl<K, V> Hmap<K, V> {
                         bucket.top(slot)
                     };
                     self.append(&mut dest[up], top, bucket, slot);
-                    if n == 0 {
-                        let mark = EVACUATED_X + (EVACUATED_Y - EVACUATED_X) * up as u8;
-                        marks ^= u64::from(mark ^ EVACUATED_EMPTY) << (8 * slot);
-                    }
                 }
                 let next = bucket.overflow();
                 if n > 0 {
@@ -414,8 +392,6 @@ impl<K, V> Hmap<K, V> {
                     bucket = next;
                 }
             }
-            head.set_tops(marks.to_le_bytes());
-            head.set_overflow(None);
         }
     }
 
@@ -427,6 +403,7 @@ impl<K, V> Hmap<K, V> {
         // SAFETY: the caller's promise.
         unsafe {
             if dest.i == SLOTS {
+                self.incr_noverflow();
                 dest.bucket = self.link_overflow(dest.bucket);
                 dest.i = 0;
             }
@@ -435,17 +412,12 @@ impl<K, V> Hmap<K, V> {
         dest.i += 1;
     }
 
-    /// Moves `nevacuate` over what is evacuated, at most 1024 buckets at a time, gives the pages behind
-    /// it back, and ends the growth at the end of the array.
-    fn advance_evacuation_mark<A: Allocator>(&mut self, alloc: &A) {
-        let Some(old) = self.old else { return };
+    /// Moves `nevacuate` on, gives the pages behind it back, and ends the growth at the end of `old`,
+    /// the old array.
+    #[inline]
+    fn advance_evacuation_mark<A: Allocator>(&mut self, old: NonNull<u8>, alloc: &A) {
         let (len, from) = (self.old_len(), self.nevacuate);
-        let stop = len.min(from + 1 + 1024);
-        let mut to = from + 1;
-        // SAFETY: `to` is a bucket of the old array.
-        while to < stop && unsafe { Bucket::<K, V>::new(old).add(to).is_evacuated() } {
-            to += 1;
-        }
+        let to = from + 1;
         self.nevacuate = to;
         let size = Bucket::<K, V>::SIZE;
         // SAFETY: buckets below `nevacuate` are never read again.
@@ -524,19 +496,11 @@ impl<K, V> Hmap<K, V> {
         if !self.has(ALLOCATED) {
             self.allocate(other.b, alloc)?;
         }
-        if let Some(theirs) = other.old.map(Bucket::<K, V>::new) {
+        if other.is_growing() {
             let len = other.old_len();
             let layout = array::<K, V>(len.trailing_zeros() as u8)?;
             let at = allocate(alloc, layout, true)?;
             pages::advise(at, layout.size(), self.has(HUGE_PAGES));
-            for i in other.nevacuate..len {
-                // SAFETY: inside both arrays.
-                unsafe {
-                    if theirs.add(i).is_evacuated() {
-                        Bucket::<K, V>::new(at).add(i).set_top(0, EVACUATED_EMPTY);
-                    }
-                }
-            }
             self.flags |= other.flags & SAME_SIZE;
             self.nevacuate = other.nevacuate;
             self.old = Some(at);
@@ -606,7 +570,7 @@ impl<K, V, A: Allocator> Drop for Memory<'_, K, V, A> {
 
 /// # Safety
 /// `array` was allocated for 2^b buckets by `alloc` and is not used again.
-unsafe fn free_array<K, V, A: Allocator>(at: core::ptr::NonNull<u8>, b: u8, alloc: &A) {
+unsafe fn free_array<K, V, A: Allocator>(at: NonNull<u8>, b: u8, alloc: &A) {
     if let Ok(layout) = array::<K, V>(b) {
         // SAFETY: the caller's promise; the layout was valid at the allocation.
         unsafe { deallocate(alloc, at, layout) };

@@ -60,7 +60,7 @@ pub(crate) struct Hmap<K, V> {
     pub(super) limit: usize,
     /// The array that is being evacuated.
     pub(super) old: Option<NonNull<u8>>,
-    /// All old buckets below this are evacuated, and must not be read.
+    /// The old buckets below this are evacuated and must not be read, the others are live.
     pub(super) nevacuate: usize,
     /// Overflow buckets of both arrays.
     pub(super) pool: Pool<K, V>,
@@ -241,16 +241,16 @@ impl<K, V> Hmap<K, V> {
     /// Finds the entry, or else the place for it.
     ///
     /// # Safety
-    /// `ALLOCATED`; if growing, the chain of `hash` is evacuated.
+    /// `ALLOCATED`.
     #[inline(always)]
     unsafe fn find_or_vacancy(
         &self,
         hash: u64,
         mut eq: impl FnMut(&K) -> bool,
     ) -> Result<Slot<K, V>, Vacancy<K, V>> {
-        // SAFETY: `ALLOCATED`; the new array's bucket is initialised since the old one is evacuated.
+        // SAFETY: `ALLOCATED`; the buckets of a chain are live.
         unsafe {
-            let head = self.bucket(hash as usize & self.mask);
+            let head = self.chain(hash);
             head.prefetch_rest();
             let top = tophash(hash);
             let (mut bucket, mut empty) = (head, None);
@@ -296,9 +296,9 @@ impl<K, V> Hmap<K, V> {
             return Ok((slot, None));
         }
         if self.is_growing() {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(alloc, rehash)?;
         }
-        // SAFETY: entries exist, so `ALLOCATED`; growing work has evacuated the chain.
+        // SAFETY: entries exist, so `ALLOCATED`.
         let vacancy = match unsafe { self.find_or_vacancy(hash, |k| eq(&key, k)) } {
             Ok(slot) => return Ok((slot, Some((key, value)))),
             Err(vacancy) => vacancy,
@@ -329,10 +329,10 @@ impl<K, V> Hmap<K, V> {
             self.start_growth(alloc)?;
         }
         if self.is_growing() {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(alloc, rehash)?;
         }
-        // SAFETY: a growth has been started if there was no array; growing work has evacuated the
-        // chain. The vacancy is used before anything changes.
+        // SAFETY: a growth has been started if there was no array. The vacancy is used before anything
+        // changes.
         unsafe {
             let vacancy = self.vacancy(hash);
             self.fill(vacancy, hash, key, value, alloc)
@@ -347,7 +347,7 @@ impl<K, V> Hmap<K, V> {
     unsafe fn vacancy(&self, hash: u64) -> Vacancy<K, V> {
         // SAFETY: the caller's promise.
         unsafe {
-            let head = self.bucket(hash as usize & self.mask);
+            let head = self.chain(hash);
             head.prefetch_rest();
             let mut bucket = head;
             loop {
@@ -380,8 +380,12 @@ impl<K, V> Hmap<K, V> {
         let boxes = Boxes::new::<K, V, A>(alloc)?;
         let (bucket, i) = match vacancy.empty {
             Some(place) => place,
-            // SAFETY: the last bucket of a chain without an empty slot.
-            None => (unsafe { self.extend_chain(vacancy.last, alloc) }?, 0),
+            None => {
+                let in_old = self.in_old(hash);
+                // SAFETY: the last bucket of a chain without an empty slot.
+                let bucket = unsafe { self.extend_chain(vacancy.last, in_old, alloc) };
+                (bucket?, 0)
+            }
         };
         // SAFETY: an empty slot of a live bucket.
         unsafe { bucket.write(i, tophash(hash), boxes, key, value) };
@@ -393,16 +397,15 @@ impl<K, V> Hmap<K, V> {
         })
     }
 
-    /// `mapdelete`'s first half: growing work for the chain of `hash`.
+    /// `mapdelete`'s first half: growing work.
     #[inline(always)]
     pub(crate) fn before_delete<A: Allocator, R: Rehash<K>>(
         &mut self,
-        hash: u64,
         alloc: &A,
         rehash: &R,
     ) -> Result<(), TryReserveError> {
         if self.is_growing() && self.count != 0 {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(alloc, rehash)?;
         }
         Ok(())
     }

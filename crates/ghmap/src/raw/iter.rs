@@ -6,7 +6,7 @@
 
 use super::bucket::Bucket;
 use super::group::Mask;
-use super::hmap::{ALLOCATED, Hmap, Rehash, Slot};
+use super::hmap::{ALLOCATED, Hmap, Rehash, SAME_SIZE, Slot};
 use super::overflow::Chunks;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -27,22 +27,10 @@ pub(crate) struct RawIter<K, V> {
 }
 
 struct Rest<K, V> {
-    /// The new array, if it has not been begun: first bucket and number.
-    array: Option<(NonNull<u8>, usize)>,
-    /// While growing: the old array, its length, `nevacuate`, and the bucket of the new array that the
-    /// present run ends before.
-    growing: Option<Growing>,
+    /// Runs of the new array that have not been begun: first bucket and number.
+    runs: [(NonNull<u8>, usize); 2],
     chunks: Chunks<K, V>,
     _entries: PhantomData<(K, V)>,
-}
-
-#[derive(Clone, Copy)]
-struct Growing {
-    old: NonNull<u8>,
-    old_len: usize,
-    nevacuate: usize,
-    /// Buckets of the new array that have been walked or skipped.
-    done: usize,
 }
 
 impl<K, V> Clone for RawIter<K, V> {
@@ -67,8 +55,7 @@ impl<K, V> RawIter<K, V> {
             end: nowhere,
             items: 0,
             rest: Rest {
-                array: None,
-                growing: None,
+                runs: [(nowhere, 0); 2],
                 chunks: Chunks::none(),
                 _entries: PhantomData,
             },
@@ -85,41 +72,16 @@ impl<K, V> RawIter<K, V> {
     }
 
     fn try_next_run(&mut self) -> bool {
-        let run = self.next_array_run().or_else(|| {
+        let run = match self.rest.runs.iter_mut().find(|run| run.1 > 0) {
+            Some(run) => Some((run.0, core::mem::take(&mut run.1))),
             // SAFETY: the map does not change while the iterator is used.
-            unsafe { self.rest.chunks.next() }.map(|(bucket, n)| (bucket.as_ptr(), n))
-        });
+            None => unsafe { self.rest.chunks.next() }.map(|(bucket, n)| (bucket.as_ptr(), n)),
+        };
         let Some((first, n)) = run else { return false };
         self.next = first;
         // SAFETY: a run lies inside one array or chunk.
         self.end = unsafe { Bucket::<K, V>::new(first).add(n) }.as_ptr();
         true
-    }
-
-    /// The next run of initialised buckets of the new array.
-    fn next_array_run(&mut self) -> Option<(NonNull<u8>, usize)> {
-        let (array, len) = self.rest.array?;
-        let Some(g) = &mut self.rest.growing else {
-            return self.rest.array.take();
-        };
-        let old = Bucket::<K, V>::new(g.old);
-        let ready = |i: usize| {
-            let i = i & (g.old_len - 1);
-            // SAFETY: masked to the old array; nothing is read below `nevacuate`.
-            i < g.nevacuate || unsafe { old.add(i).is_evacuated() }
-        };
-        let first = (g.done..len).find(|&i| ready(i));
-        let Some(first) = first else {
-            self.rest.array = None;
-            return None;
-        };
-        let end = (first..len).find(|&i| !ready(i)).unwrap_or(len);
-        g.done = end;
-        // SAFETY: inside the new array.
-        Some((
-            unsafe { Bucket::<K, V>::new(array).add(first) }.as_ptr(),
-            end - first,
-        ))
     }
 }
 
@@ -165,20 +127,21 @@ impl<K, V> Hmap<K, V> {
             return iter;
         }
         iter.items = self.count;
-        iter.rest.array = self.has(ALLOCATED).then_some((self.buckets, self.mask + 1));
         iter.rest.chunks = self.pool.chunks();
-        if let Some(old) = self.old {
-            iter.rest.growing = Some(Growing {
-                old,
-                old_len: self.old_len(),
-                nevacuate: self.nevacuate,
-                done: 0,
-            });
-            // SAFETY: inside the old array; what is evacuated there has no full slot.
-            unsafe {
-                iter.next = Bucket::<K, V>::new(old).add(self.nevacuate).as_ptr();
-                iter.end = Bucket::<K, V>::new(old).add(self.old_len()).as_ptr();
+        let Some(old) = self.old else {
+            iter.rest.runs[0] = (self.buckets, self.mask + 1);
+            return iter;
+        };
+        // Of the new array, only what evacuation has filled is initialised.
+        iter.rest.runs[0] = (self.buckets, self.nevacuate);
+        // SAFETY: inside the two arrays; old buckets from `nevacuate` on are live.
+        unsafe {
+            if !self.has(SAME_SIZE) {
+                let y = self.bucket(self.old_len()).as_ptr();
+                iter.rest.runs[1] = (y, self.nevacuate);
             }
+            iter.next = Bucket::<K, V>::new(old).add(self.nevacuate).as_ptr();
+            iter.end = Bucket::<K, V>::new(old).add(self.old_len()).as_ptr();
         }
         iter
     }
@@ -203,14 +166,12 @@ impl<K, V> Hmap<K, V> {
             return Some(new(n));
         };
         let len = self.old_len();
-        // SAFETY: both indices are inside the old array.
-        unsafe {
-            if n < len {
-                (!self.evacuated(old, n)).then(|| old.add(n))
-            } else {
-                let i = n - len;
-                self.evacuated(old, i & (len - 1)).then(|| new(i))
-            }
+        if n < len {
+            // SAFETY: inside the old array.
+            (n >= self.nevacuate).then(|| unsafe { old.add(n) })
+        } else {
+            let i = n - len;
+            (i & (len - 1) < self.nevacuate).then(|| new(i))
         }
     }
 }

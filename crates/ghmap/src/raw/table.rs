@@ -139,7 +139,7 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         eq: impl FnMut(&K) -> bool,
         rehash: &impl Rehash<K>,
     ) -> Option<(K, V)> {
-        must(self.map.before_delete(hash, &self.alloc, rehash));
+        must(self.map.before_delete(&self.alloc, rehash));
         let slot = self.map.find(hash, eq)?;
         // SAFETY: just found.
         Some(unsafe { self.map.remove(slot, &self.alloc) })
@@ -393,7 +393,7 @@ impl<K: Clone, V: Clone, A: Allocator> RawTable<K, V, A> {
                 // An empty slot before a full one must not look like the end of the chain.
                 to.copy_states(from);
                 if next.is_some() {
-                    to = must(self.map.extend_chain(to, &self.alloc));
+                    to = must(self.map.extend_chain(to, false, &self.alloc));
                 }
             }
         }
