@@ -114,7 +114,7 @@ fn every_byte_goes_back_and_every_value_is_dropped_once() {
         map.retain(|k, _| k % 5 != 0);
         let copy = map.clone();
         assert_eq!(LIVE.get(), 2 * map.len() as isize);
-        drop(copy.into_iter().take(3).count());
+        copy.into_iter().take(3).for_each(drop);
         map.extract_if(|k, _| k % 7 == 0).take(10).for_each(drop);
         map.shrink_to_fit();
         map.drain().take(2).for_each(drop);

@@ -1,12 +1,13 @@
 //! Walks over all entries.
 //!
-//! [`RawIter`] reads memory from end to end: the old array from `nevacuate` on, the new array, the
-//! overflow chunks. Following the chains would fetch a fifth of the buckets from random places.
+//! [`RawIter`] reads memory from end to end: the blocks of the array, then the overflow chunks. Following
+//! the chains would fetch a fifth of the buckets from random places.
 //! [`ChainIter`] follows the chains, for the walks that delete: R88 needs the head of a slot's chain.
 
+use super::array::Array;
 use super::bucket::Bucket;
 use super::group::Mask;
-use super::hmap::{ALLOCATED, Hmap, Rehash, SAME_SIZE, Slot};
+use super::hmap::{ALLOCATED, Hmap, Rehash, Slot};
 use super::overflow::Chunks;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -27,8 +28,10 @@ pub(crate) struct RawIter<K, V> {
 }
 
 struct Rest<K, V> {
-    /// Runs of the new array that have not been begun: first bucket and number.
-    runs: [(NonNull<u8>, usize); 2],
+    /// The array, from bucket `at`, which begins a run, to bucket `live`.
+    array: Array<K, V>,
+    at: usize,
+    live: usize,
     chunks: Chunks<K, V>,
     _entries: PhantomData<(K, V)>,
 }
@@ -55,7 +58,9 @@ impl<K, V> RawIter<K, V> {
             end: nowhere,
             items: 0,
             rest: Rest {
-                runs: [(nowhere, 0); 2],
+                array: Array::none(),
+                at: 0,
+                live: 0,
                 chunks: Chunks::none(),
                 _entries: PhantomData,
             },
@@ -72,15 +77,20 @@ impl<K, V> RawIter<K, V> {
     }
 
     fn try_next_run(&mut self) -> bool {
-        let run = match self.rest.runs.iter_mut().find(|run| run.1 > 0) {
-            Some(run) => Some((run.0, core::mem::take(&mut run.1))),
+        let Rest { at, live, .. } = self.rest;
+        let run = if at < live {
+            let end = self.rest.array.run_end(at).min(live);
+            self.rest.at = end;
+            // SAFETY: below `live`, so inside the array.
+            Some((unsafe { self.rest.array.bucket(at) }, end - at))
+        } else {
             // SAFETY: the map does not change while the iterator is used.
-            None => unsafe { self.rest.chunks.next() }.map(|(bucket, n)| (bucket.as_ptr(), n)),
+            unsafe { self.rest.chunks.next() }
         };
         let Some((first, n)) = run else { return false };
-        self.next = first;
-        // SAFETY: a run lies inside one array or chunk.
-        self.end = unsafe { Bucket::<K, V>::new(first).add(n) }.as_ptr();
+        self.next = first.as_ptr();
+        // SAFETY: a run lies inside one block or chunk.
+        self.end = unsafe { first.add(n) }.as_ptr();
         true
     }
 }
@@ -127,52 +137,21 @@ impl<K, V> Hmap<K, V> {
             return iter;
         }
         iter.items = self.count;
+        iter.rest.array = self.array;
+        iter.rest.live = self.live();
         iter.rest.chunks = self.pool.chunks();
-        let Some(old) = self.old else {
-            iter.rest.runs[0] = (self.buckets, self.mask + 1);
-            return iter;
-        };
-        // Of the new array, only what evacuation has filled is initialised.
-        iter.rest.runs[0] = (self.buckets, self.nevacuate);
-        // SAFETY: inside the two arrays; old buckets from `nevacuate` on are live.
-        unsafe {
-            if !self.has(SAME_SIZE) {
-                let y = self.bucket(self.old_len()).as_ptr();
-                iter.rest.runs[1] = (y, self.nevacuate);
-            }
-            iter.next = Bucket::<K, V>::new(old).add(self.nevacuate).as_ptr();
-            iter.end = Bucket::<K, V>::new(old).add(self.old_len()).as_ptr();
-        }
         iter
     }
 
-    /// The number of chains, in both arrays.
+    /// The number of chains: those of all buckets that are initialised.
     pub(crate) fn chains(&self) -> usize {
-        match (self.has(ALLOCATED), self.is_growing()) {
-            (false, _) => 0,
-            (true, false) => self.mask + 1,
-            (true, true) => self.old_len() + self.mask + 1,
-        }
+        if self.has(ALLOCATED) { self.live() } else { 0 }
     }
 
-    /// The head of chain `n` of [`chains`](Self::chains), if that bucket is in use: an old bucket until
-    /// it is evacuated, a new one from then on.
+    /// The head of chain `n` of [`chains`](Self::chains).
     pub(crate) fn chain_head(&self, n: usize) -> Option<Bucket<K, V>> {
-        let new = |i: usize| {
-            // SAFETY: `n < chains()`, so `i` is inside the new array.
-            unsafe { self.bucket(i) }
-        };
-        let Some(old) = self.old.map(Bucket::new) else {
-            return Some(new(n));
-        };
-        let len = self.old_len();
-        if n < len {
-            // SAFETY: inside the old array.
-            (n >= self.nevacuate).then(|| unsafe { old.add(n) })
-        } else {
-            let i = n - len;
-            (i & (len - 1) < self.nevacuate).then(|| new(i))
-        }
+        // SAFETY: live.
+        (n < self.chains()).then(|| unsafe { self.bucket(n) })
     }
 }
 
@@ -213,18 +192,22 @@ impl<K, V> Hmap<K, V> {
                 }
             }
         };
-        // Chains of an array of `len` buckets, counted from chain `first`.
-        let mut array = |first: usize, len: usize| {
-            for chain in (i & (len - 1)..len).step_by(mask + 1) {
-                walk(first + chain, len - 1);
+        if !self.has(ALLOCATED) {
+            return;
+        }
+        // A chain that has its evacuation before it goes by one bit less, if the map is doubling.
+        let old = if self.is_growing() { self.old_len() } else { 0 };
+        for n in (i & self.mask..=self.mask).step_by(mask + 1) {
+            if old == 0 || n & (old - 1) < self.nevacuate {
+                walk(n, self.mask);
             }
-        };
-        if self.has(ALLOCATED) {
-            let old = if self.is_growing() { self.old_len() } else { 0 };
-            if old > 0 {
-                array(0, old);
+        }
+        if old > 0 {
+            for n in (i & (old - 1)..old).step_by(mask + 1) {
+                if n >= self.nevacuate {
+                    walk(n, old - 1);
+                }
             }
-            array(old, self.mask + 1);
         }
     }
 }

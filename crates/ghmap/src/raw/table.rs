@@ -209,20 +209,23 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
     pub(crate) fn stats(&self) -> Stats {
         let map = &self.map;
         let (chunk_buckets, chunk_bytes) = map.pool.size();
-        let arrays = if map.has(ALLOCATED) { map.mask + 1 } else { 0 };
-        let old = if map.is_growing() { map.old_len() } else { 0 };
+        let (buckets, bytes) = if map.has(ALLOCATED) {
+            (map.mask + 1, map.array.bytes())
+        } else {
+            (0, 0)
+        };
         Stats {
             len: map.len(),
             b: map.b,
-            buckets: arrays,
+            buckets,
             overflow_buckets: chunk_buckets - map.pool.available(),
             spare_buckets: map.pool.available(),
             noverflow: map.noverflow,
             growing: map.is_growing(),
             same_size: map.has(SAME_SIZE),
-            old_buckets: old,
+            old_buckets: if map.is_growing() { map.old_len() } else { 0 },
             evacuated: map.nevacuate,
-            bytes: (arrays + old) * Bucket::<K, V>::SIZE + chunk_bytes,
+            bytes: bytes + chunk_bytes,
         }
     }
 
@@ -280,7 +283,7 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         }
     }
 
-    /// Drops all entries and keeps the larger array, and forgets the growth.
+    /// Drops all entries and keeps the memory, and forgets the growth.
     pub(crate) fn clear(&mut self) {
         if self.len() == 0 && !self.map.is_growing() {
             return;
@@ -364,7 +367,7 @@ impl<K: Clone, V: Clone, A: Allocator> RawTable<K, V, A> {
         must(self.map.allocate_like(&source.map, &self.alloc));
         for n in 0..source.map.chains() {
             if let Some(head) = source.map.chain_head(n) {
-                // SAFETY: this table has the same arrays, all buckets empty and as evacuated.
+                // SAFETY: this table has as many buckets, all empty and as many evacuated.
                 unsafe { self.clone_chain(head, n) };
             }
         }
@@ -506,7 +509,7 @@ impl<K, V, A: Allocator> Drop for RawDrain<'_, K, V, A> {
                 let RawDrain { entries, table } = &mut *self.0;
                 entries.iter = RawIter::empty();
                 // SAFETY: every entry has been moved out or leaked.
-                unsafe { entries.map.reset(&table.alloc) };
+                unsafe { entries.map.reset() };
                 mem::swap(&mut entries.map, &mut table.map);
             }
         }
