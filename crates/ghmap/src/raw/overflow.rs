@@ -3,9 +3,9 @@
 //! Go 1.12 appends 2^(B-4) spare buckets to the array itself and lets the collector have them with
 //! it. Here the spares stand in chunks of their own (of the same number, at most
 //! [`CHUNK_BYTES`] each, and reserved at the first need), because evacuation empties overflow buckets
-//! one by one: they go on a free list and serve the larger array, where an array's tail would stay
-//! tied to an array that is being given back to the system. An iterator walks the chunks from end to
-//! end instead of following the links: a bucket on the free list has no full slot.
+//! one by one: they go on a free list and serve other chains for as long as the map lives. An iterator
+//! walks the chunks from end to end instead of following the links: a bucket on the free list has no
+//! full slot.
 //!
 //! Invariants: every bucket below `used` of every chunk is initialised; those on the free list have
 //! only `EMPTY_REST` bytes; each is in exactly one chain or on the free list; all chunks but the
