@@ -25,6 +25,7 @@ compile_error!(
 mod attention;
 mod gate;
 mod join_word;
+mod locks;
 mod park_word;
 mod runq;
 mod sync;
@@ -48,7 +49,6 @@ not_loom! {
     mod handle;
     mod idle;
     mod join;
-    mod locks;
     mod os_thread;
     mod overflow;
     mod park;
@@ -83,7 +83,11 @@ pub use self::{
     defer::Deferred,
     handle::{Handle, ProcsError},
     join::{JoinError, JoinHandle},
-    locks::{Semaphore, WaitGroup},
+    locks::{
+        Alarms, AsyncCondvar, AsyncMutex, AsyncRwLock, Barrier, Condvar, GoId, Mutex, MutexGuard,
+        Once, OnceLock, RawCondvar, RawMutex, RawRwLock, ReentrantMutex, RwLock, Semaphore,
+        WaitGroup, set_alarms,
+    },
     os_thread::{lock_os_thread, unlock_os_thread},
     park::{Goroutine, park, thread_waits},
     poll::Poll,
