@@ -13,10 +13,10 @@
 //!
 //! Off a runtime children are threads.
 
+use crate::bracket::here;
 use crate::handle::{Handle, go_on};
 use crate::join::JoinError;
 use crate::locks::{WaitGroup, wait};
-use crate::park::Goroutine;
 use core::any::Any;
 use core::fmt;
 use core::marker::PhantomData;
@@ -67,9 +67,9 @@ struct Child<F, T> {
     shared: Arc<Shared>,
 }
 
-/// The id for errors; threads have none.
+/// The id of the goroutine, stackful or a future, for errors; threads have none.
 pub(crate) fn my_id() -> u64 {
-    Goroutine::current().map_or(0, Goroutine::id)
+    here().and_then(|s| s.g.get()).map_or(0, |g| g.id.load(Ordering::Relaxed))
 }
 
 impl<T, F: FnOnce() -> T> Child<F, T> {

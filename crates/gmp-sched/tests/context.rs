@@ -189,7 +189,9 @@ fn a_cancel_wakes_all_who_wait_and_calls_what_was_registered() {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = |calls: &Arc<AtomicUsize>| {
         let calls = calls.clone();
-        move || drop(calls.fetch_add(1, Ordering::SeqCst))
+        move || {
+            calls.fetch_add(1, Ordering::SeqCst);
+        }
     };
     ctx.after_func(count(&calls)).keep();
     drop(ctx.after_func(count(&calls)));

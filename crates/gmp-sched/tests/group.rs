@@ -129,24 +129,41 @@ fn futures_are_members_and_wait_for_their_place() {
             let (group, ctx) = Group::with_context_and_limit(&Context::background(), 2);
             let inside = Arc::new(AtomicUsize::new(0));
             for i in 0..10 {
-                let (ctx, inside) = (ctx.clone(), inside.clone());
+                let inside = inside.clone();
                 group.spawn(async move {
-                    assert!(inside.fetch_add(1, Ordering::SeqCst) < 2);
-                    if i == 1 {
-                        inside.fetch_sub(1, Ordering::SeqCst);
-                        return Err("stop");
-                    }
-                    ctx.done().await;
+                    let now = inside.fetch_add(1, Ordering::SeqCst);
+                    yield_future().await;
                     inside.fetch_sub(1, Ordering::SeqCst);
-                    Ok(())
+                    match i {
+                        _ if now >= 2 => Err("too many"),
+                        1 => Err("stop"),
+                        _ => Ok(()),
+                    }
                 });
             }
-            group.spawn(async { panic!("too late to be the first") });
+            ctx.done().await;
             let e = group.wait_async().await.unwrap_err();
             assert!(matches!(e, GroupError::Failed("stop")), "{e}");
             assert_eq!(inside.load(Ordering::SeqCst), 0);
+
+            let group = Group::<&str>::new();
+            group.spawn(async { panic!("in a member") });
+            let e = group.wait_async().await.unwrap_err();
+            assert!(e.to_string().ends_with("panicked: in a member"), "{e}");
         });
     }
+}
+
+async fn yield_future() {
+    let mut first = true;
+    std::future::poll_fn(|cx| {
+        if std::mem::take(&mut first) {
+            cx.waker().wake_by_ref();
+            return std::task::Poll::Pending;
+        }
+        std::task::Poll::Ready(())
+    })
+    .await;
 }
 
 #[test]
