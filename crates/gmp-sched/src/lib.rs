@@ -79,6 +79,8 @@ not_loom! {
     mod wait_reason;
 }
 
+pub use self::locks::{RawCondvar, RawMutex, RawRwLock, Semaphore};
+
 #[cfg(not(loom))]
 pub use self::{
     builder::{BuildError, Builder},
@@ -92,8 +94,7 @@ pub use self::{
     local::GoLocal,
     locks::{
         Alarms, AsyncCondvar, AsyncMutex, AsyncRwLock, Barrier, Condvar, GoId, Mutex, MutexGuard,
-        Once, OnceLock, RawCondvar, RawMutex, RawRwLock, ReentrantMutex, RwLock, Semaphore,
-        WaitGroup, set_alarms,
+        Once, OnceLock, ReentrantMutex, RwLock, WaitGroup, set_alarms,
     },
     os_thread::{lock_os_thread, unlock_os_thread},
     park::{Goroutine, park, thread_waits},

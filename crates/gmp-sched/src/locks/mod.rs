@@ -6,10 +6,11 @@
 //! | locks | `mutex`, `rwlock`, `condvar`, `sema`, `waitgroup`, `barrier` |
 //! | on top of them | `ext`: types and async forms; `once`; `reentrant` |
 //!
-//! What loom models, and all that is compiled under it: `waitq`, `mutex`, `condvar`, `sema`.
+//! What loom models, and all that is compiled under it: `waitq`, `mutex`, `rwlock`, `condvar`, `sema`.
 
 mod condvar;
 mod mutex;
+mod rwlock;
 mod sema;
 pub(crate) mod wait;
 pub(crate) mod waitq;
@@ -25,20 +26,16 @@ mod once;
 #[cfg(not(loom))]
 mod reentrant;
 #[cfg(not(loom))]
-mod rwlock;
-#[cfg(not(loom))]
 mod waitgroup;
+
+pub use self::{condvar::RawCondvar, mutex::RawMutex, rwlock::RawRwLock, sema::Semaphore};
 
 #[cfg(not(loom))]
 pub use self::{
     alarm::{Alarms, set_alarms},
     barrier::Barrier,
-    condvar::RawCondvar,
     ext::{AsyncCondvar, AsyncMutex, AsyncRwLock, Condvar, Mutex, MutexGuard, RwLock},
-    mutex::RawMutex,
     once::{Once, OnceLock},
     reentrant::{GoId, ReentrantMutex},
-    rwlock::RawRwLock,
-    sema::Semaphore,
     waitgroup::WaitGroup,
 };

@@ -62,7 +62,7 @@ impl RawMutex {
     }
 
     #[cfg(loom)]
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             state: AtomicU32::new(0),
             queue: WaitQueue::new(()),
@@ -89,7 +89,7 @@ impl RawMutex {
 
     /// Takes it if it is free, also past waiters, as Go's `TryLock` does.
     #[inline]
-    fn try_take(&self) -> bool {
+    pub(super) fn try_take(&self) -> bool {
         let mut s = self.state.load(Ordering::Relaxed);
         while s & (LOCKED | STARVING) == 0 {
             match self.state.compare_exchange_weak(
@@ -126,7 +126,7 @@ impl RawMutex {
     }
 
     #[inline]
-    fn release(&self) {
+    pub(super) fn release(&self) {
         let left = self.state.fetch_sub(LOCKED, Ordering::Release) - LOCKED;
         if left != 0 {
             self.unlock_slow(left);

@@ -16,19 +16,18 @@
 //! as does the writer before it queues, so one finds the other. The writer, if queued, is in front.
 //!
 //! Ordering: Acquire to get in, Release to get out, on the word; who is let in from the queue gets
-//! it through its waiter's state, by someone who acquired the word.
+//! it through its waiter's state, by someone who acquired the word, and is counted before it is told.
 
 use super::mutex::RawMutex;
+#[cfg(not(loom))]
 use super::wait;
-use super::waitq::{GRANTED, WaitQueue, Waiter};
+use super::waitq::{GRANTED, IDLE, WaitQueue, Waiter};
+use crate::sync::atomic::{AtomicU32, Ordering};
+#[cfg(not(loom))]
 use crate::wait_reason::WaitReason;
 use core::fmt;
 use core::pin::{Pin, pin};
-use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::{Poll, Waker};
-use core::time::Duration;
-use lock_api::{GuardSend, RawMutex as _};
-use std::time::Instant;
 
 const WRITER: u32 = 1;
 const WAITING: u32 = 2;
@@ -44,17 +43,28 @@ pub struct RawRwLock {
     /// Held by the writer that is announced.
     writers: RawMutex,
     state: AtomicU32,
-    queue: WaitQueue<()>,
+    /// How many readers are queued.
+    queue: WaitQueue<u32>,
 }
 
 impl RawRwLock {
     /// An unlocked lock.
+    #[cfg(not(loom))]
     #[must_use]
     pub const fn new() -> Self {
         Self {
             writers: RawMutex::new(),
             state: AtomicU32::new(0),
-            queue: WaitQueue::new(()),
+            queue: WaitQueue::new(0),
+        }
+    }
+
+    #[cfg(loom)]
+    fn new() -> Self {
+        Self {
+            writers: RawMutex::new(),
+            state: AtomicU32::new(0),
+            queue: WaitQueue::new(0),
         }
     }
 
@@ -75,6 +85,7 @@ impl RawRwLock {
         false
     }
 
+    #[cfg(not(loom))]
     #[cold]
     fn read_slow(&self, deadline: Option<u64>) -> bool {
         let waiter = pin!(Waiter::new(&self.queue));
@@ -123,6 +134,7 @@ impl RawRwLock {
         self.state.fetch_or(WRITER, Ordering::AcqRel) < READER
     }
 
+    #[cfg(not(loom))]
     fn write_slow(&self, deadline: Option<u64>) -> bool {
         if self.announce() {
             return true;
@@ -163,30 +175,23 @@ impl RawRwLock {
         {
             self.let_readers_in(stay);
         }
-        // SAFETY: the caller was the announced writer, which holds it.
-        unsafe { self.writers.unlock(GuardSend::new()) };
+        // The announced writer owns it.
+        self.writers.release();
     }
 
     #[cold]
     fn let_readers_in(&self, stay: u32) {
         let mut queue = self.queue.lock();
-        let wakers = queue.drain(GRANTED);
-        let readers = u32::try_from(wakers.len()).expect("more readers than 2^30") + stay;
-        // One step from WRITER | WAITING, which nobody else changes under this lock, on top of the
+        let readers = core::mem::take(&mut *queue) + stay;
+        // Counted before any of them is told: it may leave at once. One step from
+        // WRITER | WAITING, of which nobody else changes a bit under this lock, on top of the
         // readers that an announced writer that gives up leaves inside.
         let waiting = self.state.load(Ordering::Relaxed) & WAITING;
-        self.state.fetch_add(
-            (readers * READER).wrapping_sub(WRITER | waiting),
-            Ordering::AcqRel,
-        );
+        let step = (readers * READER).wrapping_sub(WRITER | waiting);
+        self.state.fetch_add(step, Ordering::AcqRel);
+        let wakers = queue.drain(GRANTED);
         drop(queue);
         wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl Default for RawRwLock {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -203,7 +208,7 @@ impl fmt::Debug for RawRwLock {
 /// An attempt to read, until it succeeds or is dropped.
 struct Reading<'a, 'n> {
     lock: &'a RawRwLock,
-    waiter: Pin<&'n Waiter<'a, ()>>,
+    waiter: Pin<&'n Waiter<'a, u32>>,
 }
 
 impl Reading<'_, '_> {
@@ -232,6 +237,7 @@ impl Reading<'_, '_> {
                     .is_ok();
             if queued {
                 queue.push_back(self.waiter, waker, TAG_READER);
+                *queue += 1;
                 return Poll::Pending;
             }
         }
@@ -240,13 +246,16 @@ impl Reading<'_, '_> {
 
 impl Drop for Reading<'_, '_> {
     fn drop(&mut self) {
-        if self.waiter.state() == super::waitq::IDLE {
+        if self.waiter.state() == IDLE {
             return;
         }
         let mut queue = self.lock.queue.lock();
         let removed = queue.remove(self.waiter);
-        if removed.is_some() && (queue.is_empty() || queue.front_is_last(TAG_WRITER)) {
-            self.lock.state.fetch_and(!WAITING, Ordering::AcqRel);
+        if removed.is_some() {
+            *queue -= 1;
+            if *queue == 0 {
+                self.lock.state.fetch_and(!WAITING, Ordering::AcqRel);
+            }
         }
         drop(queue);
         drop(removed);
@@ -259,7 +268,7 @@ impl Drop for Reading<'_, '_> {
 /// The wait of an announced writer for the readers there are. It holds the mutex.
 struct Writing<'a, 'n> {
     lock: &'a RawRwLock,
-    waiter: Pin<&'n Waiter<'a, ()>>,
+    waiter: Pin<&'n Waiter<'a, u32>>,
     /// By the writer: the lock is its caller's now.
     done: bool,
 }
@@ -298,110 +307,237 @@ impl Drop for Writing<'_, '_> {
     }
 }
 
-// SAFETY: readers are counted in by a compare-exchange from a word without `WRITER` (Acquire) or by the
-// writer that leaves; a writer owns the mutex and has seen no readers (Acquire) after it set
-// `WRITER`. Both leave by Release. A lock that unwinds drops its `Reading` or `Writing`.
-unsafe impl lock_api::RawRwLock for RawRwLock {
-    const INIT: Self = Self::new();
-    type SharedGuard = GuardSend;
-    type ExclusiveGuard = GuardSend;
+#[cfg(not(loom))]
+mod faces {
+    use super::{READER, RawRwLock, WRITER};
+    use crate::locks::wait;
+    use core::sync::atomic::Ordering;
+    use core::time::Duration;
+    use lock_api::{GuardSend, RawMutex as _, RawMutexTimed as _};
+    use std::time::Instant;
 
-    #[inline]
-    fn lock_shared(&self) -> GuardSend {
-        if !self.read_fast() {
-            self.read_slow(None);
+    impl Default for RawRwLock {
+        fn default() -> Self {
+            Self::new()
         }
-        GuardSend::new()
     }
 
-    #[inline]
-    fn try_lock_shared(&self) -> Option<GuardSend> {
-        self.read_fast().then(GuardSend::new)
-    }
+    // SAFETY: readers are counted in by a compare-exchange from a word without `WRITER` (Acquire) or by the
+    // writer that leaves; a writer owns the mutex and has seen no readers (Acquire) after it set
+    // `WRITER`. Both leave by Release. A lock that unwinds drops its `Reading` or `Writing`.
+    unsafe impl lock_api::RawRwLock for RawRwLock {
+        const INIT: Self = Self::new();
+        type SharedGuard = GuardSend;
+        type ExclusiveGuard = GuardSend;
 
-    #[inline]
-    unsafe fn unlock_shared(&self, _: GuardSend) {
-        self.read_unlock();
-    }
-
-    #[inline]
-    fn lock_exclusive(&self) -> GuardSend {
-        let guard = self.writers.lock();
-        self.write_slow(None);
-        guard
-    }
-
-    fn try_lock_exclusive(&self) -> Option<GuardSend> {
-        let guard = self.writers.try_lock()?;
-        let free = self
-            .state
-            .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed);
-        if free.is_err() {
-            // SAFETY: locked above.
-            unsafe { self.writers.unlock(guard) };
-            return None;
+        #[inline]
+        fn lock_shared(&self) -> GuardSend {
+            if !self.read_fast() {
+                self.read_slow(None);
+            }
+            GuardSend::new()
         }
-        Some(guard)
+
+        #[inline]
+        fn try_lock_shared(&self) -> Option<GuardSend> {
+            self.read_fast().then(GuardSend::new)
+        }
+
+        #[inline]
+        unsafe fn unlock_shared(&self, _: GuardSend) {
+            self.read_unlock();
+        }
+
+        #[inline]
+        fn lock_exclusive(&self) -> GuardSend {
+            let guard = self.writers.lock();
+            self.write_slow(None);
+            guard
+        }
+
+        fn try_lock_exclusive(&self) -> Option<GuardSend> {
+            let guard = self.writers.try_lock()?;
+            let free = self
+                .state
+                .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed);
+            if free.is_err() {
+                // SAFETY: locked above.
+                unsafe { self.writers.unlock(guard) };
+                return None;
+            }
+            Some(guard)
+        }
+
+        #[inline]
+        unsafe fn unlock_exclusive(&self, _: GuardSend) {
+            self.write_unlock(0);
+        }
+
+        fn is_locked(&self) -> bool {
+            self.state.load(Ordering::Relaxed) != 0
+        }
+
+        fn is_locked_exclusive(&self) -> bool {
+            let s = self.state.load(Ordering::Relaxed);
+            s & WRITER != 0 && s < READER
+        }
     }
 
-    #[inline]
-    unsafe fn unlock_exclusive(&self, _: GuardSend) {
-        self.write_unlock(0);
+    // SAFETY: as above; the writer becomes a reader in the step in which it leaves.
+    unsafe impl lock_api::RawRwLockDowngrade for RawRwLock {
+        unsafe fn downgrade(&self, guard: GuardSend) -> GuardSend {
+            self.write_unlock(1);
+            guard
+        }
     }
 
-    fn is_locked(&self) -> bool {
-        self.state.load(Ordering::Relaxed) != 0
+    impl RawRwLock {
+        fn read_until(&self, deadline: impl FnOnce() -> u64) -> Option<GuardSend> {
+            (self.read_fast() || self.read_slow(Some(deadline()))).then(GuardSend::new)
+        }
+
+        fn write_until(&self, deadline: u64, writers: Option<GuardSend>) -> Option<GuardSend> {
+            let guard = writers?;
+            self.write_slow(Some(deadline)).then_some(guard)
+        }
     }
 
-    fn is_locked_exclusive(&self) -> bool {
-        let s = self.state.load(Ordering::Relaxed);
-        s & WRITER != 0 && s < READER
+    // SAFETY: as above.
+    unsafe impl lock_api::RawRwLockTimed for RawRwLock {
+        type Duration = Duration;
+        type Instant = Instant;
+
+        fn try_lock_shared_for(&self, timeout: Duration) -> Option<GuardSend> {
+            self.read_until(|| wait::nanos_from_now(timeout))
+        }
+
+        fn try_lock_shared_until(&self, deadline: Instant) -> Option<GuardSend> {
+            self.read_until(|| wait::nanos_until(deadline))
+        }
+
+        fn try_lock_exclusive_for(&self, timeout: Duration) -> Option<GuardSend> {
+            self.write_until(
+                wait::nanos_from_now(timeout),
+                self.writers.try_lock_for(timeout),
+            )
+        }
+
+        fn try_lock_exclusive_until(&self, deadline: Instant) -> Option<GuardSend> {
+            self.write_until(
+                wait::nanos_until(deadline),
+                self.writers.try_lock_until(deadline),
+            )
+        }
     }
 }
 
-// SAFETY: as above; the writer becomes a reader in the step in which it leaves.
-unsafe impl lock_api::RawRwLockDowngrade for RawRwLock {
-    unsafe fn downgrade(&self, guard: GuardSend) -> GuardSend {
-        self.write_unlock(1);
-        guard
-    }
-}
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::{Ordering, RawRwLock, Reading, Waiter, Writing};
+    use crate::locks::wait::block;
+    use core::pin::pin;
+    use core::task::Waker;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
 
-impl RawRwLock {
-    fn read_until(&self, deadline: impl FnOnce() -> u64) -> Option<GuardSend> {
-        (self.read_fast() || self.read_slow(Some(deadline()))).then(GuardSend::new)
-    }
-
-    fn write_until(&self, deadline: u64, writers: Option<GuardSend>) -> Option<GuardSend> {
-        let guard = writers?;
-        self.write_slow(Some(deadline)).then_some(guard)
-    }
-}
-
-// SAFETY: as above.
-unsafe impl lock_api::RawRwLockTimed for RawRwLock {
-    type Duration = Duration;
-    type Instant = Instant;
-
-    fn try_lock_shared_for(&self, timeout: Duration) -> Option<GuardSend> {
-        self.read_until(|| wait::nanos_from_now(timeout))
+    struct Cell {
+        lock: RawRwLock,
+        value: UnsafeCell<u32>,
     }
 
-    fn try_lock_shared_until(&self, deadline: Instant) -> Option<GuardSend> {
-        self.read_until(|| wait::nanos_until(deadline))
+    impl Cell {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                lock: RawRwLock::new(),
+                value: UnsafeCell::new(0),
+            })
+        }
+
+        fn read(&self) -> u32 {
+            let waiter = pin!(Waiter::new(&self.lock.queue));
+            let reading = Reading {
+                lock: &self.lock,
+                waiter: waiter.as_ref(),
+            };
+            block(|w| reading.poll(w));
+            // SAFETY: what the lock is for; loom finds out if it is not so.
+            let value = self.value.with(|v| unsafe { *v });
+            self.lock.read_unlock();
+            value
+        }
+
+        fn write(&self) {
+            loom::future::block_on(self.lock.write_future());
+            // SAFETY: as above.
+            self.value.with_mut(|v| unsafe { *v += 1 });
+            self.lock.write_unlock(0);
+        }
+
+        fn check(&self, n: u32) {
+            // SAFETY: all others are done.
+            assert_eq!(self.value.with(|v| unsafe { *v }), n);
+            assert_eq!(
+                self.lock.state.load(Ordering::Relaxed),
+                0,
+                "a flag was left"
+            );
+        }
     }
 
-    fn try_lock_exclusive_for(&self, timeout: Duration) -> Option<GuardSend> {
-        self.write_until(
-            wait::nanos_from_now(timeout),
-            lock_api::RawMutexTimed::try_lock_for(&self.writers, timeout),
-        )
+    #[test]
+    fn loom_rwlock_excludes_and_wakes() {
+        loom::model(|| {
+            let c = Cell::new();
+            let (a, b) = (c.clone(), c.clone());
+            let writer = thread::spawn(move || a.write());
+            let reader = thread::spawn(move || b.read());
+            c.write();
+            writer.join().unwrap();
+            assert!(reader.join().unwrap() <= 2);
+            c.check(2);
+        });
     }
 
-    fn try_lock_exclusive_until(&self, deadline: Instant) -> Option<GuardSend> {
-        self.write_until(
-            wait::nanos_until(deadline),
-            lock_api::RawMutexTimed::try_lock_until(&self.writers, deadline),
-        )
+    /// A writer that waits for a reader gives up, in whatever state: whom it kept out gets in; nor
+    /// is a reader lost that gives up while it is let in.
+    #[test]
+    fn loom_rwlock_quitters_leave_it_as_it_was() {
+        loom::model(|| {
+            let c = Cell::new();
+            assert!(c.lock.read_fast());
+            let (a, b) = (c.clone(), c.clone());
+            let quitter = thread::spawn(move || {
+                let lock = &a.lock;
+                assert!(lock.writers.try_take());
+                if lock.announce() {
+                    return lock.write_unlock(0);
+                }
+                let waiter = pin!(Waiter::new(&lock.queue));
+                let mut writing = Writing {
+                    lock,
+                    waiter: waiter.as_ref(),
+                    done: false,
+                };
+                if writing.poll(Waker::noop()).is_ready() {
+                    lock.write_unlock(0);
+                }
+            });
+            let reader = thread::spawn(move || {
+                let waiter = pin!(Waiter::new(&b.lock.queue));
+                let reading = Reading {
+                    lock: &b.lock,
+                    waiter: waiter.as_ref(),
+                };
+                if reading.poll(Waker::noop()).is_ready() || reading.poll(Waker::noop()).is_ready()
+                {
+                    b.lock.read_unlock();
+                }
+            });
+            c.lock.read_unlock();
+            quitter.join().unwrap();
+            reader.join().unwrap();
+            c.check(0);
+        });
     }
 }

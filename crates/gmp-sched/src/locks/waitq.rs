@@ -196,12 +196,6 @@ impl<S> Locked<'_, S> {
         !self.is_empty() && ptr::eq(self.inner.head, self.inner.tail)
     }
 
-    /// Whether one waits, with that tag.
-    #[cfg(not(loom))]
-    pub(crate) fn front_is_last(&self, tag: u64) -> bool {
-        self.len_is_one() && self.front() == Some(tag)
-    }
-
     /// The tag of the first waiter.
     pub(crate) fn front(&self) -> Option<u64> {
         // SAFETY: null or a linked node, which outlives its being linked.
