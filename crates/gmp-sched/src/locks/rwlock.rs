@@ -433,7 +433,7 @@ mod faces {
 
 #[cfg(all(test, loom))]
 mod loom_tests {
-    use super::{Ordering, RawRwLock, Reading, Waiter, Writing};
+    use super::{Ordering, READER, RawRwLock, Reading, Waiter, Writing};
     use crate::locks::wait::block;
     use core::pin::pin;
     use core::task::Waker;
@@ -531,6 +531,9 @@ mod loom_tests {
                 };
                 if reading.poll(Waker::noop()).is_ready() || reading.poll(Waker::noop()).is_ready()
                 {
+                    // It is counted before it is told.
+                    let s = b.lock.state.load(Ordering::Relaxed);
+                    assert!((READER..READER * 4).contains(&s), "{s}");
                     b.lock.read_unlock();
                 }
             });
