@@ -1,6 +1,8 @@
 //! Contexts and timed locks of gmp-sched on a runtime whose clock is gtimer's heaps, with gchan's select.
 
-use gort::{Builder, Condvar, Context, ContextError, ContextExt, Group, GroupError, Mutex, go, scope};
+use gort::{
+    Builder, Condvar, Context, ContextError, ContextExt, Group, GroupError, Mutex, go, scope,
+};
 use std::time::Duration;
 
 fn runtime(procs: usize) -> gort::Runtime {
@@ -26,7 +28,10 @@ fn deadlines_on_a_runtime_need_no_thread_of_their_own() {
                 for _ in 0..20 {
                     s.go(|| {
                         let mut guard = lock.lock();
-                        assert!(cond.wait_for(&mut guard, Duration::from_millis(2)).timed_out());
+                        assert!(
+                            cond.wait_for(&mut guard, Duration::from_millis(2))
+                                .timed_out()
+                        );
                     });
                     s.go(|| ctx.wait());
                 }
@@ -63,7 +68,12 @@ fn select_sees_a_context_that_is_done_by_cancel_by_deadline_and_before() {
                 assert_eq!(h.join().unwrap(), Some(why));
             }
             assert!(ctx.done_chan().recv().is_err());
-            assert!(Context::background().done_chan().try_recv().is_err_and(|e| e.is_empty()));
+            assert!(
+                Context::background()
+                    .done_chan()
+                    .try_recv()
+                    .is_err_and(|e| e.is_empty())
+            );
         });
     }
 }
