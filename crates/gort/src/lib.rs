@@ -11,9 +11,9 @@ pub use builder::{Builder, Runtime};
 #[cfg(feature = "chan")]
 pub use context::ContextExt;
 pub use gmp_sched::{
-    AsyncCondvar, AsyncMutex, AsyncRwLock, Barrier, Condvar, Context, ContextError, GoLocal, Group,
-    GroupError, Mutex, MutexGuard, Once, OnceLock, ReentrantMutex, RwLock, Scope, ScopedJoinHandle,
-    scope,
+    AfterDone, AsyncCondvar, AsyncMutex, AsyncRwLock, Barrier, Canceler, Cause, Condvar, Context,
+    ContextError, GoLocal, Group, GroupError, Mutex, MutexGuard, Once, OnceLock, ReentrantMutex,
+    RwLock, Scope, ScopedJoinHandle, scope,
 };
 pub use gmp_sched::{
     BuildError, GStatus, Goroutine, Handle, JoinError, JoinHandle, OnDeadlock, PStatus, ProcsError,
