@@ -303,3 +303,17 @@ impl Wake for Unpark {
         self.0.unpark();
     }
 }
+
+/// Deadlines of gmp-sched's locks and contexts: on a runtime of this crate, entries of its heaps.
+pub(crate) struct Deadlines;
+
+impl gmp_sched::Alarms for Deadlines {
+    fn arm(&self, when: u64, waker: &std::task::Waker) -> Option<Box<dyn std::any::Any + Send>> {
+        let timers = RuntimeTimers::current()?;
+        let left = Duration::from_nanos(when.saturating_sub(gmp_sched::nanotime()));
+        let waker = waker.clone();
+        Some(Box::new(AfterFunc::new(&timers, left, move || {
+            waker.wake_by_ref()
+        })))
+    }
+}
