@@ -10,6 +10,7 @@ mod chan;
 mod map;
 mod pool;
 mod sched;
+mod timer;
 
 use gort_benches::harness::{Context, Entry, Program};
 
@@ -20,6 +21,7 @@ fn entries() -> Vec<Entry> {
         chan::entries(),
         pool::entries(),
         gort_benches::alloc::entries(),
+        timer::entries(),
     ]
     .concat()
 }
