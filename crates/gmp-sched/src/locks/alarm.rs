@@ -133,7 +133,7 @@ fn run() {
             None => {
                 d.idle = true;
                 census::thread_parks();
-                sysmon_note::thread_parked();
+                sysmon_note::fell_asleep();
                 while d.idle {
                     CHANGED.wait(&mut d);
                 }
