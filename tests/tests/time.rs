@@ -1,6 +1,8 @@
 //! Timers of the runtime: sleeps, time-outs, tickers, on the Ps and with no timer thread (R62).
 
 use gort::{Runtime, chan, go, spawn};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
@@ -130,6 +132,58 @@ fn after_and_tick_channels() {
             let ticks = chan::tick(MS);
             for _ in 0..5 {
                 ticks.recv().unwrap();
+            }
+        });
+    });
+}
+
+/// R62, TestTimerFairness: goroutines that only ever switch to one another keep no timer from firing.
+#[test]
+fn r62_a_timer_fires_while_all_ps_are_busy_yielding() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let (stop, stopped) = (Arc::new(AtomicBool::new(false)), chan::after(MS * 20));
+            let busy: Vec<_> = (0..16)
+                .map(|_| {
+                    let stop = Arc::clone(&stop);
+                    go(move || {
+                        while !stop.load(Ordering::Relaxed) {
+                            gort::yield_now();
+                        }
+                    })
+                })
+                .collect();
+            stopped.recv().unwrap();
+            stop.store(true, Ordering::Relaxed);
+            busy.into_iter().for_each(|h| h.join().unwrap());
+        });
+    });
+}
+
+/// The same by hand-over: each makes the other the next one, and they inherit one another's slice.
+#[test]
+fn r62_a_timer_fires_beside_pairs_that_hand_over() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let (stop, stopped) = (Arc::new(AtomicBool::new(false)), chan::after(MS * 20));
+            let pairs: Vec<_> = (0..16)
+                .map(|_| {
+                    let (tx, rx) = chan::bounded::<()>(0);
+                    let stop = Arc::clone(&stop);
+                    let echo = go(move || while rx.recv().is_ok() {});
+                    let source = go(move || {
+                        while !stop.load(Ordering::Relaxed) {
+                            tx.send(()).unwrap();
+                        }
+                    });
+                    (echo, source)
+                })
+                .collect();
+            stopped.recv().unwrap();
+            stop.store(true, Ordering::Relaxed);
+            for (echo, source) in pairs {
+                source.join().unwrap();
+                echo.join().unwrap();
             }
         });
     });

@@ -176,6 +176,10 @@ pub(crate) struct P {
     /// Scheduling rounds: goroutines started, those that inherit a slice apart. By the holder,
     /// read by sysmon.
     pub(crate) schedtick: AtomicU32,
+    /// The next switch has to go by way of `find_runnable`, which looks at the clock: direct switches
+    /// do not, and goroutines that only ever switch to one another would keep timers from firing. Set
+    /// by sysmon when a timer is due and by the holder now and then, cleared by the holder.
+    pub(crate) poll_due: AtomicBool,
     /// Syscalls left. By the holder, read by sysmon.
     pub(crate) syscalltick: AtomicU32,
     /// Runnable goroutines.
@@ -447,6 +451,7 @@ impl P {
             sched,
             link: Cell::new(None),
             schedtick: AtomicU32::new(0),
+            poll_due: AtomicBool::new(false),
             syscalltick: AtomicU32::new(0),
             runq: RunQueue::new(),
             gfree: Cell::new(None),
