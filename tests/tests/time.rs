@@ -61,8 +61,8 @@ fn r62_ten_thousand_sleepers_need_no_more_threads() {
         hs.into_iter().for_each(|h| h.join().unwrap());
     });
     let stats = rt.handle().stats();
-    // A few more than two Ps need, where sysmon lent a P out because the machine was busy.
-    assert!(stats.threads_made < 50, "{stats:?}");
+    // Those that wait for the lock of a heap, on a busy machine, keep their Ps.
+    assert!(stats.threads_made < 6, "{stats:?}");
 }
 
 #[test]

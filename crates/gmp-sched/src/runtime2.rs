@@ -139,7 +139,7 @@ pub(crate) struct M {
     pub(crate) post: Cell<Post>,
     /// Chosen by a goroutine that parked, to be run by the base loop it switched to. By the M.
     pub(crate) handoff: Cell<Option<&'static G>>,
-    /// Its goroutine, for reports and for sysmon. By the M.
+    /// Its goroutine, null between two, when it may run timers: for reports and for sysmon. By the M.
     pub(crate) curg: AtomicPtr<G>,
     /// Its OS stack.
     pub(crate) os: Stack,

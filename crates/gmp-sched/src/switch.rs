@@ -128,6 +128,7 @@ pub(crate) fn leave_goroutine(
         return switch(rt, &me.sp, to, g.sp.get());
     }
     m.handoff.set(next);
+    m.curg.store(core::ptr::null_mut(), Ordering::Relaxed);
     let to = take_stack(&rt);
     switch(rt, &me.sp, to, to.sp.get())
 }

@@ -235,13 +235,17 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         // A clock that has not moved since the last look: the thread is blocked, or waits for a CPU.
         let stood = cpu.is_some_and(|c| c == seen.cpu);
         seen.stood = if stood { seen.stood + 1 } else { 0 };
-        let blocked = seen.stood >= STOOD
+        // An M between two goroutines runs timers. It may wait for the lock of a heap, as would whoever got
+        // its P, and lowering its weight while it holds that lock would hold up all the others.
+        let in_goroutine = m.is_some_and(|m| !m.curg.load(Ordering::Relaxed).is_null());
+        let blocked = in_goroutine
+            && seen.stood >= STOOD
             && m.is_some_and(|m| !m.attention.in_rt() && is_asleep(m));
         seen.cpu = cpu.unwrap_or(u64::MAX);
         if (over || blocked) && try_take(p) {
             look.took += 1;
             sched.stats.retaken.fetch_add(1, Ordering::Relaxed);
-            if !blocked && let Some(m) = m {
+            if !blocked && in_goroutine && let Some(m) = m {
                 m.reniced.store(true, Ordering::Relaxed);
                 sys::set_nice(m.tid.load(Ordering::Relaxed), 19);
             }

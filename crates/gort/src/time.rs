@@ -211,9 +211,13 @@ fn park_with_timer(g: Goroutine, timers: &RuntimeTimers, when: i64, reason: Wait
     let timer = stack_timer(g);
     // SAFETY: `fire` takes what `as_ptr` gave, at any time, on any thread.
     let callback = unsafe { Callback::func(fire, g.as_ptr().cast_mut(), 0) };
-    timers.arm(timer, when, 0, callback);
+    // No user code runs in here: the callback is ours.
+    let armed = gmp_sched::keep_p(|| timers.heap().arm(timer, when, 0, callback));
+    if armed.earliest {
+        timers.runtime.wake_for(when.cast_unsigned());
+    }
     gmp_sched::park(reason);
-    timer.stop();
+    gmp_sched::keep_p(|| timer.stop());
 }
 
 unsafe fn fire(g: *mut (), _seq: usize) {
