@@ -23,10 +23,12 @@ fn sleepers_wake_in_the_order_of_their_deadlines() {
     let rt = runtime(1);
     rt.run(|| {
         let (tx, rx) = chan::unbounded();
+        // From one start, so that the machine may take its time between two of them.
+        let start = Instant::now() + MS * 20;
         for i in [5_u32, 1, 4, 2, 3] {
             let tx = tx.clone();
             drop(go(move || {
-                gort::sleep(MS * 20 * i);
+                gort::sleep((start + MS * 20 * i).saturating_duration_since(Instant::now()));
                 tx.send(i).unwrap();
             }));
         }
@@ -122,6 +124,42 @@ fn after_func_runs_in_a_goroutine_and_drop_stops_it() {
             assert!(rx.recv().is_err(), "the stopped one never ran");
         });
     });
+}
+
+/// Stacks serve one runtime after another, and a timer that was stopped may still lie in the heap that it
+/// was on: of a runtime that ended, of one that lives, or of a P that this runtime does not have.
+#[test]
+fn a_stack_that_moves_to_another_runtime_takes_no_timer_along() {
+    const THREADS: usize = 4;
+    let (done, finished) = std::sync::mpsc::channel();
+    for thread in 0..THREADS {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            for round in 0..200 {
+                runtime([8, 1, 2][(thread + round) % 3]).run(|| {
+                    // On stacks of the round before, whose timers were stopped.
+                    let sleepers: Vec<_> = (0..8).map(|_| go(|| gort::sleep(MS / 10))).collect();
+                    sleepers.into_iter().for_each(|h| h.join().unwrap());
+                    let pairs: Vec<_> = (0..8)
+                        .map(|_| {
+                            let (tx, rx) = chan::bounded(0);
+                            let far = Duration::from_secs(600);
+                            (go(move || rx.recv_timeout(far)), go(move || tx.send(())))
+                        })
+                        .collect();
+                    for (receives, sends) in pairs {
+                        sends.join().unwrap().unwrap();
+                        receives.join().unwrap().unwrap();
+                    }
+                });
+            }
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..THREADS {
+        let end = finished.recv_timeout(Duration::from_secs(60));
+        end.expect("all sleepers wake");
+    }
 }
 
 #[test]
