@@ -225,7 +225,7 @@ fn a_hasher_that_unwinds_loses_nothing() {
                     good(**v)
                 }
             };
-            drop(table.insert_unique(good(n), Rc::new(n), hasher));
+            table.insert_unique(good(n), Rc::new(n), hasher);
         };
         let done = catch_unwind(AssertUnwindSafe(insert)).is_ok();
         assert_eq!(table.len() as u64, n + u64::from(done));
@@ -247,17 +247,17 @@ fn a_replacement_that_unwinds_takes_the_entry_and_no_more() {
     }
     let replaced = catch_unwind(AssertUnwindSafe(|| {
         let entry = table.find_entry(good(77), |v| v.0 == 77).expect("present");
-        drop(entry.replace_entry_with(|_| panic!("user")));
+        entry.replace_entry_with(|_| panic!("user"));
     }));
     assert!(replaced.is_err());
     let replaced = catch_unwind(AssertUnwindSafe(|| {
         let entry = map.entry(77);
-        drop(entry.and_replace_entry_with(|_, _| panic!("user")));
+        entry.and_replace_entry_with(|_, _| panic!("user"));
     }));
     assert!(replaced.is_err());
     let replaced = catch_unwind(AssertUnwindSafe(|| {
         let entry = map.raw_entry_mut().from_key(&78);
-        drop(entry.and_replace_entry_with(|_, _| panic!("user")));
+        entry.and_replace_entry_with(|_, _| panic!("user"));
     }));
     assert!(replaced.is_err());
     assert_eq!((table.len(), map.len()), (499, 498));
