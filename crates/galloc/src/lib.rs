@@ -23,6 +23,7 @@ mod pagealloc;
 mod persistent_alloc;
 mod remote;
 mod scavenge;
+mod shelf;
 mod sizeclass;
 mod slot;
 mod span;

@@ -1,12 +1,15 @@
 //! The allocator as the world sees it: Go's `mallocgc` without the collector (`malloc.go`).
 
 use crate::arena::span_of;
-use crate::sizeclass::{class_for, class_of};
-use crate::slot::with_cache;
+use crate::mcache::Object;
+use crate::shelf::LARGEST;
+use crate::sizeclass::{PAGE_SIZE, class_for, class_of, common_class};
+use crate::slot::{self, with_cache};
 use crate::span::Span;
 use crate::{mheap, sys};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
+use core::sync::atomic::Ordering;
 
 /// The allocator: a name for the one heap of the process.
 ///
@@ -32,24 +35,39 @@ const _: () = {
 
 /// `size` bytes at a multiple of `align`, and whether they are known to be zero.
 #[inline(always)]
-fn allocate(size: usize, align: usize) -> (*mut u8, bool) {
+fn allocate(size: usize, align: usize) -> Object {
+    match common_class(size, align) {
+        Some(class) => with_cache(|cache| cache.alloc(class)),
+        None => allocate_slow(size, align),
+    }
+}
+
+#[inline(never)]
+fn allocate_slow(size: usize, align: usize) -> Object {
     match class_for(size, align) {
         Some(class) => with_cache(|cache| cache.alloc(class)),
         None => allocate_large(size, align),
     }
 }
 
-#[inline(never)]
-fn allocate_large(size: usize, align: usize) -> (*mut u8, bool) {
-    let span = mheap::alloc_large(size, align);
+fn allocate_large(size: usize, align: usize) -> Object {
+    let n = size.div_ceil(PAGE_SIZE).max(1);
+    let mut span = ptr::null_mut();
+    if n <= LARGEST {
+        span = with_cache(|cache| cache.alloc_large(n, align));
+    }
+    if span.is_null() {
+        span = mheap::alloc_large(size, align);
+    }
     if span.is_null() {
         return (ptr::null_mut(), false);
     }
     // SAFETY: the new object is ours.
     unsafe {
+        (*span).live.store(1, Ordering::Relaxed);
         (
             ptr::with_exposed_provenance_mut((*span).base),
-            !(*span).needzero,
+            !(*span).needzero.get(),
         )
     }
 }
@@ -72,6 +90,21 @@ unsafe fn free(p: *mut u8) {
     // Blocks are linked by address, so their provenance is that of the heap's mappings.
     p.expose_provenance();
     let span = ptr::from_ref(span_of_object(p)).cast_mut();
+    // SAFETY: as the caller promises. A span that names this thread's cache as its owner is of a
+    // small class and stays the cache's while this thread is here.
+    unsafe {
+        #[cfg(not(feature = "hardened"))]
+        if (*span).owner.load(Ordering::Relaxed) == slot::own_id() {
+            return with_cache(|cache| cache.free_own(span, p.cast()));
+        }
+        free_slow(span, p);
+    }
+}
+
+/// # Safety
+/// As [`free`]; the span is the object's.
+#[inline(never)]
+unsafe fn free_slow(span: *mut Span, p: *mut u8) {
     // SAFETY: as the caller promises.
     unsafe {
         if (*span).class == 0 {
@@ -84,14 +117,22 @@ unsafe fn free(p: *mut u8) {
 
 /// # Safety
 /// As [`free`]; the span is the object's, of class 0.
-#[inline(never)]
 unsafe fn free_large(span: *mut Span, p: *mut u8) {
     // SAFETY: as the caller promises.
     unsafe {
         if (*span).base != p.addr() {
             sys::fatal("free inside a large object:", p.addr());
         }
-        mheap::free_span(span);
+        if (*span).live.load(Ordering::Relaxed) == 0 {
+            sys::fatal("double free of", p.addr());
+        }
+        (*span).live.store(0, Ordering::Relaxed);
+        (*span).needzero.set(true);
+        if (*span).pages() <= LARGEST {
+            with_cache(|cache| cache.free_large(span));
+        } else {
+            mheap::free_span(span);
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 //! A list of spans with room per class, the one in use at its head. A cache belongs to the thread
 //! that leases its slot (see `slot`); nothing in it is shared. When the head runs out it takes
 //! what others freed into it, or else is sealed and forgotten. A span that loses its last object
-//! goes back to the page heap unless it is the only one of its class.
+//! goes back to the page heap unless it is the one in use.
 
 use crate::mcentral;
 use crate::mheap;
 use crate::remote::{Block, Freed};
+use crate::shelf::Shelf;
 use crate::sizeclass::NUM_SIZE_CLASSES;
-use crate::span::{Span, SpanList};
+use crate::span::{NOBODY, Span, SpanList};
 use core::ptr;
 use core::sync::atomic::Ordering;
 
@@ -22,16 +23,23 @@ pub(crate) type Object = (*mut u8, bool);
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Cache {
-    /// Not 0; what `Span::owner` says of this cache's spans.
+    /// What `Span::owner` says of this cache's spans: the cache's address, or `usize::MAX` for the
+    /// shared one.
     id: usize,
+    /// Its number among the slots.
+    pub(crate) slot: usize,
     lists: [SpanList; NUM_SIZE_CLASSES],
+    /// Large objects freed; see `shelf` for who may do what.
+    shelf: Shelf,
 }
 
 impl Cache {
-    pub(crate) const fn new(id: usize) -> Self {
+    pub(crate) const fn new(id: usize, slot: usize) -> Self {
         Self {
             id,
+            slot,
             lists: [const { SpanList::new() }; NUM_SIZE_CLASSES],
+            shelf: Shelf::new(),
         }
     }
 
@@ -68,13 +76,13 @@ impl Cache {
                 }
                 let p = (*span).bump();
                 if !p.is_null() {
-                    return handed(span, p, !(*span).needzero);
+                    return handed(span, p, !(*span).needzero.get());
                 }
                 if (*span).collect() {
                     continue;
                 }
                 self.lists[class].remove(span);
-                (*span).owner.store(0, Ordering::Relaxed);
+                (*span).owner.store(NOBODY, Ordering::Relaxed);
                 if !(*span).remote.seal() {
                     (*span).owner.store(self.id, Ordering::Relaxed);
                     self.lists[class].push_front(span);
@@ -103,15 +111,12 @@ impl Cache {
     #[inline]
     pub(crate) unsafe fn free(&self, span: *mut Span, p: *mut u8) {
         let block = p.cast::<Block>();
-        // SAFETY: as the caller promises. Only this cache's thread ever makes `owner` this cache's
-        // id or stops it being that, so the comparison cannot go stale.
+        // SAFETY: as the caller promises.
         unsafe {
             #[cfg(feature = "hardened")]
             (*span).bits.freed(&*span, p);
             if (*span).owner.load(Ordering::Relaxed) == self.id {
-                if (*span).push(block) == 0 {
-                    self.retire(span);
-                }
+                self.free_own(span, block);
             } else if (*span).remote.push(block) == Freed::Adopted {
                 self.adopt(span, block);
             }
@@ -119,16 +124,59 @@ impl Cache {
     }
 
     /// # Safety
-    /// This cache's span, of which no object is out.
+    /// As [`free`](Self::free), and the span is this cache's: `owner` said so to the lessee, and
+    /// only the lessee makes it this cache's id or stops it being that.
+    #[inline(always)]
+    pub(crate) unsafe fn free_own(&self, span: *mut Span, block: *mut Block) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            if (*span).push(block) == 0 {
+                let list = &self.lists[(*span).class as usize];
+                if !ptr::eq(list.head(), span) {
+                    self.retire(span);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// This cache's span, of which no object is out, and not the head of its list.
     #[cold]
+    #[inline(never)]
     unsafe fn retire(&self, span: *mut Span) {
         // SAFETY: as the caller promises.
         unsafe {
-            let list = &self.lists[(*span).class as usize];
-            if list.len() > 1 {
-                list.remove(span);
-                mheap::free_span(span);
-            }
+            self.lists[(*span).class as usize].remove(span);
+            mheap::free_span(span);
+        }
+    }
+
+    /// The span of a large object that was freed lately: at least `n` pages, at a multiple of
+    /// `align`. Null if there is none.
+    pub(crate) fn alloc_large(&self, n: usize, align: usize) -> *mut Span {
+        let span = self.shelf.take(n, |span| {
+            // SAFETY: what is on a shelf is a span that nobody else has.
+            unsafe { (*to_span(span)).base.is_multiple_of(align) }
+        });
+        to_span(span)
+    }
+
+    /// Takes back a large object of at most `LARGEST` pages.
+    ///
+    /// # Safety
+    /// The caller owns the object, and nobody uses it any more.
+    pub(crate) unsafe fn free_large(&self, span: *mut Span) {
+        // SAFETY: as the caller promises.
+        let n = unsafe { (*span).pages() };
+        self.shelf.put(span.expose_provenance(), n, give_up);
+    }
+
+    /// Any thread may do this.
+    pub(crate) fn clear_shelf(&self, all: bool) {
+        if all {
+            self.shelf.clear(give_up);
+        } else {
+            self.shelf.age(give_up);
         }
     }
 
@@ -145,7 +193,7 @@ impl Cache {
             }
             (*span).owner.store(self.id, Ordering::Relaxed);
             list.push_second(span);
-            if live == 0 {
+            if live == 0 && !ptr::eq(list.head(), span) {
                 self.retire(span);
             }
         }
@@ -153,6 +201,7 @@ impl Cache {
 
     /// Gives all spans up: those without an object to the heap, the others to the central lists.
     pub(crate) fn flush(&self) {
+        self.clear_shelf(true);
         for list in &self.lists {
             while !list.head().is_null() {
                 let span = list.head();
@@ -164,6 +213,16 @@ impl Cache {
             }
         }
     }
+}
+
+fn to_span(span: usize) -> *mut Span {
+    ptr::with_exposed_provenance_mut(span)
+}
+
+/// What falls off a shelf goes to the page heap.
+fn give_up(span: usize) {
+    // SAFETY: a span that came off a shelf belongs to who took it.
+    unsafe { mheap::free_span(to_span(span)) };
 }
 
 // SAFETY: a cache is its lessee's alone, and leases are handed on through Release and Acquire.

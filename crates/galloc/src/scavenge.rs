@@ -102,6 +102,7 @@ pub fn set_scavenger(on: bool) -> bool {
 pub fn release() -> usize {
     slot::flush_own();
     slot::flush_idle();
+    slot::clear_shelves(true);
     mcentral::sweep();
     scavenge(usize::MAX) * PAGE_SIZE
 }
@@ -125,7 +126,10 @@ pub(crate) fn after_alloc() {
     let occupied = (heap.used + heap.free_dirty) * PAGE_SIZE + heap.huge_bytes;
     let (over, free) = (occupied.saturating_sub(limit), heap.free_dirty);
     drop(heap);
-    if over > 0 && free > 0 {
+    if over > 0 && free == 0 {
+        slot::clear_shelves(true);
+    }
+    if over > 0 {
         scavenge(over.div_ceil(PAGE_SIZE).max(STEP));
     }
 }
@@ -164,6 +168,7 @@ fn scavenge(limit: usize) -> usize {
 
 fn step() -> usize {
     slot::flush_idle();
+    slot::clear_shelves(false);
     mcentral::sweep();
     let excess = excess(&HEAP.lock());
     scavenge(excess.min(STEP.max(excess / 4)))

@@ -97,6 +97,22 @@ pub const fn class_pages(class: usize) -> usize {
     PAGES[class] as usize
 }
 
+/// Classes of 0 to 1024 bytes by eighths, a request of no bytes counted as one of one.
+const COMMON: [u8; SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1] = {
+    let mut table = CLASS8;
+    table[0] = 1;
+    table
+};
+
+/// What [`class_for`] says, for the requests that are most common; None for others.
+#[inline(always)]
+pub(crate) const fn common_class(size: usize, align: usize) -> Option<usize> {
+    if size > SMALL_SIZE_MAX || align > SMALL_SIZE_DIV {
+        return None;
+    }
+    Some(COMMON[size.div_ceil(SMALL_SIZE_DIV)] as usize)
+}
+
 /// The class whose objects hold `size` bytes at multiples of `align`, if a small one does.
 ///
 /// Objects lie at multiples of their size from a page, so they are aligned to every power of two
@@ -165,5 +181,8 @@ mod tests {
             }
         }
         assert_eq!(class_for(8, 16384), None);
+        for size in 0..=SMALL_SIZE_MAX {
+            assert_eq!(common_class(size, 8), class_for(size, 8));
+        }
     }
 }

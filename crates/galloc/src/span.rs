@@ -6,7 +6,7 @@
 //! faster, and the bitmap's one advantage, that it notices double frees, is the `hardened` feature.
 //!
 //! Owner's fields (`free`, `fresh`, `next`, `prev`) belong to whoever owns the span: the cache
-//! named by `owner`, or with `owner` 0 the holder of its central list's lock, or, full and sealed,
+//! named by `owner`, or with `owner` NOBODY the holder of its central list's lock, or, full and sealed,
 //! nobody. See `remote` for how a full span finds a new owner.
 //!
 //! Records are type-stable: they come from a `FixAlloc` and stay spans for ever.
@@ -17,38 +17,49 @@ use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+/// Owner of a span that no cache owns. Not a cache's address, and not the null of a thread without.
+pub(crate) const NOBODY: usize = 1;
+
+/// The first cache line holds all that an owner's allocation or free touches; what others write
+/// (`remote`) is on the second.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Span {
+    /// The id of the owning cache, or NOBODY. Written by the owner or the adopter.
+    pub(crate) owner: AtomicUsize,
+    /// Freed objects; owner's.
+    free: Cell<*mut Block>,
+    /// Objects handed out, those on `remote` included. Written by the owner, read for statistics.
+    /// Of a large object 1, or 0 while it is on a shelf.
+    pub(crate) live: AtomicU32,
+    /// Objects handed out at least once; owner's.
+    fresh: Cell<u32>,
     /// Address of the first page; written when the span is made, under the heap lock.
     pub(crate) base: usize,
-    /// Bytes of all pages; as `base`, and by the owner of a large object that is resized.
-    bytes: AtomicUsize,
     /// Bytes of an object; as `base`. For class 0 unused.
     pub(crate) size: usize,
+    /// Bytes of all pages; as `base`, and by the owner of a large object that is resized.
+    bytes: AtomicUsize,
     /// Objects the pages hold; as `base`.
     nelems: u32,
     /// Size class, 0 for a large object; as `base`.
     pub(crate) class: u8,
-    /// The pages may hold old bytes; as `base`.
-    pub(crate) needzero: bool,
     /// The object is a mapping of its own, outside the page heap; as `base`.
     pub(crate) huge: bool,
-    /// The id of the owning cache, or 0. Written by the owner or the adopter.
-    pub(crate) owner: AtomicUsize,
-    /// Objects handed out, those on `remote` included. Written by the owner, read for statistics.
-    pub(crate) live: AtomicU32,
+    /// The pages may hold old bytes; as `base`, and for a large object by who frees it.
+    pub(crate) needzero: Cell<bool>,
+    /// Link in a cache's or central list; owner's.
+    pub(crate) prev: Cell<*mut Span>,
     /// Objects others freed.
     pub(crate) remote: RemoteList,
-    /// Freed objects; owner's.
-    free: Cell<*mut Block>,
-    /// Objects handed out at least once; owner's.
-    fresh: Cell<u32>,
-    /// Links in a cache's or central list; owner's.
+    /// As `prev`.
     pub(crate) next: Cell<*mut Span>,
-    pub(crate) prev: Cell<*mut Span>,
     #[cfg(feature = "hardened")]
     pub(crate) bits: crate::hardened::AllocBits,
 }
+
+#[cfg(not(loom))]
+const _: () = assert!(core::mem::offset_of!(Span, remote) == 64);
 
 impl Span {
     /// A span no one owns yet. None only under `hardened`, if its bitmap finds no memory.
@@ -61,9 +72,9 @@ impl Span {
             size,
             nelems,
             class: class as u8,
-            needzero,
+            needzero: Cell::new(needzero),
             huge: false,
-            owner: AtomicUsize::new(0),
+            owner: AtomicUsize::new(NOBODY),
             live: AtomicU32::new(u32::from(class == 0)),
             remote: RemoteList::new(),
             free: Cell::new(ptr::null_mut()),
