@@ -37,7 +37,7 @@ const _: () = {
 #[inline(always)]
 fn allocate(size: usize, align: usize) -> Object {
     match common_class(size, align) {
-        Some(class) => with_cache(|cache| cache.alloc(class)),
+        Some(class) => with_cache(move |cache| cache.alloc(class)),
         None => allocate_slow(size, align),
     }
 }
@@ -45,7 +45,7 @@ fn allocate(size: usize, align: usize) -> Object {
 #[inline(never)]
 fn allocate_slow(size: usize, align: usize) -> Object {
     match class_for(size, align) {
-        Some(class) => with_cache(|cache| cache.alloc(class)),
+        Some(class) => with_cache(move |cache| cache.alloc(class)),
         None => allocate_large(size, align),
     }
 }
@@ -54,7 +54,7 @@ fn allocate_large(size: usize, align: usize) -> Object {
     let n = size.div_ceil(PAGE_SIZE).max(1);
     let mut span = ptr::null_mut();
     if n <= LARGEST {
-        span = with_cache(|cache| cache.alloc_large(n, align));
+        span = with_cache(move |cache| cache.alloc_large(n, align));
     }
     if span.is_null() {
         span = mheap::alloc_large(size, align);
@@ -94,8 +94,11 @@ unsafe fn free(p: *mut u8) {
     // small class and stays the cache's while this thread is here.
     unsafe {
         #[cfg(not(feature = "hardened"))]
-        if (*span).owner.load(Ordering::Relaxed) == slot::own_id() {
-            return with_cache(|cache| cache.free_own(span, p.cast()));
+        {
+            let cache = slot::own();
+            if (*span).owner.load(Ordering::Relaxed) == cache.addr() {
+                return (*cache).free_own(span, p.cast());
+            }
         }
         free_slow(span, p);
     }
@@ -110,7 +113,7 @@ unsafe fn free_slow(span: *mut Span, p: *mut u8) {
         if (*span).class == 0 {
             free_large(span, p);
         } else {
-            with_cache(|cache| cache.free(span, p));
+            with_cache(move |cache| cache.free(span, p));
         }
     }
 }
@@ -129,7 +132,7 @@ unsafe fn free_large(span: *mut Span, p: *mut u8) {
         (*span).live.store(0, Ordering::Relaxed);
         (*span).needzero.set(true);
         if (*span).pages() <= LARGEST {
-            with_cache(|cache| cache.free_large(span));
+            with_cache(move |cache| cache.free_large(span));
         } else {
             mheap::free_span(span);
         }

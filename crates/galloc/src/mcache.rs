@@ -1,6 +1,8 @@
 //! What a thread allocates from without a lock: Go's `mcache.go`, R123.
 //!
-//! A list of spans with room per class, the one in use at its head. A cache belongs to the thread
+//! A list of spans with room per class, the one in use at its head. A span that gets room again
+//! goes to the end: until its turn comes more of its objects are freed, and one turn serves many
+//! allocations. (Behind the head, it served one or two, and random frees took 1.4 times as long.) A cache belongs to the thread
 //! that leases its slot (see `slot`); nothing in it is shared. When the head runs out it takes
 //! what others freed into it, or else is sealed and forgotten. A span that loses its last object
 //! goes back to the page heap unless it is the one in use.
@@ -43,10 +45,18 @@ impl Cache {
         }
     }
 
+    #[inline(always)]
+    fn list(&self, class: usize) -> &SpanList {
+        debug_assert!(class < NUM_SIZE_CLASSES);
+        // SAFETY: classes come from the tables of `sizeclass`, which name no others, and from spans
+        // made of them.
+        unsafe { self.lists.get_unchecked(class) }
+    }
+
     /// An object of a class; null without memory.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn alloc(&self, class: usize) -> Object {
-        let span = self.lists[class].head();
+        let span = self.list(class).head();
         if !span.is_null() {
             // SAFETY: spans in this cache's lists are its own.
             let p = unsafe { (*span).pop() };
@@ -131,7 +141,7 @@ impl Cache {
         // SAFETY: as the caller promises.
         unsafe {
             if (*span).push(block) == 0 {
-                let list = &self.lists[(*span).class as usize];
+                let list = self.list((*span).class as usize);
                 if !ptr::eq(list.head(), span) {
                     self.retire(span);
                 }
@@ -192,7 +202,7 @@ impl Cache {
                 return mcentral::put(span);
             }
             (*span).owner.store(self.id, Ordering::Relaxed);
-            list.push_second(span);
+            list.push_back(span);
             if live == 0 && !ptr::eq(list.head(), span) {
                 self.retire(span);
             }

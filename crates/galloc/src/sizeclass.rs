@@ -107,10 +107,13 @@ const COMMON: [u8; SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1] = {
 /// What [`class_for`] says, for the requests that are most common; None for others.
 #[inline(always)]
 pub(crate) const fn common_class(size: usize, align: usize) -> Option<usize> {
-    if size > SMALL_SIZE_MAX || align > SMALL_SIZE_DIV {
-        return None;
+    if align > SMALL_SIZE_DIV || size > MAX_SMALL_SIZE {
+        None
+    } else if size <= SMALL_SIZE_MAX {
+        Some(COMMON[size.div_ceil(SMALL_SIZE_DIV)] as usize)
+    } else {
+        Some(class_of(size))
     }
-    Some(COMMON[size.div_ceil(SMALL_SIZE_DIV)] as usize)
 }
 
 /// The class whose objects hold `size` bytes at multiples of `align`, if a small one does.
@@ -181,7 +184,7 @@ mod tests {
             }
         }
         assert_eq!(class_for(8, 16384), None);
-        for size in 0..=SMALL_SIZE_MAX {
+        for size in 0..=MAX_SMALL_SIZE {
             assert_eq!(common_class(size, 8), class_for(size, 8));
         }
     }

@@ -106,10 +106,10 @@ mod tls {
     }
 }
 
-/// The id of this thread's cache; 0 without one.
+/// This thread's cache; null without one.
 #[inline(always)]
-pub(crate) fn own_id() -> usize {
-    tls::get().addr()
+pub(crate) fn own() -> *const Cache {
+    tls::get()
 }
 
 /// Runs one operation on this thread's cache. `f` must not call back here.

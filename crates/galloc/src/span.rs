@@ -177,6 +177,7 @@ impl Span {
 #[derive(Debug)]
 pub(crate) struct SpanList {
     head: Cell<*mut Span>,
+    tail: Cell<*mut Span>,
     len: Cell<usize>,
 }
 
@@ -184,6 +185,7 @@ impl SpanList {
     pub(crate) const fn new() -> Self {
         Self {
             head: Cell::new(ptr::null_mut()),
+            tail: Cell::new(ptr::null_mut()),
             len: Cell::new(0),
         }
     }
@@ -205,7 +207,9 @@ impl SpanList {
         unsafe {
             (*span).prev.set(ptr::null_mut());
             (*span).next.set(head);
-            if !head.is_null() {
+            if head.is_null() {
+                self.tail.set(span);
+            } else {
                 (*head).prev.set(span);
             }
         }
@@ -213,26 +217,23 @@ impl SpanList {
         self.len.set(self.len.get() + 1);
     }
 
-    /// Puts a span behind the head, which stays the one in use.
+    /// Puts a span at the end.
     ///
     /// # Safety
     /// As [`push_front`](Self::push_front).
-    pub(crate) unsafe fn push_second(&self, span: *mut Span) {
-        let head = self.head.get();
-        if head.is_null() {
+    pub(crate) unsafe fn push_back(&self, span: *mut Span) {
+        let tail = self.tail.get();
+        if tail.is_null() {
             // SAFETY: as the caller promises.
             return unsafe { self.push_front(span) };
         }
-        // SAFETY: as the caller promises; the head and its follower are in the list.
+        // SAFETY: as the caller promises; the tail is in the list.
         unsafe {
-            let next = (*head).next.get();
-            (*span).prev.set(head);
-            (*span).next.set(next);
-            (*head).next.set(span);
-            if !next.is_null() {
-                (*next).prev.set(span);
-            }
+            (*span).prev.set(tail);
+            (*span).next.set(ptr::null_mut());
+            (*tail).next.set(span);
         }
+        self.tail.set(span);
         self.len.set(self.len.get() + 1);
     }
 
@@ -247,7 +248,9 @@ impl SpanList {
             } else {
                 (*prev).next.set(next);
             }
-            if !next.is_null() {
+            if next.is_null() {
+                self.tail.set(prev);
+            } else {
                 (*next).prev.set(prev);
             }
         }
