@@ -5,6 +5,8 @@ compile_error!(
     "galloc needs 64-bit Linux: it relies on mremap, futexes and MADV_DONTNEED's zeroes"
 );
 
+#[cfg(feature = "allocator-api2")]
+mod allocator_api2;
 mod arena;
 mod fixalloc;
 mod fork;
@@ -28,6 +30,8 @@ mod sizeclass;
 mod slot;
 mod span;
 mod sys;
+mod tiny;
+mod tiny_box;
 
 pub use fixalloc::{FIX_ALLOC_CHUNK, FixAlloc};
 pub use govec::GoVec;
@@ -41,3 +45,5 @@ pub use sizeclass::{
     MAX_SMALL_SIZE, NUM_SIZE_CLASSES, PAGE_SIZE, class_of, class_pages, class_size, round_up_size,
 };
 pub use slot::release_slot;
+pub use tiny::TINY_SIZE;
+pub use tiny_box::{TinyBox, tiny_alloc, tiny_free};

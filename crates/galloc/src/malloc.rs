@@ -65,6 +65,10 @@ fn allocate_large(size: usize, align: usize) -> Object {
     // SAFETY: the new object is ours.
     unsafe {
         (*span).live.store(1, Ordering::Relaxed);
+        sys::unpoison(
+            ptr::with_exposed_provenance_mut((*span).base),
+            (*span).bytes(),
+        );
         (
             ptr::with_exposed_provenance_mut((*span).base),
             !(*span).needzero.get(),
@@ -93,12 +97,9 @@ unsafe fn free(p: *mut u8) {
     // SAFETY: as the caller promises. A span that names this thread's cache as its owner is of a
     // small class and stays the cache's while this thread is here.
     unsafe {
-        #[cfg(not(feature = "hardened"))]
-        {
-            let cache = slot::own();
-            if (*span).owner.load(Ordering::Relaxed) == cache.addr() {
-                return (*cache).free_own(span, p.cast());
-            }
+        let cache = slot::own();
+        if (*span).owner.load(Ordering::Relaxed) == cache.addr() {
+            return (*cache).free_own(span, p.cast());
         }
         free_slow(span, p);
     }
@@ -131,6 +132,7 @@ unsafe fn free_large(span: *mut Span, p: *mut u8) {
         }
         (*span).live.store(0, Ordering::Relaxed);
         (*span).needzero.set(true);
+        sys::poison(p, (*span).bytes());
         if (*span).pages() <= LARGEST {
             with_cache(move |cache| cache.free_large(span));
         } else {
@@ -151,7 +153,9 @@ unsafe fn resize(p: *mut u8, used: usize, align: usize, size: usize) -> *mut u8 
                 && align <= crate::arena::ARENA_SIZE
                 && let Some(at) = mheap::resize_large(span, size)
             {
-                return ptr::with_exposed_provenance_mut(at);
+                let new = ptr::with_exposed_provenance_mut(at);
+                sys::unpoison(new, size);
+                return new;
             }
         } else if class.is_some_and(|c| c == (*span).class as usize) {
             return p;

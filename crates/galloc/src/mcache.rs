@@ -7,12 +7,16 @@
 //! what others freed into it, or else is sealed and forgotten. A span that loses its last object
 //! goes back to the page heap unless it is the one in use.
 
+use crate::arena::span_of;
 use crate::mcentral;
 use crate::mheap;
 use crate::remote::{Block, Freed};
 use crate::shelf::Shelf;
-use crate::sizeclass::NUM_SIZE_CLASSES;
+use crate::sizeclass::{NUM_SIZE_CLASSES, class_of};
 use crate::span::{NOBODY, Span, SpanList};
+use crate::sys;
+use crate::tiny::{BLOCK, Tiny};
+use core::alloc::Layout;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
@@ -33,6 +37,8 @@ pub(crate) struct Cache {
     lists: [SpanList; NUM_SIZE_CLASSES],
     /// Large objects freed; see `shelf` for who may do what.
     shelf: Shelf,
+    /// The block of tiny objects being filled.
+    tiny: Tiny,
 }
 
 impl Cache {
@@ -42,6 +48,7 @@ impl Cache {
             slot,
             lists: [const { SpanList::new() }; NUM_SIZE_CLASSES],
             shelf: Shelf::new(),
+            tiny: Tiny::new(),
         }
     }
 
@@ -123,11 +130,11 @@ impl Cache {
         let block = p.cast::<Block>();
         // SAFETY: as the caller promises.
         unsafe {
-            #[cfg(feature = "hardened")]
-            (*span).bits.freed(&*span, p);
             if (*span).owner.load(Ordering::Relaxed) == self.id {
-                self.free_own(span, block);
-            } else if (*span).remote.push(block) == Freed::Adopted {
+                return self.free_own(span, block);
+            }
+            going(span, p);
+            if (*span).remote.push(block) == Freed::Adopted {
                 self.adopt(span, block);
             }
         }
@@ -140,6 +147,7 @@ impl Cache {
     pub(crate) unsafe fn free_own(&self, span: *mut Span, block: *mut Block) {
         // SAFETY: as the caller promises.
         unsafe {
+            going(span, block.cast());
             if (*span).push(block) == 0 {
                 let list = self.list((*span).class as usize);
                 if !ptr::eq(list.head(), span) {
@@ -159,6 +167,20 @@ impl Cache {
             self.lists[(*span).class as usize].remove(span);
             mheap::free_span(span);
         }
+    }
+
+    /// A tiny object of a layout that `tiny::fits`; null without memory.
+    pub(crate) fn alloc_tiny(&self, layout: Layout) -> *mut u8 {
+        self.tiny.alloc(
+            layout,
+            || self.alloc(class_of(BLOCK)).0,
+            |b| self.free_block(b),
+        )
+    }
+
+    fn free_block(&self, block: *mut u8) {
+        // SAFETY: a block of tiny objects is an object of the allocator, and none is left in it.
+        unsafe { self.free(span_of(block.addr()), block) };
     }
 
     /// The span of a large object that was freed lately: at least `n` pages, at a multiple of
@@ -212,6 +234,7 @@ impl Cache {
     /// Gives all spans up: those without an object to the heap, the others to the central lists.
     pub(crate) fn flush(&self) {
         self.clear_shelf(true);
+        self.tiny.give_up(|b| self.free_block(b));
         for list in &self.lists {
             while !list.head().is_null() {
                 let span = list.head();
@@ -239,14 +262,27 @@ fn give_up(span: usize) {
 unsafe impl Send for Cache {}
 
 /// What every object passes on its way out.
-#[inline]
+#[inline(always)]
 fn handed(span: *mut Span, p: *mut u8, zero: bool) -> Object {
-    #[cfg(feature = "hardened")]
     // SAFETY: the caller owns the span.
     unsafe {
+        #[cfg(feature = "hardened")]
         (*span).bits.handed(&*span, p);
+        sys::unpoison(p, (*span).size);
     }
-    #[cfg(not(feature = "hardened"))]
-    let _ = span;
     (p, zero)
+}
+
+/// What every object passes on its way back.
+///
+/// # Safety
+/// `p` is an allocated object of `span` that nobody uses any more; `hardened` checks that it is one.
+#[inline(always)]
+unsafe fn going(span: *mut Span, p: *mut u8) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        #[cfg(feature = "hardened")]
+        (*span).bits.freed(&*span, p);
+        sys::poison(p, (*span).size);
+    }
 }

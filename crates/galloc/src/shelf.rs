@@ -187,7 +187,11 @@ mod tests {
         let age = || shelf.age(|s| out.borrow_mut().push(s));
         shelf.put(64, 10, |_| unreachable!());
         age();
-        assert_eq!(shelf.take(10, |_| true), 64, "marked objects are still good");
+        assert_eq!(
+            shelf.take(10, |_| true),
+            64,
+            "marked objects are still good"
+        );
         shelf.put(64, 10, |_| unreachable!());
         age();
         assert!(out.borrow().is_empty(), "the mark went with the last use");
