@@ -154,7 +154,7 @@ unsafe fn resize(p: *mut u8, used: usize, align: usize, size: usize) -> *mut u8 
                 && let Some(at) = mheap::resize_large(span, size)
             {
                 let new = ptr::with_exposed_provenance_mut(at);
-                sys::unpoison(new, size);
+                sys::unpoison(new, span_of_object(new).usable());
                 return new;
             }
         } else if class.is_some_and(|c| c == (*span).class as usize) {

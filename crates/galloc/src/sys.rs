@@ -11,6 +11,7 @@
 use core::ptr::{self, NonNull};
 
 const PROT_RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
+#[cfg(not(gort_asan))]
 const ANON: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
 
 #[cfg(not(gort_asan))]
