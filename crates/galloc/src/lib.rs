@@ -20,6 +20,8 @@ mod malloc;
 mod mcache;
 mod mcentral;
 mod mheap;
+#[cfg(feature = "profile")]
+mod mprof;
 mod mstats;
 mod pagealloc;
 mod persistent_alloc;
@@ -38,6 +40,10 @@ pub use govec::GoVec;
 pub use growslice::{GrowError, grow_capacity};
 pub use linear_alloc::LinearAlloc;
 pub use malloc::Galloc;
+#[cfg(feature = "profile")]
+pub use mprof::{
+    MEM_PROFILE_FRAMES, MemProfileRecord, mem_profile, set_mem_profile_rate, write_heap_profile,
+};
 pub use mstats::{BySize, MemStats};
 pub use persistent_alloc::persistent_alloc;
 pub use scavenge::{release, set_memory_limit, set_scavenger};

@@ -2,6 +2,8 @@
 
 use crate::arena::span_of;
 use crate::mcache::Object;
+#[cfg(feature = "profile")]
+use crate::mprof;
 use crate::shelf::LARGEST;
 use crate::sizeclass::{PAGE_SIZE, class_for, class_of, common_class};
 use crate::slot::{self, with_cache};
@@ -36,6 +38,36 @@ const _: () = {
 /// `size` bytes at a multiple of `align`, and whether they are known to be zero.
 #[inline(always)]
 fn allocate(size: usize, align: usize) -> Object {
+    let object = allocate_unseen(size, align);
+    #[cfg(feature = "profile")]
+    profile(object.0, size);
+    object
+}
+
+/// Samples a new object if its turn has come.
+#[cfg(feature = "profile")]
+#[inline]
+fn profile(p: *mut u8, size: usize) {
+    if !p.is_null() && with_cache(move |cache| cache.count(size)) {
+        if mprof::sampled(p.addr(), size) {
+            // Whoever frees the object gets it after this.
+            span_of_object(p).sampled.fetch_add(1, Ordering::Relaxed);
+        }
+        with_cache(crate::mcache::Cache::end_sample);
+    }
+}
+
+/// Takes an object out of the profile that is about to go.
+#[cfg(feature = "profile")]
+#[inline]
+fn unprofile(span: &Span, p: *mut u8) {
+    if span.sampled.load(Ordering::Relaxed) != 0 && mprof::freed(p.addr()) {
+        span.sampled.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[inline(always)]
+fn allocate_unseen(size: usize, align: usize) -> Object {
     match common_class(size, align) {
         Some(class) => with_cache(move |cache| cache.alloc(class)),
         None => allocate_slow(size, align),
@@ -97,6 +129,8 @@ unsafe fn free(p: *mut u8) {
     // SAFETY: as the caller promises. A span that names this thread's cache as its owner is of a
     // small class and stays the cache's while this thread is here.
     unsafe {
+        #[cfg(feature = "profile")]
+        unprofile(&*span, p);
         let cache = slot::own();
         if (*span).owner.load(Ordering::Relaxed) == cache.addr() {
             return (*cache).free_own(span, p.cast());
@@ -149,12 +183,17 @@ unsafe fn resize(p: *mut u8, used: usize, align: usize, size: usize) -> *mut u8 
         let span = ptr::from_ref(span_of_object(p)).cast_mut();
         let class = class_for(size, align);
         if (*span).class == 0 {
+            // It may move, and its span's record go; no sample must stay behind.
+            #[cfg(feature = "profile")]
+            unprofile(&*span, p);
             if class.is_none()
                 && align <= crate::arena::ARENA_SIZE
                 && let Some(at) = mheap::resize_large(span, size)
             {
                 let new = ptr::with_exposed_provenance_mut(at);
                 sys::unpoison(new, span_of_object(new).usable());
+                #[cfg(feature = "profile")]
+                profile(new, size);
                 return new;
             }
         } else if class.is_some_and(|c| c == (*span).class as usize) {

@@ -2,14 +2,18 @@
 //!
 //! A list of spans with room per class, the one in use at its head. A span that gets room again
 //! goes to the end: until its turn comes more of its objects are freed, and one turn serves many
-//! allocations. (Behind the head, it served one or two, and random frees took 1.4 times as long.) A cache belongs to the thread
-//! that leases its slot (see `slot`); nothing in it is shared. When the head runs out it takes
-//! what others freed into it, or else is sealed and forgotten. A span that loses its last object
-//! goes back to the page heap unless it is the one in use.
+//! allocations. (Behind the head, it served one or two, and random frees took 1.4 times as long.)
+//!
+//! A cache belongs to the thread that leases its slot (see `slot`); nothing in it is shared but its
+//! shelf. When the head runs out it takes what others freed into it, or else is sealed and
+//! forgotten. A span that loses its last object goes back to the page heap unless it is the one in
+//! use.
 
 use crate::arena::span_of;
 use crate::mcentral;
 use crate::mheap;
+#[cfg(feature = "profile")]
+use crate::mprof;
 use crate::remote::{Block, Freed};
 use crate::shelf::Shelf;
 use crate::sizeclass::{NUM_SIZE_CLASSES, class_of};
@@ -17,6 +21,8 @@ use crate::span::{NOBODY, Span, SpanList};
 use crate::sys;
 use crate::tiny::{BLOCK, Tiny};
 use core::alloc::Layout;
+#[cfg(feature = "profile")]
+use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
@@ -39,6 +45,9 @@ pub(crate) struct Cache {
     shelf: Shelf,
     /// The block of tiny objects being filled.
     tiny: Tiny,
+    /// Bytes to the next sample of the heap profile; 0 at first, and `isize::MAX` while one is taken.
+    #[cfg(feature = "profile")]
+    to_sample: Cell<isize>,
 }
 
 impl Cache {
@@ -49,6 +58,8 @@ impl Cache {
             lists: [const { SpanList::new() }; NUM_SIZE_CLASSES],
             shelf: Shelf::new(),
             tiny: Tiny::new(),
+            #[cfg(feature = "profile")]
+            to_sample: Cell::new(0),
         }
     }
 
@@ -167,6 +178,32 @@ impl Cache {
             self.lists[(*span).class as usize].remove(span);
             mheap::free_span(span);
         }
+    }
+
+    /// Counts bytes allocated; true if they are to be sampled, and no others before
+    /// [`end_sample`](Self::end_sample).
+    #[cfg(feature = "profile")]
+    #[inline]
+    pub(crate) fn count(&self, size: usize) -> bool {
+        let before = self.to_sample.get();
+        let left = before.saturating_sub_unsigned(size);
+        if left > 0 {
+            self.to_sample.set(left);
+            return false;
+        }
+        let taken = mprof::is_taken(before == 0);
+        if taken {
+            self.to_sample.set(isize::MAX);
+        } else {
+            self.end_sample();
+        }
+        taken
+    }
+
+    /// Draws the distance to the next sample.
+    #[cfg(feature = "profile")]
+    pub(crate) fn end_sample(&self) {
+        self.to_sample.set(mprof::next_sample());
     }
 
     /// A tiny object of a layout that `tiny::fits`; null without memory.

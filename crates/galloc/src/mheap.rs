@@ -4,8 +4,8 @@
 //! a mapping of its own at an arena's alignment, entered in the table by its first address, so
 //! that it can grow through `mremap` and goes back to the system when it is freed.
 //!
-//! Lock order: SCAVENGE, a central list, HEAP, then the chunk of `persistent_alloc` and the
-//! bitmaps of `hardened`. No user code runs under any of them.
+//! Lock order: the shared cache of `slot`, SCAVENGE, a central list, HEAP, the bitmaps of `hardened`
+//! or the heap profile, the chunk of `persistent_alloc`. No user code runs under any of them.
 
 use crate::arena::{self, ARENA_SIZE, HeapArena};
 use crate::fixalloc::FixAlloc;

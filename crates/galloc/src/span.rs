@@ -54,6 +54,9 @@ pub(crate) struct Span {
     pub(crate) remote: RemoteList,
     /// As `prev`.
     pub(crate) next: Cell<*mut Span>,
+    /// Sampled objects that are out; any thread.
+    #[cfg(feature = "profile")]
+    pub(crate) sampled: AtomicU32,
     #[cfg(feature = "hardened")]
     pub(crate) bits: crate::hardened::AllocBits,
 }
@@ -81,6 +84,8 @@ impl Span {
             fresh: Cell::new(0),
             next: Cell::new(ptr::null_mut()),
             prev: Cell::new(ptr::null_mut()),
+            #[cfg(feature = "profile")]
+            sampled: AtomicU32::new(0),
             #[cfg(feature = "hardened")]
             bits: crate::hardened::AllocBits::new(if class == 0 { 0 } else { nelems })?,
         })
