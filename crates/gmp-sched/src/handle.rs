@@ -128,7 +128,10 @@ impl Handle {
     /// Goroutines that exist: exact while nobody starts or ends one.
     #[must_use]
     pub fn num_goroutine(&self) -> usize {
-        self.sched.num_goroutine()
+        let n = self.sched.num_goroutine();
+        // The record of a runtime that ended may serve another by now. Its epoch changes before it has
+        // goroutines.
+        if self.sched.epoch.load(Ordering::SeqCst) == self.epoch { n } else { 0 }
     }
 
     /// Threads that exist to serve this runtime.

@@ -85,7 +85,7 @@ pub use self::locks::{RawCondvar, RawMutex, RawRwLock, Semaphore};
 #[cfg(not(loom))]
 pub use self::{
     builder::{BuildError, Builder},
-    calls::{check_preempt, go, num_goroutine, p_hint, spawn, yield_now},
+    calls::{check_preempt, go, keep_p, num_goroutine, p_hint, spawn, yield_now},
     context::{AfterDone, Canceler, Cause, Context, ContextError},
     deadlock::OnDeadlock,
     defer::Deferred,

@@ -112,7 +112,7 @@ pub(crate) fn park_goroutine(s: &'static Stack, g: &'static G, reason: WaitReaso
         return park_pinned(rt, s, g, reason);
     }
     g.set_reason(reason);
-    let next = queues::pick(&rt);
+    let next = queues::pick_directly(&rt);
     let rt = switch::leave_goroutine(rt, g, Post::Park(g), next);
     syscall::leave_may_park(rt, s, g);
     // Nobody else consumes it, and a later look at the condition must see what came with it.

@@ -139,7 +139,7 @@ pub(crate) struct M {
     pub(crate) post: Cell<Post>,
     /// Chosen by a goroutine that parked, to be run by the base loop it switched to. By the M.
     pub(crate) handoff: Cell<Option<&'static G>>,
-    /// Its goroutine, for reports and for sysmon. By the M.
+    /// Its goroutine, null between two, when it may run timers: for reports and for sysmon. By the M.
     pub(crate) curg: AtomicPtr<G>,
     /// Its OS stack.
     pub(crate) os: Stack,
@@ -176,6 +176,10 @@ pub(crate) struct P {
     /// Scheduling rounds: goroutines started, those that inherit a slice apart. By the holder,
     /// read by sysmon.
     pub(crate) schedtick: AtomicU32,
+    /// The next switch has to go by way of `find_runnable`, which looks at the clock: direct switches
+    /// do not, and goroutines that only ever switch to one another would keep timers from firing. Set
+    /// by sysmon when a timer is due and by the holder now and then, cleared by the holder.
+    pub(crate) poll_due: AtomicBool,
     /// Syscalls left. By the holder, read by sysmon.
     pub(crate) syscalltick: AtomicU32,
     /// Runnable goroutines.
@@ -447,6 +451,7 @@ impl P {
             sched,
             link: Cell::new(None),
             schedtick: AtomicU32::new(0),
+            poll_due: AtomicBool::new(false),
             syscalltick: AtomicU32::new(0),
             runq: RunQueue::new(),
             gfree: Cell::new(None),

@@ -15,7 +15,6 @@
 
 use crate::census::Census;
 use crate::deadlock::{self, Suspicion, Verdict};
-use crate::poll::Poll;
 use crate::retake::{m_of, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
 use crate::status::PStatus;
@@ -207,10 +206,10 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
     let tick = p.schedtick.load(Ordering::Relaxed);
     let mut seen = p.seen.get();
     seen.syscallwhen = 0;
-    let due = |poll: &dyn Poll| poll.next_deadline(p.id as usize).is_some_and(|d| d <= now);
+    let due = timer_due(sched, p, now, look);
     let waits = !p.runq.is_empty()
         || sched.nglobq.load(Ordering::Relaxed) > 0
-        || sched.hooks().poll.is_some_and(due);
+        || due;
     if waits && sched.gate.idle_ps() > 0 {
         // Somebody idle can have it: a `runnext` whose owner computes on, say.
         idle::wakep(sched);
@@ -236,13 +235,17 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         // A clock that has not moved since the last look: the thread is blocked, or waits for a CPU.
         let stood = cpu.is_some_and(|c| c == seen.cpu);
         seen.stood = if stood { seen.stood + 1 } else { 0 };
-        let blocked = seen.stood >= STOOD
+        // An M between two goroutines runs timers. It may wait for the lock of a heap, as would whoever got
+        // its P, and lowering its weight while it holds that lock would hold up all the others.
+        let in_goroutine = m.is_some_and(|m| !m.curg.load(Ordering::Relaxed).is_null());
+        let blocked = in_goroutine
+            && seen.stood >= STOOD
             && m.is_some_and(|m| !m.attention.in_rt() && is_asleep(m));
         seen.cpu = cpu.unwrap_or(u64::MAX);
         if (over || blocked) && try_take(p) {
             look.took += 1;
             sched.stats.retaken.fetch_add(1, Ordering::Relaxed);
-            if !blocked && let Some(m) = m {
+            if !blocked && in_goroutine && let Some(m) = m {
                 m.reniced.store(true, Ordering::Relaxed);
                 sys::set_nice(m.tid.load(Ordering::Relaxed), 19);
             }
@@ -254,6 +257,23 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         look.slice_ends(seen.schedwhen + SLICE);
     }
     p.seen.set(seen);
+}
+
+/// Whether a timer of this running P is due: then its next switch has to look at the clock. One that is
+/// not is waited for.
+fn timer_due(sched: &Sched, p: &P, now: u64, look: &mut Look) -> bool {
+    let deadline = sched.hooks().poll.and_then(|poll| poll.next_deadline(p.id as usize));
+    match deadline {
+        Some(d) if d <= now => {
+            p.poll_due.store(true, Ordering::Relaxed);
+            true
+        }
+        Some(d) => {
+            look.slice_ends(d);
+            false
+        }
+        None => false,
+    }
 }
 
 /// Whether the kernel has put the thread to sleep, and not only made it wait for its turn.
