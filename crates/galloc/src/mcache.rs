@@ -15,7 +15,8 @@ use crate::mheap;
 #[cfg(feature = "profile")]
 use crate::mprof;
 use crate::remote::{Block, Freed};
-use crate::shelf::Shelf;
+use crate::scavenge;
+use crate::shelf::{QUIET, Shelf};
 use crate::sizeclass::{NUM_SIZE_CLASSES, class_of};
 use crate::span::{NOBODY, Span, SpanList};
 use crate::sys;
@@ -237,16 +238,20 @@ impl Cache {
     pub(crate) unsafe fn free_large(&self, span: *mut Span) {
         // SAFETY: as the caller promises.
         let n = unsafe { (*span).pages() };
-        self.shelf.put(span.expose_provenance(), n, give_up);
+        if self.shelf.put(span.expose_provenance(), n, give_up) > QUIET && scavenge::is_asleep() {
+            scavenge::wake();
+        }
     }
 
     /// Any thread may do this.
-    pub(crate) fn clear_shelf(&self, all: bool) {
-        if all {
-            self.shelf.clear(give_up);
-        } else {
-            self.shelf.age(give_up);
-        }
+    pub(crate) fn clear_shelf(&self) {
+        self.shelf.clear(give_up);
+    }
+
+    /// Frees what has lain on the shelf since the last call; true if anything was there. Any thread
+    /// may do this.
+    pub(crate) fn age_shelf(&self) -> bool {
+        self.shelf.age(give_up)
     }
 
     /// # Safety
@@ -270,7 +275,7 @@ impl Cache {
 
     /// Gives all spans up: those without an object to the heap, the others to the central lists.
     pub(crate) fn flush(&self) {
-        self.clear_shelf(true);
+        self.clear_shelf();
         self.tiny.give_up(|b| self.free_block(b));
         for list in &self.lists {
             while !list.head().is_null() {

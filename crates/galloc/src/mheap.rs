@@ -302,10 +302,27 @@ pub(crate) unsafe fn resize_large(span: *mut Span, size: usize) -> Option<usize>
     if huge != (new > HUGE) {
         return None;
     }
-    if huge {
-        // SAFETY: as the caller promises.
-        return unsafe { resize_huge(span, new) };
+    // SAFETY: as the caller promises.
+    let at = unsafe {
+        if huge {
+            resize_huge(span, new)?
+        } else {
+            resize_in_place(span, new)?
+        }
+    };
+    if new > old {
+        scavenge::after_alloc();
+    } else if scavenge::is_wanted(&HEAP.lock()) {
+        scavenge::wake();
     }
+    Some(at)
+}
+
+/// # Safety
+/// As [`resize_large`], for an object that is not huge.
+unsafe fn resize_in_place(span: *mut Span, new: usize) -> Option<usize> {
+    // SAFETY: the span is valid and the caller's.
+    let (base, old) = unsafe { ((*span).base, (*span).bytes()) };
     let mut heap = HEAP.lock();
     let i = heap.index_of(base);
     let at = base % ARENA_SIZE / PAGE_SIZE;

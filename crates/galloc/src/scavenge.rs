@@ -3,8 +3,12 @@
 //! A thread, started when first wanted, wakes while more free memory is held than a tenth of what
 //! is in use and 4 MiB, which is Go's goal for a heap that stopped growing, and then releases every
 //! 100 ms the larger of 4 MiB and a quarter of the excess, highest addresses first. A program that
-//! needs the memory again within a second finds much of it; of 400 MiB free, twenty steps leave under 10 by this arithmetic. Eagerly
-//! discarding at each free was rejected: it costs a growing `Vec` ten times its time.
+//! needs the memory again within a second finds much of it; of 400 MiB free, twenty steps leave under
+//! 10 by this arithmetic. Eagerly discarding at each free was rejected: it costs a growing `Vec` ten
+//! times its time.
+//!
+//! A tick also empties the caches that no thread leases and clears the shelves of large objects of
+//! what has lain there for a tick; the thread goes to sleep when a tick found nothing to do.
 //!
 //! The thread is made by `pthread_create` with all signals blocked and a small stack, allocates
 //! nothing through this crate, and sleeps on a futex without a timeout when nothing is to do. If it
@@ -102,7 +106,7 @@ pub fn set_scavenger(on: bool) -> bool {
 pub fn release() -> usize {
     slot::flush_own();
     slot::flush_idle();
-    slot::clear_shelves(true);
+    slot::clear_shelves();
     mcentral::sweep();
     scavenge(usize::MAX) * PAGE_SIZE
 }
@@ -113,7 +117,12 @@ fn excess(heap: &Heap) -> usize {
 
 /// Whether the thread is to be woken. Heap lock.
 pub(crate) fn is_wanted(heap: &Heap) -> bool {
-    excess(heap) > 0 && THREAD.load(Ordering::Relaxed) != AWAKE && ENABLED.load(Ordering::Relaxed)
+    excess(heap) > 0 && is_asleep()
+}
+
+/// The thread does not run, and may.
+pub(crate) fn is_asleep() -> bool {
+    THREAD.load(Ordering::SeqCst) != AWAKE && ENABLED.load(Ordering::Relaxed)
 }
 
 /// After memory was taken: keeps the soft limit.
@@ -127,7 +136,7 @@ pub(crate) fn after_alloc() {
     let (over, free) = (occupied.saturating_sub(limit), heap.free_dirty);
     drop(heap);
     if over > 0 && free == 0 {
-        slot::clear_shelves(true);
+        slot::clear_shelves();
     }
     if over > 0 {
         scavenge(over.div_ceil(PAGE_SIZE).max(STEP));
@@ -166,12 +175,13 @@ fn scavenge(limit: usize) -> usize {
     done
 }
 
-fn step() -> usize {
+/// One tick's work; false if there was none.
+fn step() -> bool {
     slot::flush_idle();
-    slot::clear_shelves(false);
+    let shelved = slot::age_shelves();
     mcentral::sweep();
     let excess = excess(&HEAP.lock());
-    scavenge(excess.min(STEP.max(excess / 4)))
+    scavenge(excess.min(STEP.max(excess / 4))) > 0 || shelved
 }
 
 /// Wakes or starts the thread. No lock is held.
@@ -181,7 +191,7 @@ pub(crate) fn wake() {
         // The caller may hold the shared cache, and making a thread may allocate.
         return;
     }
-    match THREAD.swap(AWAKE, Ordering::AcqRel) {
+    sys::keep_errno(|| match THREAD.swap(AWAKE, Ordering::AcqRel) {
         // SAFETY: wakes whoever waits on the word.
         ASLEEP => unsafe {
             libc::syscall(
@@ -196,7 +206,7 @@ pub(crate) fn wake() {
             step();
         }
         _ => {}
-    }
+    });
 }
 
 fn start() -> bool {
@@ -228,17 +238,17 @@ extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
     loop {
         // SAFETY: sleeps; the word lives for ever.
         unsafe { libc::nanosleep(&tick, ptr::null_mut()) };
-        if ENABLED.load(Ordering::Relaxed) && step() > 0 {
+        if ENABLED.load(Ordering::Relaxed) && step() {
             continue;
         }
         if THREAD
-            .compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::Relaxed)
             .is_err()
         {
             continue;
         }
         // A free between the step and the sleep saw AWAKE and did not wake: look again.
-        if is_wanted(&HEAP.lock()) {
+        if ENABLED.load(Ordering::Relaxed) && (excess(&HEAP.lock()) > 0 || slot::age_shelves()) {
             THREAD.store(AWAKE, Ordering::Relaxed);
             continue;
         }

@@ -2,25 +2,25 @@
 //! without the heap lock. Go has no such thing: there a large object costs a sweep anyway.
 //!
 //! A shelf holds at most [`PLACES`] objects of at most 2 MiB each and 4 MiB together; what does not
-//! fit goes to the page heap, and the oldest first. Each place is one atomic word, so that the
-//! scavenger may clear the shelf of a thread that sleeps: it marks what it finds, and takes what it
-//! finds marked the next time. An object put back in between comes without the mark.
+//! fit goes to the page heap, and the oldest first. More than 1 MiB wakes the scavenger, which ticks
+//! until all shelves are empty; less stays until it is awake anyway. Each place is one atomic word, so
+//! that the scavenger may clear the shelf of a thread that sleeps: it marks what it finds, and takes
+//! what it finds marked the next time. An object put back in between comes without the mark.
 //!
 //! Invariants: a span is in at most one place, and whoever got it out by an atomic operation owns
 //! it. `pages[i]` is the owner's alone and may name an object that the scavenger has taken.
 //!
 //! Ordering: putting is a Release, taking an Acquire, so the taker sees the span as the thread that
 //! freed the object left it. Marking moves nothing and is Relaxed: it is a read-modify-write and so
-//! carries on the release sequence of the put.
+//! carries on the release sequence of the put. A put and the look at the scavenger's state after it
+//! are SeqCst, and so are its going to sleep and its look at the places after that: either the owner
+//! sees it asleep, or it sees the object.
 //!
 //! Rejected: a shelf without atomics and a flush at every so many operations. A thread that sleeps
 //! makes none.
 
 use core::cell::Cell;
-#[cfg(not(loom))]
 use core::sync::atomic::{AtomicUsize, Ordering};
-#[cfg(loom)]
-use loom::sync::atomic::{AtomicUsize, Ordering};
 
 /// Objects on a shelf.
 pub(crate) const PLACES: usize = 8;
@@ -28,18 +28,63 @@ pub(crate) const PLACES: usize = 8;
 pub(crate) const LARGEST: usize = 256;
 /// Pages of all of them: 4 MiB.
 const MOST: usize = 512;
+/// Pages that may stay for as long as the scavenger sleeps: 1 MiB.
+pub(crate) const QUIET: usize = 128;
 /// The mark. Addresses of spans are even.
 const OLD: usize = 1;
+
+/// The atomic word of a place: core's, which a `const` may make, or in a model loom's.
+trait Word {
+    fn load(&self, order: Ordering) -> usize;
+    fn swap(&self, new: usize, order: Ordering) -> usize;
+    /// True if `new` took the place of `seen`; Acquire if so, else Relaxed.
+    fn replace(&self, seen: usize, new: usize) -> bool;
+}
+
+macro_rules! word {
+    ($atomic:ty) => {
+        impl Word for $atomic {
+            #[inline(always)]
+            fn load(&self, order: Ordering) -> usize {
+                self.load(order)
+            }
+
+            #[inline(always)]
+            fn swap(&self, new: usize, order: Ordering) -> usize {
+                self.swap(new, order)
+            }
+
+            #[inline(always)]
+            fn replace(&self, seen: usize, new: usize) -> bool {
+                self.compare_exchange(seen, new, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            }
+        }
+    };
+}
+
+word!(AtomicUsize);
+#[cfg(all(test, loom))]
+word!(loom::sync::atomic::AtomicUsize);
+
+/// What [`Place::age`] found.
+#[derive(Debug, PartialEq, Eq)]
+enum Aged {
+    Nothing,
+    /// It is marked, or in the owner's hands.
+    Left,
+    Taken(usize),
+}
 
 /// 0, the address of a span, or that with the mark. Put and taken by the owner, marked and taken
 /// by the scavenger.
 #[derive(Debug)]
-struct Place(AtomicUsize);
+struct Place<W = AtomicUsize>(W);
 
-impl Place {
+impl<W: Word> Place<W> {
     /// What was there comes back, 0 for nothing.
     fn put(&self, span: usize) -> usize {
-        self.0.swap(span, Ordering::AcqRel) & !OLD
+        self.0.swap(span, Ordering::SeqCst) & !OLD
     }
 
     fn take(&self) -> usize {
@@ -50,21 +95,18 @@ impl Place {
     }
 
     /// Takes the object if it is marked, or else marks it.
-    fn age(&self) -> usize {
-        let seen = self.0.load(Ordering::Relaxed);
+    fn age(&self) -> Aged {
+        let seen = self.0.load(Ordering::SeqCst);
         let new = match seen {
-            0 => return 0,
+            0 => return Aged::Nothing,
             old if old & OLD != 0 => 0,
             young => young | OLD,
         };
-        match self
-            .0
-            .compare_exchange(seen, new, Ordering::Acquire, Ordering::Relaxed)
-        {
-            Ok(_) if new == 0 => seen & !OLD,
-            // Marked; or the owner was here, and the object is in use or young again.
-            _ => 0,
+        if self.0.replace(seen, new) && new == 0 {
+            return Aged::Taken(seen & !OLD);
         }
+        // Marked; or the owner was here, and the object is in use or young again.
+        Aged::Left
     }
 }
 
@@ -78,7 +120,6 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
         Self {
             places: [const { Place(AtomicUsize::new(0)) }; PLACES],
@@ -106,9 +147,9 @@ impl Shelf {
         0
     }
 
-    /// Puts an object of at most [`LARGEST`] pages there; `evicted` gets those that make room. The
-    /// owner alone.
-    pub(crate) fn put(&self, span: usize, n: usize, evicted: impl Fn(usize)) {
+    /// Puts an object of at most [`LARGEST`] pages there; `evicted` gets those that make room.
+    /// Returns the pages on the shelf, or more. The owner alone.
+    pub(crate) fn put(&self, span: usize, n: usize, evicted: impl Fn(usize)) -> usize {
         let mut sum: usize = n + self.pages.iter().map(|p| p.get() as usize).sum::<usize>();
         let mut free = self.pages.iter().position(|p| p.get() == 0);
         while sum > MOST || free.is_none() {
@@ -128,6 +169,7 @@ impl Shelf {
             // `evicted` allocated and freed here meanwhile.
             evicted(old);
         }
+        sum
     }
 
     /// Takes out everything. Any thread.
@@ -137,11 +179,17 @@ impl Shelf {
         }
     }
 
-    /// Takes out what has lain here since the last call. Any thread.
-    pub(crate) fn age(&self, evicted: impl Fn(usize)) {
-        for span in self.places.iter().map(Place::age).filter(|&s| s != 0) {
-            evicted(span);
+    /// Takes out what has lain here since the last call; true if anything was here. Any thread.
+    pub(crate) fn age(&self, evicted: impl Fn(usize)) -> bool {
+        let mut any = false;
+        for place in &self.places {
+            let aged = place.age();
+            any |= aged != Aged::Nothing;
+            if let Aged::Taken(span) = aged {
+                evicted(span);
+            }
         }
+        any
     }
 }
 
@@ -193,10 +241,11 @@ mod tests {
             "marked objects are still good"
         );
         shelf.put(64, 10, |_| unreachable!());
-        age();
+        assert!(age());
         assert!(out.borrow().is_empty(), "the mark went with the last use");
-        age();
+        assert!(age());
         assert_eq!(out.borrow()[..], [64]);
+        assert!(!age(), "the shelf is empty");
         assert_eq!(shelf.take(10, |_| true), 0);
         shelf.put(128, 10, |_| unreachable!());
         assert_eq!(shelf.take(10, |_| true), 128);
@@ -208,6 +257,7 @@ mod loom_tests {
     use super::*;
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize;
     use loom::thread;
 
     /// The owner uses, puts and takes while the scavenger ages twice: the object is never had by
@@ -215,7 +265,7 @@ mod loom_tests {
     #[test]
     fn loom_an_object_on_a_shelf_is_had_by_one() {
         struct Shared {
-            place: Place,
+            place: Place<AtomicUsize>,
             object: UnsafeCell<usize>,
         }
         // SAFETY: `object` is what the model checks: only who holds the span touches it.
@@ -234,7 +284,7 @@ mod loom_tests {
                 let shared = shared.clone();
                 thread::spawn(move || {
                     for _ in 0..2 {
-                        if shared.place.age() == SPAN {
+                        if shared.place.age() == Aged::Taken(SPAN) {
                             touch(&shared);
                             return true;
                         }

@@ -272,11 +272,20 @@ pub(crate) fn flush_idle() {
     }
 }
 
-/// Frees large objects on the shelves of all threads: those that have lain there since the last
-/// call, or with `all` all of them.
-pub(crate) fn clear_shelves(all: bool) {
+/// Frees the large objects on the shelves of all threads.
+pub(crate) fn clear_shelves() {
     for (_, cache) in caches() {
-        // SAFETY: caches are never unmade, and `age_shelf` is for any thread.
-        unsafe { (*cache).clear_shelf(all) };
+        // SAFETY: caches are never unmade, and this is for any thread.
+        unsafe { (*cache).clear_shelf() };
     }
+}
+
+/// Frees those that have lain there since the last call; true if anything was there.
+pub(crate) fn age_shelves() -> bool {
+    let mut any = false;
+    for (_, cache) in caches() {
+        // SAFETY: as above.
+        any |= unsafe { (*cache).age_shelf() };
+    }
+    any
 }

@@ -126,6 +126,16 @@ pub(crate) fn alloc_aligned(hint: usize, size: usize, align: usize) -> Option<us
     Some(base)
 }
 
+/// Runs `f` and puts errno back: a free must not change it.
+pub(crate) fn keep_errno<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: this thread's errno.
+    let before = unsafe { *libc::__errno_location() };
+    let r = f();
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = before };
+    r
+}
+
 /// Gives the pages and the addresses back.
 ///
 /// # Safety
@@ -139,9 +149,7 @@ pub(crate) unsafe fn unmap(at: usize, size: usize) {
     }
     #[cfg(not(gort_asan))]
     // SAFETY: as the caller promises.
-    unsafe {
-        libc::munmap(ptr::with_exposed_provenance_mut(at), size)
-    };
+    keep_errno(|| unsafe { libc::munmap(ptr::with_exposed_provenance_mut(at), size) });
 }
 
 /// Gives the pages back and keeps the addresses, which read as zero afterwards. False if the
