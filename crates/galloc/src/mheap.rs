@@ -90,6 +90,7 @@ impl Heap {
             unsafe { sys::unmap(base, ARENA_SIZE) };
             return None;
         }
+        scavenge::advise(base, ARENA_SIZE);
         // SAFETY: the record is valid and this thread holds the lock.
         unsafe { (*record).index = i };
         self.arenas[i] = record;
@@ -178,6 +179,7 @@ impl Heap {
         let Some(base) = sys::alloc_aligned(0, bytes, align.max(ARENA_SIZE)) else {
             return ptr::null_mut();
         };
+        scavenge::advise(base, bytes);
         let span = self.enter_huge(base, bytes);
         if span.is_null() {
             // SAFETY: mapped just now.

@@ -185,24 +185,29 @@ fn cache_of(i: usize) -> *const Cache {
     cache
 }
 
-/// Once per process the key and the fork handlers, once per lease the key's value. Both may
-/// allocate, which finds the slot leased already.
+/// Once per process the environment, the key and the fork handlers, once per lease the key's value.
+/// All but the first may allocate, which finds the slot leased already.
 fn set_up() {
     if SETUP.load(Ordering::Acquire) != 2 {
         if SETUP
             .compare_exchange(0, 1, Ordering::Acquire, Ordering::Acquire)
             .is_ok()
         {
+            scavenge::configure();
             let mut key = 0;
             // SAFETY: `exit` is a function for any value.
             if unsafe { libc::pthread_key_create(&mut key, Some(exit)) } == 0 {
                 KEY.store(key + 1, Ordering::Relaxed);
             }
             fork::install();
-            scavenge::configure();
             SETUP.store(2, Ordering::Release);
         }
-        while SETUP.load(Ordering::Acquire) != 2 {
+        // Bounded, for the thread that does it may not be there: a child of `fork` has but one. Then
+        // this thread's cache is not emptied at its exit, and that is all.
+        for _ in 0..10_000 {
+            if SETUP.load(Ordering::Acquire) == 2 {
+                break;
+            }
             std::thread::yield_now();
         }
     }

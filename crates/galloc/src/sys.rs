@@ -177,6 +177,18 @@ pub(crate) unsafe fn discard(at: usize, size: usize) -> bool {
     }
 }
 
+/// Asks for huge pages.
+pub(crate) fn advise_huge(at: usize, size: usize) {
+    // SAFETY: changes how Linux provides for the pages, not what is in them.
+    unsafe {
+        libc::madvise(
+            ptr::with_exposed_provenance_mut(at),
+            size,
+            libc::MADV_HUGEPAGE,
+        )
+    };
+}
+
 /// Grows or shrinks a whole mapping where it is, or moves its pages to `to`, a mapping of `new`
 /// bytes that they replace. No byte is copied.
 ///
