@@ -113,6 +113,17 @@ impl RawMutex {
         wait::block(crate::WaitReason::MutexLock, deadline, |w| locking.poll(w)).is_some()
     }
 
+    /// Locks it even while the runtime is being aborted; see [`wait::outlast`].
+    #[cfg(not(loom))]
+    pub(super) fn lock_outlasting(&self) {
+        if self.lock_fast() {
+            return;
+        }
+        let waiter = pin!(Waiter::new(&self.queue));
+        let mut locking = Locking::new(self, waiter.as_ref(), true);
+        wait::outlast(crate::WaitReason::MutexLock, |w| locking.poll(w));
+    }
+
     /// Locks it in async code, on any executor: for a type of one's own; a [`Mutex`](crate::Mutex)
     /// has [`lock_async`](crate::AsyncMutex::lock_async). Cancel-safe: dropped, the future has not
     /// locked it, and leaves its place in the queue.

@@ -12,6 +12,7 @@
 #[cfg(not(loom))]
 use super::wait;
 use super::waitq::{GRANTED, IDLE, Locked, WaitQueue, Waiter};
+use super::wake::wake_all;
 use core::fmt;
 use core::pin::{Pin, pin};
 use core::task::{Poll, Waker};
@@ -50,7 +51,7 @@ fn grant(mut free: Locked<'_, usize>) {
         wakers.extend(free.pop_front(GRANTED));
     }
     drop(free);
-    wakers.into_iter().for_each(Waker::wake);
+    wake_all(wakers);
 }
 
 /// A wait that may be dropped or unwound: leaves the queue, or gives back.
@@ -89,7 +90,8 @@ impl Drop for Acquiring<'_, '_> {
         let mut free = self.sema.queue.lock();
         let removed = free.remove(self.waiter);
         if removed.is_none() {
-            *free += self.wants;
+            // More than there can be only if they were released twice.
+            *free = free.saturating_add(self.wants);
         }
         grant(free);
         drop(removed);
