@@ -259,4 +259,20 @@ mod loom_tests {
             assert_eq!(s.available(), 1);
         });
     }
+
+    #[test]
+    fn loom_semaphore_one_release_serves_all_that_it_can() {
+        loom::model(|| {
+            let s = Arc::new(Semaphore::new(0));
+            let ts: Vec<_> = (0..2)
+                .map(|_| {
+                    let s = s.clone();
+                    thread::spawn(move || acquire(&s, 1))
+                })
+                .collect();
+            s.release(2);
+            ts.into_iter().for_each(|t| t.join().unwrap());
+            assert_eq!(s.available(), 0);
+        });
+    }
 }

@@ -259,7 +259,23 @@ impl<S> Locked<'_, S> {
         unsafe { self.unlink(first, state) }
     }
 
+    /// Takes off all but those with another tag that stand in front of them, last come first
+    /// off; in the order in which they came.
+    pub(crate) fn drain_back(&mut self, tag: u64, state: u8) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        // SAFETY: as in `front`.
+        while let Some(last) = unsafe { self.inner.tail.as_ref() }
+            && last.tag.get() == tag
+        {
+            // SAFETY: it is linked here.
+            wakers.extend(unsafe { self.unlink(last, state) });
+        }
+        wakers.reverse();
+        wakers
+    }
+
     /// Takes all off.
+    #[cfg(not(loom))]
     pub(crate) fn drain(&mut self, state: u8) -> Vec<Waker> {
         core::iter::from_fn(|| self.pop_front(state)).collect()
     }
