@@ -26,6 +26,10 @@ func check(ok bool) {
 
 func once(v float64) { fmt.Printf("{\"value\":%g,\"version\":%q}\n", v, runtime.Version()) }
 
+func figure(workload string, v float64) {
+	fmt.Printf("{\"workload\":%q,\"value\":%g,\"version\":%q}\n", workload, v, runtime.Version())
+}
+
 // The first run is not measured, as in bench-runner.
 func repeat(f func() float64) {
 	f()
@@ -241,35 +245,53 @@ func main() {
 	samples, err = strconv.Atoi(os.Args[7])
 	check(err == nil)
 	runtime.GOMAXPROCS(procs)
-	switch os.Args[1] + " " + os.Args[2] {
-	case "sched spawn_all":
+	known := map[string]func(string) bool{"sched": sched, "chan": chans, "map": maps, "pool": pools, "timer": timers}
+	if group := known[os.Args[1]]; group == nil || !group(os.Args[2]) {
+		fmt.Fprintln(os.Stderr, "no such workload")
+		os.Exit(2)
+	}
+}
+
+func chans(workload string) bool {
+	switch workload {
+	case "go_ping_pong_0":
+		timed(roundTrips, pingPong)
+	case "go_spsc_0":
+		timed(roundTrips, spsc)
+	case "go_select4_0":
+		timed(roundTrips, select4)
+	default:
+		return false
+	}
+	return true
+}
+
+func sched(workload string) bool {
+	switch workload {
+	case "spawn_all":
 		timed(million, func() { spawn(million) })
-	case "sched spawn_batch":
+	case "spawn_batch":
 		timed(500000, func() {
 			for k := 0; k < 5000; k++ {
 				spawn(100)
 			}
 		})
-	case "sched yield":
+	case "yield":
 		timed(2*million, yields)
-	case "sched ping_pong", "chan go_ping_pong_0":
+	case "ping_pong":
 		timed(roundTrips, pingPong)
-	case "chan go_spsc_0":
-		timed(roundTrips, spsc)
-	case "chan go_select4_0":
-		timed(roundTrips, select4)
-	case "sched ring":
+	case "ring":
 		timed(million, ring)
-	case "sched skynet":
+	case "skynet":
 		timed(million, skynet)
-	case "sched blocking_declared":
+	case "blocking_declared":
 		timed(million, blocking)
-	case "sched hog_ticker_worst":
+	case "hog_ticker_worst":
 		repeat(hogTicker)
-	case "sched rss_stackful":
+	case "rss_stackful":
 		once(rss())
 	default:
-		fmt.Fprintln(os.Stderr, "no such workload")
-		os.Exit(2)
+		return false
 	}
+	return true
 }

@@ -2,7 +2,7 @@
 //!
 //! `mpsc` is 4 producers, `mpmc` 4 and 4. Every message is summed; the sum is checked.
 
-use crate::harness::{Context, Entry, Procs};
+use gort_benches::harness::{Context, Entry, Procs, Program};
 
 use std::thread;
 
@@ -165,22 +165,14 @@ fn selects<C: Selected>() -> Vec<Shape> {
 
 pub(crate) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
-    let (group, unit) = ("chan", "ns");
     let mut add = |subject, peer, shapes: Vec<Shape>| {
         for (workload, run) in shapes {
             let procs = match workload {
                 "seq_512" | "try_recv_empty" => Procs::One,
                 _ => Procs::Machine,
             };
-            all.push(Entry {
-                group,
-                workload,
-                subject,
-                peer,
-                procs,
-                unit,
-                run: Some(run),
-            });
+            let name = ("chan", workload, subject);
+            all.push(Entry::new(name, peer, procs, "ns", Program::Here(run)));
         }
     };
     add("gchan", false, shared::<Gchan>());
@@ -193,32 +185,19 @@ pub(crate) fn entries() -> Vec<Entry> {
         add("kanal", true, shared::<Kanal>());
         add("flume", true, shared::<Flume>());
     }
-    let procs = Procs::Each;
     let on_goroutines: [Shape; 3] = [
         ("go_spsc_0", go_spsc),
         ("go_ping_pong_0", go_ping_pong),
         ("go_select4_0", go_select4),
     ];
     for (workload, run) in on_goroutines {
-        let subject = "gchan";
-        all.push(Entry {
-            group,
-            workload,
-            subject,
-            peer: false,
-            procs,
-            unit,
-            run: Some(run),
-        });
-        all.push(Entry {
-            group,
-            workload,
-            subject: "go",
-            peer: true,
-            procs,
-            unit,
-            run: None,
-        });
+        for (subject, peer, program) in [
+            ("gchan", false, Program::Here(run)),
+            ("go", true, Program::Go),
+        ] {
+            let name = ("chan", workload, subject);
+            all.push(Entry::new(name, peer, Procs::Each, "ns", program));
+        }
     }
     all
 }

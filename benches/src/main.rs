@@ -7,12 +7,12 @@
 //! measured runs verify theirs as well, outside the measured time where that would cost any.
 
 mod chan;
-mod harness;
 mod map;
 mod pool;
 mod sched;
+mod timer;
 
-use harness::{Context, Entry};
+use gort_benches::harness::{Context, Entry, Program};
 
 fn entries() -> Vec<Entry> {
     [
@@ -20,6 +20,8 @@ fn entries() -> Vec<Entry> {
         map::entries(),
         chan::entries(),
         pool::entries(),
+        gort_benches::alloc::entries(),
+        timer::entries(),
     ]
     .concat()
 }
@@ -49,9 +51,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .ok_or_else(|| {
                     format!("no {group} {workload} {subject}; see `bench-runner list`")
                 })?;
-            let run = entry
-                .run
-                .ok_or("this subject is not part of this program: xtask builds it apart")?;
+            let Program::Here(run) = entry.program else {
+                return Err(
+                    "this subject is not part of this program: xtask builds it apart".into(),
+                );
+            };
             run(&Context {
                 procs: procs.parse()?,
                 samples: samples.parse()?,

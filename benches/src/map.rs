@@ -1,6 +1,6 @@
 //! Maps of `u64` to `u64`, all with foldhash's `fast` variant, so that tables are compared and not hashes.
 
-use crate::harness::{Context, Entry, Procs, each};
+use gort_benches::harness::{Context, Entry, Procs, Program, each, peak, resident};
 
 use std::time::Instant;
 
@@ -47,10 +47,16 @@ impl_map!(Std);
 type Hashbrown = hashbrown::HashMap<u64, u64, Hasher>;
 #[cfg(feature = "peers")]
 impl_map!(Hashbrown);
+#[cfg(feature = "peers")]
+type Griddle = griddle::HashMap<u64, u64, Hasher>;
+#[cfg(feature = "peers")]
+impl_map!(Griddle);
 
 const E3: usize = 1_000;
 const E5: usize = 100_000;
 const E7: usize = 10_000_000;
+/// Two figures of one run.
+const BYTES: [&str; 2] = ["bytes_per_entry_best", "bytes_per_entry_worst"];
 
 /// Workload and its code for one map type.
 type Shape = (&'static str, fn(&Context));
@@ -68,6 +74,8 @@ fn shapes<M: Map>() -> Vec<Shape> {
         ("miss_1e3", |c| miss::<M>(c, E3)),
         ("miss_1e7", |c| miss::<M>(c, E7)),
         ("iterate_1e7", |c| iterate::<M>(c, E7)),
+        (BYTES[0], bytes_per_entry::<M>),
+        (BYTES[1], bytes_per_entry::<M>),
     ]
 }
 
@@ -75,23 +83,32 @@ pub(crate) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
     let mut add = |subject, peer, shapes: Vec<Shape>| {
         for (workload, run) in shapes {
-            let (group, procs, unit) = ("map", Procs::One, "ns");
-            all.push(Entry {
-                group,
-                workload,
-                subject,
-                peer,
-                procs,
-                unit,
-                run: Some(run),
-            });
+            all.push(entry(workload, subject, peer, Program::Here(run)));
         }
     };
     add("ghmap", false, shapes::<Ours>());
     add("std", true, shapes::<Std>());
     #[cfg(feature = "peers")]
-    add("hashbrown", true, shapes::<Hashbrown>());
+    {
+        add("hashbrown", true, shapes::<Hashbrown>());
+        add("griddle", true, shapes::<Griddle>());
+    }
+    for (subject, program) in [("go", Program::Go), ("go1.19", Program::Go119)] {
+        for (workload, _) in shapes::<Ours>() {
+            all.push(entry(workload, subject, true, program));
+        }
+    }
     all
+}
+
+fn entry(workload: &'static str, subject: &'static str, peer: bool, program: Program) -> Entry {
+    let name = ("map", workload, subject);
+    if BYTES.contains(&workload) {
+        let from = BYTES[0];
+        let entry = Entry::new(name, peer, Procs::One, "bytes", program);
+        return Entry { from, ..entry };
+    }
+    Entry::new(name, peer, Procs::One, "ns", program)
 }
 
 /// Spread keys: a bijection, so that keys of different `n` differ.
@@ -244,4 +261,28 @@ fn iterate<M: Map>(c: &Context, n: usize) {
     let map: M = filled(n);
     let want = (0..n as u64).fold(0u64, |a, i| a.wrapping_add(key(i) ^ i));
     c.time(n as u64, || assert_eq!(map.sum(), want));
+}
+
+/// Resident bytes for each entry while a map grows to 4,000,000: the least seen, and the most, which counts
+/// what was resident for a moment while it grew. One sample from a fresh process.
+fn bytes_per_entry<M: Map>(c: &Context) {
+    let mut map = M::new();
+    let before = resident();
+    let (mut best, mut worst) = (f64::INFINITY, 0.0f64);
+    let (mut n, mut next) = (0u64, 500_000u64);
+    while n < 4_000_000 {
+        while n < next {
+            map.insert(key(n), n);
+            n += 1;
+        }
+        best = best.min((resident() - before) / n as f64);
+        worst = worst.max((peak() - before) / n as f64);
+        next += next / 50;
+    }
+    assert_eq!(
+        map.sum(),
+        (0..n).fold(0u64, |a, i| a.wrapping_add(key(i) ^ i))
+    );
+    c.figure(BYTES[0], best);
+    c.figure(BYTES[1], worst);
 }

@@ -1,6 +1,6 @@
 //! Pools of boxed 256-byte items: get + put pairs by 1, 2 and 8 threads, and 10,000 out and in at once.
 
-use crate::harness::{Context, Entry, Procs, each};
+use gort_benches::harness::{Context, Entry, Procs, Program, each};
 
 use std::hint::black_box;
 use std::sync::{Barrier, Mutex};
@@ -17,61 +17,98 @@ fn item() -> Item {
 }
 
 trait Pool: Sync {
+    /// An item in use.
+    type Held<'a>
+    where
+        Self: 'a;
     fn new() -> Self;
-    fn get(&self) -> Item;
-    fn put(&self, item: Item);
+    fn get(&self) -> Self::Held<'_>;
+    fn put<'a>(&'a self, held: Self::Held<'a>);
+    fn bytes<'a>(held: &'a mut Self::Held<'_>) -> &'a mut [u8; 256];
 }
 
-impl Pool for gpool::Pool<Item> {
-    fn new() -> Self {
-        Self::new(item)
-    }
-    fn get(&self) -> Item {
-        Self::get(self)
-    }
-    fn put(&self, item: Item) {
-        Self::put(self, item);
-    }
+/// A pool that hands out the items themselves.
+macro_rules! pool {
+    ($ty:ty, $new:expr, $get:expr, $put:expr) => {
+        impl Pool for $ty {
+            type Held<'a> = Item;
+            fn new() -> Self {
+                $new
+            }
+            #[inline]
+            fn get(&self) -> Item {
+                let get: fn(&$ty) -> Item = $get;
+                get(self)
+            }
+            #[inline]
+            fn put(&self, held: Item) {
+                let put: fn(&$ty, Item) = $put;
+                put(self, held);
+            }
+            fn bytes(held: &mut Item) -> &mut [u8; 256] {
+                held
+            }
+        }
+    };
 }
 
-impl Pool for Mutex<Vec<Item>> {
-    fn new() -> Self {
-        Self::default()
-    }
-    fn get(&self) -> Item {
-        let kept = self.lock().unwrap().pop();
+pool!(
+    gpool::Pool<Item>,
+    Self::new(item),
+    gpool::Pool::get,
+    gpool::Pool::put
+);
+pool!(
+    Mutex<Vec<Item>>,
+    Self::default(),
+    |p| {
+        let kept = p.lock().unwrap().pop();
         kept.unwrap_or_else(item)
-    }
-    fn put(&self, item: Item) {
-        self.lock().unwrap().push(item);
+    },
+    |p, held| p.lock().unwrap().push(held)
+);
+#[cfg(feature = "peers")]
+pool!(
+    crossbeam_queue::ArrayQueue<Item>,
+    Self::new(BURST as usize),
+    |p| p.pop().unwrap_or_else(item),
+    |p, held| drop(p.push(held))
+);
+
+/// No pool at all.
+struct Malloc;
+pool!(Malloc, Self, |_| item(), |_, held| drop(held));
+
+/// opool hands out guards.
+#[cfg(feature = "peers")]
+struct Items;
+
+#[cfg(feature = "peers")]
+impl opool::PoolAllocator<Item> for Items {
+    fn allocate(&self) -> Item {
+        item()
     }
 }
 
 #[cfg(feature = "peers")]
-impl Pool for crossbeam_queue::ArrayQueue<Item> {
-    fn new() -> Self {
-        Self::new(BURST as usize)
-    }
-    fn get(&self) -> Item {
-        self.pop().unwrap_or_else(item)
-    }
-    fn put(&self, item: Item) {
-        drop(self.push(item));
-    }
-}
+type Opool = opool::Pool<Items, Item>;
 
-/// No pool at all.
-struct Malloc;
-
-impl Pool for Malloc {
+#[cfg(feature = "peers")]
+impl Pool for Opool {
+    type Held<'a> = opool::RefGuard<'a, Items, Item>;
     fn new() -> Self {
-        Self
+        Self::new(BURST as usize, Items)
     }
-    fn get(&self) -> Item {
-        item()
+    #[inline]
+    fn get(&self) -> Self::Held<'_> {
+        Self::get(self)
     }
-    fn put(&self, item: Item) {
-        drop(item);
+    #[inline]
+    fn put<'a>(&'a self, held: Self::Held<'a>) {
+        drop(held);
+    }
+    fn bytes<'a>(held: &'a mut Self::Held<'_>) -> &'a mut [u8; 256] {
+        held
     }
 }
 
@@ -94,27 +131,31 @@ pub(crate) fn entries() -> Vec<Entry> {
                 "pair_1t" | "burst_10k" => Procs::One,
                 _ => Procs::Machine,
             };
-            let (group, unit, run) = ("pool", "ns", Some(run));
-            all.push(Entry {
-                group,
-                workload,
-                subject,
-                peer,
-                procs,
-                unit,
-                run,
-            });
+            let name = ("pool", workload, subject);
+            all.push(Entry::new(name, peer, procs, "ns", Program::Here(run)));
         }
     };
     add("gpool", false, shapes::<gpool::Pool<Item>>());
     add("mutex-vec", true, shapes::<Mutex<Vec<Item>>>());
     add("malloc", true, shapes::<Malloc>());
     #[cfg(feature = "peers")]
-    add(
-        "crossbeam-queue",
-        true,
-        shapes::<crossbeam_queue::ArrayQueue<Item>>(),
-    );
+    {
+        add(
+            "crossbeam-queue",
+            true,
+            shapes::<crossbeam_queue::ArrayQueue<Item>>(),
+        );
+        add("opool", true, shapes::<Opool>());
+    }
+    for (workload, procs) in [
+        ("pair_1t", Procs::One),
+        ("pair_2t", Procs::Machine),
+        ("pair_8t", Procs::Machine),
+        ("burst_10k", Procs::One),
+    ] {
+        let name = ("pool", workload, "go");
+        all.push(Entry::new(name, true, procs, "ns", Program::Go));
+    }
     all
 }
 
@@ -128,13 +169,14 @@ fn pairs<P: Pool>(c: &Context, threads: u64) {
             let users: Vec<_> = (0..threads)
                 .map(|_| {
                     s.spawn(|| {
-                        pool.put(item());
+                        pool.put(pool.get());
                         start.wait();
                         let began = Instant::now();
                         for _ in 0..mine {
                             let mut item = black_box(pool.get());
-                            assert_eq!(item[0], 1);
-                            item[1] = item[1].wrapping_add(1);
+                            let bytes = P::bytes(&mut item);
+                            assert_eq!(bytes[0], 1);
+                            bytes[1] = bytes[1].wrapping_add(1);
                             pool.put(item);
                         }
                         (began, Instant::now())
@@ -151,12 +193,15 @@ fn pairs<P: Pool>(c: &Context, threads: u64) {
 
 fn burst<P: Pool>(c: &Context) {
     let pool = P::new();
-    let mut held: Vec<Item> = Vec::with_capacity(BURST as usize);
+    let mut held: Vec<P::Held<'_>> = Vec::with_capacity(BURST as usize);
     c.repeat(|| {
         let start = Instant::now();
         for _ in 0..BURSTS {
             held.extend((0..BURST).map(|_| pool.get()));
-            assert_eq!(held.iter().filter(|i| i[0] == 1).count() as u64, BURST);
+            let intact = held
+                .iter_mut()
+                .filter_map(|i| (P::bytes(i)[0] == 1).then_some(()));
+            assert_eq!(intact.count() as u64, BURST);
             held.drain(..).for_each(|item| pool.put(item));
         }
         each(start, BURST * BURSTS)

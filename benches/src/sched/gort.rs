@@ -1,7 +1,7 @@
 //! The scheduling workloads on goroutines.
 
 use super::{BLOCKING, HOG, MILLION, PARKED, RING, ROUND_TRIPS};
-use crate::harness::{Context, resident};
+use gort_benches::harness::{Context, resident};
 
 use ::gort::{Runtime, chan, go, yield_now};
 

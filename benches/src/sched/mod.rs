@@ -4,7 +4,7 @@ mod gort;
 #[cfg(feature = "peers")]
 mod tokio;
 
-use crate::harness::{Context, Entry, Procs};
+use gort_benches::harness::{Entry, Procs, Program};
 
 /// Goroutines of `spawn_all`, `skynet`'s leaves, hops of `ring`.
 const MILLION: u64 = 1_000_000;
@@ -38,24 +38,19 @@ const SHAPES: &[Shape] = &[
 pub(crate) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
     for &(workload, unit, procs) in SHAPES {
-        let mut add = |subject, peer, run: Option<fn(&Context)>| {
-            all.push(Entry {
-                group: "sched",
-                workload,
-                subject,
-                peer,
-                procs,
-                unit,
-                run,
-            });
+        let mut add = |subject, peer, program| {
+            let name = ("sched", workload, subject);
+            all.push(Entry::new(name, peer, procs, unit, program));
         };
-        add("gort", false, gort::workload(workload));
+        if let Some(run) = gort::workload(workload) {
+            add("gort", false, Program::Here(run));
+        }
         #[cfg(feature = "peers")]
         if let Some(run) = tokio::workload(workload) {
-            add("tokio", true, Some(run));
+            add("tokio", true, Program::Here(run));
         }
         if workload != "rss_future" {
-            add("go", true, None);
+            add("go", true, Program::Go);
         }
     }
     all

@@ -2,7 +2,7 @@
 //! unbuffered (tokio has no rendezvous), `block_in_place` for blocking calls.
 
 use super::{BLOCKING, HOG, MILLION, PARKED, RING, ROUND_TRIPS};
-use crate::harness::{Context, resident};
+use gort_benches::harness::{Context, resident};
 
 use ::tokio::runtime::{Builder, Runtime};
 use ::tokio::sync::{Semaphore, mpsc};
