@@ -42,6 +42,13 @@ fn has_room(qcount: usize, spoken: usize, cap: usize) -> bool {
     qcount + spoken < cap
 }
 
+impl<'a, T> Locked<'a, T> {
+    #[inline(always)]
+    pub(crate) fn chan(&self) -> &'a Hchan<T> {
+        self.chan
+    }
+}
+
 impl<T> Locked<'_, T> {
     #[inline(always)]
     pub(super) fn state(&mut self) -> &mut State<T> {
@@ -124,6 +131,18 @@ impl<T> Locked<'_, T> {
             chan.hint.store(hint, Ordering::Release);
         }
         chan.lock.unlock();
+    }
+
+    /// There is nothing for a receive, or a send, and nobody else to be told about it: it can only stand in line.
+    #[inline]
+    pub(crate) fn must_wait(&mut self, dir: Dir) -> bool {
+        let (qcount, cap) = (self.qcount(), self.chan.cap);
+        let state = self.state();
+        let dull = !state.closed && !state.cold;
+        dull && match dir {
+            Dir::Recv => qcount == 0 && state.sendq.is_empty(),
+            Dir::Send => state.recvq.is_empty() && !has_room(qcount, state.spoken, cap),
+        }
     }
 
     pub(crate) fn closed(&mut self) -> bool {
