@@ -219,7 +219,7 @@ func main() {
 	samples, err = strconv.Atoi(os.Args[7])
 	check(err == nil)
 	runtime.GOMAXPROCS(procs)
-	known := map[string]func(string) bool{"sched": sched, "chan": chans, "map": maps, "pool": pools, "timer": timers}
+	known := map[string]func(string) bool{"sched": sched, "chan": chans, "map": maps, "pool": pools, "timer": timers, "itab": itabs}
 	if group := known[os.Args[1]]; group == nil || !group(os.Args[2]) {
 		fmt.Fprintln(os.Stderr, "no such workload")
 		os.Exit(2)

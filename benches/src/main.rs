@@ -7,6 +7,7 @@
 //! measured runs verify theirs as well, outside the measured time where that would cost any.
 
 mod chan;
+mod itab;
 mod map;
 mod pool;
 mod sched;
@@ -22,6 +23,7 @@ fn entries() -> Vec<Entry> {
         pool::entries(),
         gort_benches::alloc::entries(),
         timer::entries(),
+        itab::entries(),
     ]
     .concat()
 }
