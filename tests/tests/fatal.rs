@@ -53,6 +53,11 @@ fn r52_a_future_that_is_never_woken() {
 }
 
 #[test]
+fn r52_a_timer_puts_the_report_off() {
+    deadlocks("deadlock_sleeping_first", &["[park]:"]);
+}
+
+#[test]
 fn r52_silent_beside_a_thread_that_may_wake_somebody() {
     let out = run("no_deadlock_beside_a_thread");
     assert!(out.status.success(), "{}", stderr(&out));

@@ -8,7 +8,15 @@ const LOOM: &[&str] = &["gmp-sched", "galloc", "gchan", "gitab", "gpool", "gtime
 
 /// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
 /// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
-const FUZZ: &[&str] = &["galloc", "gchan", "ghmap", "gitab", "gpool", "gtimer"];
+const FUZZ: &[&str] = &[
+    "galloc",
+    "gchan",
+    "ghmap",
+    "gitab",
+    "gmp-sched",
+    "gpool",
+    "gtimer",
+];
 
 /// What else must build: every crate's optional features, and each without its defaults.
 const FEATURES: &[(&str, &[&str])] = &[

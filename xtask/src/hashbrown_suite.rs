@@ -254,5 +254,5 @@ fn unit_tests(
     for (from, to) in suite.paths {
         kept = kept.replace(from, to);
     }
-    Ok(format!("#![allow(warnings)]\n{kept}"))
+    Ok(kept)
 }

@@ -109,9 +109,10 @@ pub(crate) unsafe trait RawCase {
     /// Worth trying, as far as can be seen without the lock.
     fn maybe_ready(&self) -> bool;
     /// Tries the case alone: takes the lock, and does what follows the unlock.
+    /// A received value is in the packet, or in a new box if it has no room there.
     /// # Safety
-    /// `slot` takes a value. The caller does not hold the lock.
-    unsafe fn attempt_alone(&self, slot: *mut ()) -> Attempt;
+    /// `packet` takes a value, `slot` is null. The caller does not hold the lock.
+    unsafe fn attempt_alone(&self, packet: *mut Packet, slot: &mut *mut ()) -> Attempt;
     /// # Safety
     /// The caller holds the lock. `slot` takes a value, `node` is null or unqueued and in place.
     unsafe fn attempt(&self, slot: *mut (), node: *mut Node, later: &mut Later) -> Attempt;
@@ -187,7 +188,7 @@ unsafe impl<T> RawCase for Sender<T> {
         self.chan().maybe_writable()
     }
 
-    unsafe fn attempt_alone(&self, _slot: *mut ()) -> Attempt {
+    unsafe fn attempt_alone(&self, _packet: *mut Packet, _slot: &mut *mut ()) -> Attempt {
         if !self.maybe_ready() {
             return Attempt::Blocks;
         }
@@ -292,20 +293,27 @@ unsafe impl<T> RawCase for Receiver<T> {
         }
     }
 
-    unsafe fn attempt_alone(&self, slot: *mut ()) -> Attempt {
+    unsafe fn attempt_alone(&self, packet: *mut Packet, slot: &mut *mut ()) -> Attempt {
         if !self.maybe_ready() {
             return Attempt::Blocks;
         }
-        let Some(chan) = self.as_chan() else {
+        *slot = self.new_slot();
+        let to = if slot.is_null() { packet.cast() } else { *slot };
+        let attempt = match self.as_chan() {
+            // SAFETY: passed on: the packet takes the value if it fits, else the box does.
+            Some(chan) => match unsafe { now::recv(chan, to.cast::<T>()) } {
+                Got::Received => Attempt::Value,
+                Got::Closed => Attempt::Closed,
+                Got::Empty | Got::Deferred | Got::Paired => Attempt::Blocks,
+            },
             // SAFETY: a clock's attempt needs no lock.
-            return unsafe { self.attempt(slot, ptr::null_mut(), &mut Later::nothing()) };
+            None => unsafe { self.attempt(to, ptr::null_mut(), &mut Later::nothing()) },
         };
-        // SAFETY: passed on.
-        match unsafe { now::recv(chan, slot.cast::<T>()) } {
-            Got::Received => Attempt::Value,
-            Got::Closed => Attempt::Closed,
-            Got::Empty | Got::Deferred | Got::Paired => Attempt::Blocks,
+        if attempt != Attempt::Value {
+            // SAFETY: the box is empty, and forgotten.
+            unsafe { self.free_slot(std::mem::replace(slot, ptr::null_mut())) };
         }
+        attempt
     }
 
     unsafe fn attempt(&self, slot: *mut (), node: *mut Node, later: &mut Later) -> Attempt {

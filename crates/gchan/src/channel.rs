@@ -131,6 +131,13 @@ pub(crate) struct Shared<T> {
 /// error.
 ///
 /// All calls named `send*` without `try` may park: see [`park`](crate::park).
+///
+/// It crosses threads if its messages do:
+///
+/// ```compile_fail,E0277
+/// let (s, _r) = gchan::bounded::<std::rc::Rc<u8>>(1);
+/// std::thread::spawn(move || drop(s));
+/// ```
 pub struct Sender<T> {
     pub(crate) shared: Arc<Shared<T>>,
 }
@@ -139,6 +146,13 @@ pub struct Sender<T> {
 /// messages in the channel are dropped and senders get their values back.
 ///
 /// All calls named `recv*` without `try` may park: see [`park`](crate::park).
+///
+/// It crosses threads if its messages do:
+///
+/// ```compile_fail,E0277
+/// let (_s, r) = gchan::bounded::<std::rc::Rc<u8>>(1);
+/// std::thread::scope(|scope| scope.spawn(|| drop(r.recv())));
+/// ```
 pub struct Receiver<T> {
     pub(crate) flavor: Flavor<T>,
 }

@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 mod alarm;
+mod auto;
 mod case;
 mod chan;
 mod channel;

@@ -257,3 +257,123 @@ fn loom_a_dropped_send_future_leaves_nothing_behind() {
         }
     });
 }
+
+/// Runs a future to its end on loom's parker.
+fn run<F: Future>(future: F) -> F::Output {
+    let parker = crate::wait::model::Parker::new();
+    let waker = Waker::from(parker.clone());
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => parker.park(),
+        }
+    }
+}
+
+#[test]
+fn loom_an_async_select_is_won_by_one_of_two_senders() {
+    loom::model(|| {
+        let (s1, r1) = bounded(0);
+        let (s2, r2) = bounded(0);
+        let first = thread::spawn(move || s1.send(1).is_ok());
+        let second = thread::spawn(move || s2.send(2).is_ok());
+        let got = run(async {
+            let mut select = Select::new_biased();
+            let first = select.recv(&r1);
+            select.recv(&r2);
+            let chosen = select.select_async().await;
+            let from = if chosen.index() == first { &r1 } else { &r2 };
+            chosen.recv(from)
+        });
+        let got = got.unwrap();
+        drop((r1, r2));
+        let (first, second) = (first.join().unwrap(), second.join().unwrap());
+        assert_eq!((first, second), (got == 1, got == 2));
+    });
+}
+
+#[test]
+fn loom_a_dropped_async_select_loses_no_value() {
+    loom::model(|| {
+        let (s1, r1) = bounded(0);
+        let (_s2, r2) = bounded::<u32>(0);
+        let sender = thread::spawn(move || s1.send(5).unwrap());
+        {
+            let mut select = Select::new_biased();
+            select.recv(&r1);
+            select.recv(&r2);
+            let mut future = pin!(select.select_async());
+            let polled = future
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+            if let Poll::Ready(chosen) = polled {
+                assert_eq!(chosen.recv(&r1), Ok(5));
+                return sender.join().unwrap();
+            }
+            // Dropped, whether it was won meanwhile or not.
+        }
+        assert_eq!(r1.recv(), Ok(5));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_r5_close_is_before_the_select_that_reports_it() {
+    loom::model(|| {
+        let (s1, r1) = bounded::<u32>(0);
+        let (_s2, r2) = bounded::<u32>(0);
+        let data = Plain::new();
+        let set = data.clone();
+        let closer = thread::spawn(move || {
+            set.set(3);
+            drop(s1);
+        });
+        assert_eq!(select_recv(&r1, &r2), Err(RecvError));
+        assert_eq!(data.get(), 3);
+        closer.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_r5_close_ends_a_select_that_sends() {
+    loom::model(|| {
+        let (s1, r1) = bounded(0);
+        let (s2, r2) = bounded(0);
+        let first = thread::spawn(move || drop(r1));
+        let second = thread::spawn(move || r2.recv().is_ok());
+        let mut select = Select::new_biased();
+        let closing = select.send(&s1);
+        select.send(&s2);
+        let chosen = select.select();
+        let sent = if chosen.index() == closing {
+            assert!(chosen.send(&s1, 1).is_err(), "nobody receives there");
+            false
+        } else {
+            chosen.send(&s2, 2).unwrap();
+            true
+        };
+        drop((s1, s2));
+        first.join().unwrap();
+        assert_eq!(second.join().unwrap(), sent);
+    });
+}
+
+#[test]
+fn loom_r2_a_buffered_send_is_before_the_select_and_the_try_that_receive_it() {
+    loom::model(|| {
+        let (s, r) = bounded(1);
+        let (_other, never) = bounded::<u32>(0);
+        let data = Plain::new();
+        let set = data.clone();
+        let sender = thread::spawn(move || {
+            set.set(7);
+            s.send(1).unwrap();
+        });
+        if r.try_recv() != Ok(1) {
+            assert_eq!(select_recv(&never, &r), Ok(1));
+        }
+        assert_eq!(data.get(), 7);
+        sender.join().unwrap();
+    });
+}

@@ -362,6 +362,7 @@ impl<'a> SelectedOperation<'a> {
     ///
     /// # Panics
     /// If `r` is not the very receiver that was chosen.
+    #[inline]
     pub fn recv<T>(self, r: &Receiver<T>) -> Result<T, RecvError> {
         assert!(
             ptr::from_ref(r).cast() == self.case.addr,
@@ -374,7 +375,9 @@ impl<'a> SelectedOperation<'a> {
         // SAFETY: the chosen case is the receiver `r` itself (no other lives at its address), so the slot holds a `T`.
         unsafe {
             let value = this.token.slot().cast::<T>().read();
-            this.case.handle.free_slot(this.token.slot);
+            if !this.token.slot.is_null() {
+                this.case.handle.free_slot(this.token.slot);
+            }
             Ok(value)
         }
     }
@@ -410,6 +413,7 @@ pub mod internal {
         Case::new(s, index)
     }
 
+    #[inline]
     fn run<'a>(
         cases: &[Case<'a>],
         biased: bool,

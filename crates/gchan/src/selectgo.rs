@@ -16,6 +16,10 @@
 //! The same channel may stand in several cases, its lock is taken once. A select never matches itself: in pass 1 it is
 //! queued nowhere, and once queued it only waits.
 
+mod order;
+
+use order::Order;
+
 use crate::case::{Attempt, EMPTY_PACKET, Later, Packet, RawCase};
 use crate::hchan::Promise;
 use crate::park::Reason;
@@ -56,136 +60,23 @@ pub(crate) struct Token {
     pub(crate) packet: Packet,
 }
 
-/// Fewer than this many cases need no allocation.
-const FEW: usize = 8;
-
-/// Numbers of cases, in an order.
-struct Order {
-    few: [u16; FEW],
-    many: Vec<u16>,
-    len: usize,
-}
-
-impl Order {
-    fn identity(len: usize) -> Self {
-        let mut order = Self {
-            few: [0, 1, 2, 3, 4, 5, 6, 7],
-            many: Vec::new(),
-            len,
+/// Tries the cases one lock at a time. `None` if none was ready when it was looked at; then the order is settled.
+#[inline]
+fn pass0(cases: &[Case<'_>], order: &mut Order) -> Option<Token> {
+    for at in 0..order.len() {
+        let i = order.draw(at);
+        let mut token = Token::new(i, ptr::null_mut());
+        // SAFETY: the packet takes a value, and there is no box yet.
+        let attempt = unsafe {
+            let packet = &raw mut token.packet;
+            cases[i].handle.attempt_alone(packet, &mut token.slot)
         };
-        if len > FEW {
-            let len = u16::try_from(len).expect("a select of more than 65535 cases");
-            order.many = (0..len).collect();
-        }
-        order
-    }
-
-    /// A uniform choice among all permutations (Fisher and Yates).
-    fn shuffled(len: usize) -> Self {
-        let mut order = Self::identity(len);
-        let slice = order.as_mut();
-        let mut state = seed();
-        for i in (1..slice.len()).rev() {
-            slice.swap(i, random(&mut state, i + 1));
-        }
-        order
-    }
-
-    /// By channel, each channel once, without those that have no lock.
-    fn locks(cases: &[Case<'_>]) -> Self {
-        let mut order = Self::identity(cases.len());
-        let key = |i: &u16| cases[usize::from(*i)].handle.key();
-        let slice = order.as_mut();
-        if slice.len() <= FEW {
-            // Insertion: a call of the general sort costs more than sorting four.
-            for i in 1..slice.len() {
-                let mut at = i;
-                while at > 0 && key(&slice[at]) < key(&slice[at - 1]) {
-                    slice.swap(at, at - 1);
-                    at -= 1;
-                }
-            }
-        } else {
-            slice.sort_unstable_by_key(key);
-        }
-        let (mut kept, mut last) = (0, 0);
-        for i in 0..slice.len() {
-            let this = key(&slice[i]);
-            if this != last {
-                last = this;
-                slice[kept] = slice[i];
-                kept += 1;
-            }
-        }
-        order.len = kept;
-        order
-    }
-
-    fn as_mut(&mut self) -> &mut [u16] {
-        if self.many.is_empty() {
-            &mut self.few[..self.len]
-        } else {
-            &mut self.many[..self.len]
-        }
-    }
-
-    fn iter(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
-        let slice = if self.many.is_empty() {
-            &self.few[..self.len]
-        } else {
-            &self.many[..self.len]
+        token.chosen = match attempt {
+            Attempt::Value => Chosen::Value(0),
+            Attempt::Promise(promise) => Chosen::Promise(promise),
+            Attempt::Closed => Chosen::Closed,
+            Attempt::Blocks | Attempt::NeedsNode | Attempt::Paired => continue,
         };
-        slice.iter().map(|&i| usize::from(i))
-    }
-}
-
-/// A fresh start for [`random`], from a generator per thread. Reads and writes the thread-local in one go, so nothing of
-/// it is kept across a park.
-#[inline(never)]
-fn seed() -> u64 {
-    thread_local! { static STATE: Cell<u64> = const { Cell::new(0) } }
-    let mut x = STATE.get();
-    if x == 0 {
-        // The cell's address tells threads apart, the time tells runs apart.
-        let address = STATE.with(|cell| ptr::from_ref(cell).addr() as u64);
-        let time = std::time::SystemTime::UNIX_EPOCH.elapsed();
-        x = address ^ time.map_or(0, |t| u64::from(t.subsec_nanos()) << 32) | 1;
-    }
-    // xorshift64*
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    STATE.set(x);
-    x.wrapping_mul(0x2545_F491_4F6C_DD1D)
-}
-
-/// A number below `n`: the high half of a linear congruential generator.
-fn random(state: &mut u64, n: usize) -> usize {
-    let high = *state >> 32;
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
-    ((high * n as u64) >> 32) as usize
-}
-
-/// Tries the cases one lock at a time. `Err` if none was ready when it was looked at.
-fn pass0(cases: &[Case<'_>], order: &Order) -> Option<Token> {
-    for i in order.iter() {
-        let handle = cases[i].handle;
-        let mut token = Token::new(i, handle.new_slot());
-        // SAFETY: the slot takes a value.
-        let attempt = unsafe { handle.attempt_alone(token.slot()) };
-        match attempt {
-            Attempt::Value => token.chosen = Chosen::Value(0),
-            Attempt::Promise(promise) => token.chosen = Chosen::Promise(promise),
-            Attempt::Closed => token.chosen = Chosen::Closed,
-            Attempt::Blocks | Attempt::NeedsNode | Attempt::Paired => {
-                // SAFETY: the box is empty.
-                unsafe { handle.free_slot(token.slot) };
-                continue;
-            }
-        }
-        token.free_if_empty(handle);
         return Some(token);
     }
     None
@@ -207,13 +98,6 @@ impl Token {
             self.packet.as_mut_ptr().cast()
         } else {
             self.slot
-        }
-    }
-
-    fn free_if_empty(&mut self, handle: &dyn RawCase) {
-        if !matches!(self.chosen, Chosen::Value(_)) {
-            // SAFETY: the box is empty, and forgotten.
-            unsafe { handle.free_slot(std::mem::replace(&mut self.slot, ptr::null_mut())) };
         }
     }
 }
@@ -472,6 +356,7 @@ pub(crate) enum Patience {
     Until(Option<Instant>),
 }
 
+#[inline]
 fn order_of(cases: &[Case<'_>], biased: bool) -> Order {
     if biased {
         Order::identity(cases.len())
@@ -481,27 +366,31 @@ fn order_of(cases: &[Case<'_>], biased: bool) -> Order {
 }
 
 /// Chooses a case. `None` if none was ready in time.
+#[inline]
 pub(crate) fn select(cases: &[Case<'_>], biased: bool, patience: Patience) -> Option<Token> {
-    let order = order_of(cases, biased);
-    if let Some(token) = pass0(cases, &order) {
-        return Some(token);
-    }
+    let mut order = order_of(cases, biased);
+    pass0(cases, &mut order).or_else(|| wait(cases, &mut order, patience))
+}
+
+#[cold]
+#[inline(never)]
+fn wait(cases: &[Case<'_>], order: &mut Order, patience: Patience) -> Option<Token> {
     as_blocker(|blocker| {
         if patience != Patience::Try {
             blocker.hesitate(|| cases.iter().any(|case| case.handle.maybe_ready()));
-            if let Some(token) = pass0(cases, &order) {
+            if let Some(token) = pass0(cases, order) {
                 return Some(token);
             }
         }
         let registration = std::pin::pin!(Registration::new(cases, blocker.waiter()));
-        block(blocker, registration.as_ref(), &order, patience)
+        block(blocker, registration.as_ref(), order, patience)
     })
 }
 
 fn block(
     blocker: &Blocker,
     reg: Pin<&Registration<'_, '_>>,
-    order: &Order,
+    order: &mut Order,
     patience: Patience,
 ) -> Option<Token> {
     let reason = if reg.cases.is_empty() {
@@ -542,8 +431,8 @@ fn block(
 }
 
 /// The first case, in order, that would not block now.
-fn find_ready(cases: &[Case<'_>], order: &Order) -> Option<usize> {
-    order.iter().find(|&i| {
+fn find_ready(cases: &[Case<'_>], order: &mut Order) -> Option<usize> {
+    (0..order.len()).map(|at| order.draw(at)).find(|&i| {
         let handle = cases[i].handle;
         if !handle.maybe_ready() {
             return false;
@@ -560,8 +449,8 @@ fn find_ready(cases: &[Case<'_>], order: &Order) -> Option<usize> {
 
 /// Waits until a case would not block, without performing it. `None` if none was in time.
 pub(crate) fn ready(cases: &[Case<'_>], biased: bool, patience: Patience) -> Option<usize> {
-    let order = order_of(cases, biased);
-    if let Some(i) = find_ready(cases, &order) {
+    let mut order = order_of(cases, biased);
+    if let Some(i) = find_ready(cases, &mut order) {
         return Some(i);
     }
     let Patience::Until(deadline) = patience else {
@@ -578,7 +467,7 @@ pub(crate) fn ready(cases: &[Case<'_>], biased: bool, patience: Patience) -> Opt
                 blocker.wait(&reg.waiter, Reason::Select, until);
             }
             reg.unlink_all();
-            if let Some(i) = found.or_else(|| find_ready(cases, &order)) {
+            if let Some(i) = found.or_else(|| find_ready(cases, &mut order)) {
                 return Some(i);
             }
             if deadline.is_some_and(|d| Instant::now() >= d) {
@@ -612,8 +501,8 @@ impl<'c, 'a> Registration<'c, 'a> {
     pub(crate) fn poll(self: Pin<&Self>, biased: bool, waker: &Waker) -> Option<Token> {
         loop {
             if !self.entered.get() {
-                let order = order_of(self.cases, biased);
-                if let Some(token) = pass0(self.cases, &order) {
+                let mut order = order_of(self.cases, biased);
+                if let Some(token) = pass0(self.cases, &mut order) {
                     return Some(token);
                 }
                 // SAFETY: the waiter is queued nowhere, so nobody else looks at its waker.

@@ -1,11 +1,13 @@
 //! `u64` to `u64` beside hashbrown, side by side in one run: medians, and the worst of every insert.
 //!
-//! `cargo bench -p ghmap --bench map -- [ENTRIES...] [only=NAME]`; answers are verified.
+//! `cargo bench -p ghmap --bench map -- [ENTRIES...] [only=NAME] [huge]`; answers are verified. With `huge`,
+//! ghmap asks for huge pages.
 //!
 //! Both maps use the same hasher, so that the tables are compared and not the hashes.
 
 use hdrhistogram::Histogram;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 type Hasher = foldhash::fast::RandomState;
@@ -22,11 +24,11 @@ trait Map {
 }
 
 macro_rules! impl_map {
-    ($name:literal, $ty:ty) => {
+    ($name:literal, $ty:ty, $new:expr) => {
         impl Map for $ty {
             const NAME: &'static str = $name;
             fn new() -> Self {
-                <$ty>::with_hasher(Hasher::default())
+                $new
             }
             #[inline]
             fn insert(&mut self, k: u64, v: u64) -> Option<u64> {
@@ -52,8 +54,15 @@ macro_rules! impl_map {
 
 type Ours = ghmap::HashMap<u64, u64, Hasher>;
 type Theirs = hashbrown::HashMap<u64, u64, Hasher>;
-impl_map!("ghmap", Ours);
-impl_map!("hashbrown", Theirs);
+impl_map!("ghmap", Ours, {
+    let mut map = Ours::with_hasher(Hasher::default());
+    map.huge_pages(HUGE.load(Relaxed));
+    map
+});
+impl_map!("hashbrown", Theirs, Theirs::with_hasher(Hasher::default()));
+
+/// Whether ghmap asks for huge pages.
+static HUGE: AtomicBool = AtomicBool::new(false);
 
 /// Spread keys: a bijection, so that keys of different `n` differ.
 fn key(n: u64) -> u64 {
@@ -89,7 +98,6 @@ fn ops(n: usize) -> usize {
     2_000_000.max(n.min(4_000_000))
 }
 
-/// Inserting into an empty map; dropping it is not counted.
 /// Inserting into an empty map; dropping it is not counted.
 fn grow<M: Map>(n: usize) -> f64 {
     let rounds = (1_000_000 / n).max(1);
@@ -190,6 +198,35 @@ fn iterate<M: Map>(n: usize) -> f64 {
     each(start, rounds * n)
 }
 
+/// The tail of a loop that only writes memory it has reserved: what page faults, interrupts and other
+/// users of the machine make of the longest step, whatever the map.
+fn control(n: usize) -> f64 {
+    let mut histogram = Histogram::<u64>::new(3).expect("3 digits");
+    let mut entries: Vec<[u64; 5]> = Vec::with_capacity(n);
+    for i in 0..n as u64 {
+        let entry = [key(i); 5];
+        let start = Instant::now();
+        entries.push(entry);
+        let ns = start.elapsed().as_nanos() as u64;
+        histogram.record(ns).expect("auto-resizing");
+    }
+    assert_eq!(entries[n - 1][4], key(n as u64 - 1));
+    quantiles("control", n, &histogram);
+    histogram.max() as f64
+}
+
+fn quantiles(name: &str, n: usize, histogram: &Histogram<u64>) {
+    eprintln!(
+        "    {name:>9} n={n}: p50 {} p99 {} p99.9 {} p99.99 {} p99.999 {} max {} ns",
+        histogram.value_at_quantile(0.5),
+        histogram.value_at_quantile(0.99),
+        histogram.value_at_quantile(0.999),
+        histogram.value_at_quantile(0.9999),
+        histogram.value_at_quantile(0.99999),
+        histogram.max()
+    );
+}
+
 /// The tail of single inserts: nanoseconds of the longest, and a line of quantiles.
 fn tail<M: Map>(n: usize) -> f64 {
     let mut histogram = Histogram::<u64>::new(3).expect("3 digits");
@@ -201,16 +238,7 @@ fn tail<M: Map>(n: usize) -> f64 {
         let ns = start.elapsed().as_nanos() as u64;
         histogram.record(ns).expect("auto-resizing");
     }
-    eprintln!(
-        "    {:>9} n={n}: p50 {} p99 {} p99.9 {} p99.99 {} p99.999 {} max {} ns",
-        M::NAME,
-        histogram.value_at_quantile(0.5),
-        histogram.value_at_quantile(0.99),
-        histogram.value_at_quantile(0.999),
-        histogram.value_at_quantile(0.9999),
-        histogram.value_at_quantile(0.99999),
-        histogram.max()
-    );
+    quantiles(M::NAME, n, &histogram);
     histogram.max() as f64
 }
 
@@ -248,10 +276,15 @@ fn compare(name: &str, n: usize, repeats: usize, ours: fn(usize) -> f64, theirs:
     }
     let (a, b) = (median(a), median(b));
     println!(
-        "{name:>10} n={n:<9} ghmap {:>10.1} [{:.1}..{:.1}]  hashbrown {:>10.1} [{:.1}..{:.1}]  ratio {:.2}",
+        "{name:>10} n={n:<9} ghmap {:>10.1} [{:.1}..{:.1}]  {} {:>10.1} [{:.1}..{:.1}]  ratio {:.2}",
         a.0,
         a.1,
         a.2,
+        if name == "control" {
+            "the control"
+        } else {
+            Theirs::NAME
+        },
         b.0,
         b.1,
         b.2,
@@ -269,10 +302,12 @@ const WORKLOADS: &[Workload] = &[
     ("churn", churn::<Ours>, churn::<Theirs>),
     ("iterate", iterate::<Ours>, iterate::<Theirs>),
     ("tail", tail::<Ours>, tail::<Theirs>),
+    ("control", tail::<Ours>, control),
 ];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    HUGE.store(args.iter().any(|a| a == "huge"), Relaxed);
     let only: Vec<&str> = args
         .iter()
         .filter_map(|a| a.strip_prefix("only="))

@@ -36,7 +36,7 @@ pub struct Stats {
     pub b: u8,
     /// Buckets of the array; 0 before the first insertion.
     pub buckets: usize,
-    /// Overflow buckets in use, by both arrays while growing.
+    /// Overflow buckets in use.
     pub overflow_buckets: usize,
     /// Overflow buckets reserved and not in use.
     pub spare_buckets: usize,
@@ -46,9 +46,10 @@ pub struct Stats {
     pub growing: bool,
     /// Whether that growth is into an array of the same size.
     pub same_size: bool,
-    /// Buckets of the array that is being evacuated; 0 when none is.
+    /// Buckets that the growth in progress evacuates: half of all, or all if it is of the same size; 0
+    /// when there is none.
     pub old_buckets: usize,
-    /// How many of these, from the front, are evacuated. Others may be too.
+    /// How many of these are evacuated.
     pub evacuated: usize,
     /// Bytes of arrays and overflow chunks, the parts given back to the system included. Keys and
     /// values above 128 bytes live in blocks of their own and are not counted.

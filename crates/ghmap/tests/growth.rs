@@ -217,3 +217,28 @@ fn reserve_and_shrink_move_everything_at_once() {
     assert_eq!(map.stats().b, 4);
     assert!((0..101).all(|i| map.get(&(i * 100)) == Some(&(i * 100))));
 }
+
+#[test]
+fn a_doubling_adds_what_is_there_and_no_second_array() {
+    let mut map = map();
+    let (mut before, mut doublings) = (map.stats(), 0);
+    for i in 0..60_000 {
+        map.insert(i, i);
+        let stats = map.stats();
+        if i > 100 && stats.buckets > before.buckets {
+            doublings += 1;
+            assert_eq!(stats.buckets, 2 * before.buckets);
+            assert!(
+                stats.bytes < 2 * before.bytes + 1024,
+                "{before:?} {stats:?}"
+            );
+        }
+        if i > 100 {
+            // 6.5 and 3.25 entries for 144 bytes, and the overflow buckets.
+            let each = stats.bytes as f64 / stats.len as f64;
+            assert!((22.1..54.4).contains(&each), "{each} at {i}");
+        }
+        before = stats;
+    }
+    assert_eq!(doublings, 10, "at 105, 209, 417 ... 53249 (R67)");
+}

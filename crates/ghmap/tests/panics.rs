@@ -294,6 +294,33 @@ fn clone_that_panics_drops_what_it_had_copied() {
 }
 
 #[test]
+fn clone_from_copies_everything_and_empties_the_map_if_it_panics() {
+    let _off = FuseOff;
+    for (size, target) in [(60, 0), (60, 55), (105, 100), (105, 60), (9, 105), (0, 60)] {
+        let ledger = Ledger::default();
+        let source = filled(&ledger, size);
+        for fuse in 0..size {
+            let mut map = filled(&ledger, target);
+            FUSE.set(fuse);
+            assert!(quietly(|| map.clone_from(&source)));
+            FUSE.set(u32::MAX);
+            assert!(map.is_empty());
+            assert_eq!(ledger.0.borrow().len(), size as usize);
+            map.insert(ledger.key(1), 1);
+            assert_eq!(contents(&map, &ledger).len(), 1);
+        }
+        let mut map = filled(&ledger, target);
+        map.clone_from(&source);
+        assert_eq!(ledger.0.borrow().len(), 2 * size as usize);
+        assert_eq!(contents(&map, &ledger), contents(&source, &ledger));
+        for i in 0..200 {
+            map.insert(ledger.key(i), i);
+        }
+        assert_eq!(contents(&map, &ledger).len(), 200);
+    }
+}
+
+#[test]
 fn drops_that_panic_free_the_table_and_drop_nothing_twice() {
     let _off = FuseOff;
     let ops: [fn(Map); 4] = [
@@ -334,6 +361,24 @@ fn retain_and_extract_that_panic_keep_the_rest() {
     assert_eq!(ledger.0.borrow().len(), left.len());
     let taken = map.extract_if(|_, _| true).take(1).count();
     assert_eq!(contents(&map, &ledger).len(), left.len() - taken);
+}
+
+#[test]
+fn walks_given_up_or_forgotten_lose_nothing_else() {
+    let ledger = Ledger::default();
+    let mut map = filled(&ledger, 105);
+    // Given up after ten. It has no `Drop`, so that forgetting it is the same.
+    let walk = map.extract_if(|k, _| k.n % 2 == 0);
+    let taken: Vec<_> = walk.take(10).map(|(k, _)| k.n).collect();
+    assert_eq!((taken.len(), map.len()), (10, 95));
+    let left = contents(&map, &ledger);
+    assert!(taken.iter().all(|n| !left.contains(&(*n, *n))));
+    map.insert(ledger.key(taken[0]), 1);
+    assert_eq!(contents(&map, &ledger).len(), 96);
+    let mut entries = map.into_iter();
+    assert!(entries.next().is_some());
+    std::mem::forget(entries);
+    assert_eq!(ledger.0.borrow().len(), 95, "forgotten, so never dropped");
 }
 
 #[test]

@@ -230,7 +230,6 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
     let mut inner = sched.lock.lock();
     inner.max_threads = max_threads;
     inner.thread_stack = thread_stack;
-    sched.ngo.store(0, Ordering::Relaxed);
     sched.stats.reset();
     sched.epoch.fetch_add(1, Ordering::Relaxed);
     for id in (0..procs).rev() {
@@ -238,7 +237,6 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
         if p.status() == PStatus::Dead {
             p.set_status(PStatus::Gcstop);
         }
-        p.ngo.store(0, Ordering::Relaxed);
         p.syscall_reacquired.store(0, Ordering::Relaxed);
         p.set_status(PStatus::Idle);
         inner.pidle_put(sched, p);

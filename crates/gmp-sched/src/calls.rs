@@ -77,6 +77,28 @@ pub fn check_preempt() {
     }
 }
 
+/// Runs `f` without losing the P: for a short lock that the goroutines of a runtime share, such as the one
+/// of a timer heap. Otherwise a thread that waits for it counts as blocked, its P goes to another, which
+/// soon waits for the same lock, and so on.
+///
+/// `f` must not call the runtime, not even by a waker, and not run code of users. If it does nevertheless,
+/// only the protection ends early.
+#[inline]
+pub fn keep_p<R>(f: impl FnOnce() -> R) -> R {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            // Whichever M runs this now: its user code goes on.
+            if let Some(m) = here().and_then(|s| s.m.get()) {
+                m.attention.leave();
+            }
+        }
+    }
+    // The bracket protects nothing here: it only says that nobody may take the P.
+    let _leave = bracket::enter().ok().map(|_| Leave);
+    f()
+}
+
 /// The P that the caller runs on, as a hint: it may be another by the time the caller looks. `None`
 /// on a thread that is no runtime's, or has just lost its P.
 #[must_use]

@@ -6,13 +6,14 @@
 //! kernel's account, twice with the same census: a thread that was woken but has not run yet shows
 //! as running.
 
-use crate::census::{self, Census};
+use crate::census::Census;
 use crate::records;
 use crate::runtime2::{G, Sched};
 use crate::status::GStatus;
 use crate::sys;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU8, Ordering};
+use core::time::Duration;
 use std::io::Write as _;
 
 /// What to do when all goroutines are asleep for good.
@@ -45,35 +46,47 @@ pub(crate) enum Verdict {
     Yes,
 }
 
-/// One look. `last` is the census of the look before, if that was unsure.
-pub(crate) fn check(scheds: &[&'static Sched], last: &mut Option<Census>) -> Verdict {
-    let now = census::take();
-    if !now.all_asleep() || scheds.iter().any(|s| can_wake(s)) {
-        *last = None;
+/// What the looks before came to, while they were unsure.
+#[derive(Default, Debug)]
+pub(crate) struct Suspicion {
+    census: Option<Census>,
+    /// Looks that found the same census.
+    looks: u32,
+}
+
+/// A thread that nobody knows of may be one of ours that is starting or ending, on a machine that
+/// has other things to do. It is given about a second.
+const LOOKS: u32 = 14;
+
+impl Suspicion {
+    /// How long to wait before the next look: 1 ms, doubling to 128.
+    pub(crate) fn nap(&self) -> Duration {
+        Duration::from_millis(1 << self.looks.min(7))
+    }
+}
+
+/// One look, at a moment's census.
+pub(crate) fn check(scheds: &[&'static Sched], now: Census, last: &mut Suspicion) -> Verdict {
+    if !now.all_asleep()
+        || scheds.iter().any(|s| can_wake(s))
+        || now.parked == 0 && scheds.iter().all(|s| s.num_goroutine() == 0)
+    {
+        *last = Suspicion::default();
         return Verdict::No;
     }
-    if now.parked == 0 && scheds.iter().all(|s| s.num_goroutine() == 0) {
-        *last = None;
-        return Verdict::No;
+    // Without /proc nobody can tell whether other threads exist.
+    let Some((threads, asleep)) = others_asleep() else { return Verdict::No };
+    let again = last.census == Some(now);
+    last.looks = if again { last.looks + 1 } else { 0 };
+    last.census = Some(now);
+    if threads != now.known_threads() {
+        return if last.looks < LOOKS { Verdict::Unsure } else { Verdict::No };
     }
-    match others_asleep() {
-        // Fewer or more threads than we know of: one may be starting or ending, so look twice.
-        Some((threads, _)) if threads != now.known_threads() && *last == Some(now) => Verdict::No,
-        Some((threads, _)) if threads != now.known_threads() => {
-            *last = Some(now);
-            Verdict::Unsure
-        }
-        Some((_, true)) if *last == Some(now) => {
-            report(scheds);
-            Verdict::Yes
-        }
-        Some(_) => {
-            *last = Some(now);
-            Verdict::Unsure
-        }
-        // Without /proc nobody can tell whether other threads exist.
-        None => Verdict::No,
+    if !again || !asleep {
+        return Verdict::Unsure;
     }
+    report(scheds);
+    Verdict::Yes
 }
 
 /// Whether something other than a goroutine could ready one of this runtime.

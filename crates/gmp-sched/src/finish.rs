@@ -7,8 +7,8 @@ use crate::runtime2::G;
 use crate::status::GStatus;
 use crate::wait_reason::WaitReason;
 use crate::{idle, park, queues, records};
-use core::sync::atomic::Ordering;
 use core::task::Waker;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What is left to do outside the bracket, because it runs code that is not ours.
 #[must_use]
@@ -27,7 +27,10 @@ impl After {
                 unsafe { (g.task().drop_result)(g) };
                 records::put_g_foreign(g);
             }
-            Self::Wake(waker) => waker.wake(),
+            Self::Wake(waker) => {
+                // Somebody else's code on our thread: its panic has nobody to be reported to.
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
         }
     }
 }
@@ -41,8 +44,7 @@ pub(crate) fn finish(rt: &Rt, g: &'static G, finished: bool) -> Option<After> {
         }
         return None;
     }
-    let ngo = &rt.p().ngo;
-    ngo.store(ngo.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    rt.p().goroutines.end();
     match end(g) {
         Finished::Handle => None,
         Finished::Detached if g.task().needs_drop => Some(After::Drop(g)),
@@ -72,11 +74,11 @@ pub(crate) fn finish_without_p(g: &'static G, finished: bool) {
         }
         return;
     }
-    sched.ngo.fetch_sub(1, Ordering::Relaxed);
+    sched.goroutines.end_shared();
     match end(g) {
         Finished::Handle => {}
         Finished::Detached => After::Drop(g).run(),
-        Finished::Wake(words) => park::waker_from_words(words).wake(),
+        Finished::Wake(words) => After::Wake(park::waker_from_words(words)).run(),
     }
 }
 

@@ -128,7 +128,10 @@ impl Handle {
     /// Goroutines that exist: exact while nobody starts or ends one.
     #[must_use]
     pub fn num_goroutine(&self) -> usize {
-        self.sched.num_goroutine()
+        let n = self.sched.num_goroutine();
+        // The record of a runtime that ended may serve another by now. Its epoch changes before it has
+        // goroutines.
+        if self.sched.epoch.load(Ordering::SeqCst) == self.epoch { n } else { 0 }
     }
 
     /// Threads that exist to serve this runtime.
@@ -197,7 +200,7 @@ impl Handle {
     /// Whether a goroutine that is started now will be run, or cancelled by the shutdown that is on.
     fn alive(&self) -> bool {
         self.sched.epoch.load(Ordering::SeqCst) == self.epoch
-            && self.sched.phase() < Phase::Stopping
+            && self.sched.phase() < Phase::Closed
     }
 }
 
@@ -234,10 +237,8 @@ where
 unsafe fn start<T>(on: Handle, install: impl FnOnce(&'static G)) -> JoinHandle<T> {
     let at = Location::caller();
     let open = on.sched.phase() < Phase::Aborting;
-    if open
-        && let Some((s, g)) = park::current()
-        && core::ptr::eq(g.sched(), on.sched)
-    {
+    let own = park::current().filter(|(_, g)| core::ptr::eq(g.sched(), on.sched));
+    if open && let Some((s, g)) = own {
         let rt = syscall::enter_may_park(s, g);
         let new = start_here(&rt, at, install);
         syscall::leave_may_park(rt, s, g);
@@ -252,10 +253,11 @@ unsafe fn start<T>(on: Handle, install: impl FnOnce(&'static G)) -> JoinHandle<T
             new
         }
         Ok(rt) => {
+            let same = core::ptr::eq(rt.sched(), on.sched);
             rt.leave();
-            start_from_afar(on, at, install)
+            start_from_afar(on, at, same, install)
         }
-        Err(_) => start_from_afar(on, at, install),
+        Err(_) => start_from_afar(on, at, own.is_some(), install),
     };
     // SAFETY: as above.
     unsafe { JoinHandle::new(new) }
@@ -271,23 +273,25 @@ fn start_here(
     let (new, id) = records::get_g(rt);
     // The task's values are moved, not run, so the bracket may stay open.
     begin(new, id, rt.sched(), at, install);
-    let ngo = &rt.p().ngo;
-    ngo.store(ngo.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    rt.p().goroutines.start();
     queues::runq_put_next(rt, new);
     new
 }
 
+/// By a thread without a P. The goroutines of a runtime may start others until they end
+/// (`from_inside`); others find the door closed at some time.
 #[cold]
 fn start_from_afar(
     on: Handle,
     at: &'static Location<'static>,
+    from_inside: bool,
     install: impl FnOnce(&'static G),
 ) -> &'static G {
     // Counted before the look, as `end` counts after it has closed the door: one sees the other.
-    on.sched.ngo.fetch_add(1, Ordering::SeqCst);
+    on.sched.goroutines.start_shared();
     core::sync::atomic::fence(Ordering::SeqCst);
-    if !on.alive() {
-        on.sched.ngo.fetch_sub(1, Ordering::SeqCst);
+    if !from_inside && !on.alive() {
+        on.sched.goroutines.end_shared();
         panic!("go or spawn on a runtime that has been shut down");
     }
     let (new, id) = records::get_g_foreign();

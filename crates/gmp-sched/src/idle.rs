@@ -216,6 +216,7 @@ pub(crate) fn stop_m(m: &'static M) -> Option<Rt> {
         }
         inner.m_put(m);
     }
+    sysmon_note::fell_asleep();
     if let Some(idle) = sched.hooks().thread_idle {
         idle();
     }

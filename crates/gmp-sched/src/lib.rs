@@ -14,7 +14,7 @@
 //! | goroutines | `queues`, `switch`, `syscall`, `park`, `unwind`, `finish`, `task`, `join` |
 //! | loops | `steal`, `schedule`, `deadlock`, `sysmon`, `overflow` |
 //! | faces | `stats`, `handle`, `calls`, `shutdown`, `runtime`, `builder`, `os_thread`, `defer` |
-//! | synchronisation | `locks` |
+//! | synchronisation | `locks`, `local`, `context`, `scope`, `group` |
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!(
@@ -24,7 +24,9 @@ compile_error!(
 // Protocols: all that loom models, and all that is compiled under it.
 mod attention;
 mod gate;
+mod goroutines;
 mod join_word;
+mod locks;
 mod park_word;
 mod runq;
 mod sync;
@@ -39,16 +41,18 @@ not_loom! {
     mod builder;
     mod calls;
     mod census;
+    mod context;
     mod cpus;
     mod deadlock;
     mod defer;
     mod fatal;
     mod finish;
     mod globq;
+    mod group;
     mod handle;
     mod idle;
     mod join;
-    mod locks;
+    mod local;
     mod os_thread;
     mod overflow;
     mod park;
@@ -59,6 +63,7 @@ not_loom! {
     mod runtime;
     mod runtime2;
     mod schedule;
+    mod scope;
     mod shutdown;
     mod stack;
     mod stats;
@@ -75,19 +80,28 @@ not_loom! {
     mod wait_reason;
 }
 
+pub use self::locks::{RawCondvar, RawMutex, RawRwLock, Semaphore};
+
 #[cfg(not(loom))]
 pub use self::{
     builder::{BuildError, Builder},
-    calls::{check_preempt, go, num_goroutine, p_hint, spawn, yield_now},
+    calls::{check_preempt, go, keep_p, num_goroutine, p_hint, spawn, yield_now},
+    context::{AfterDone, Canceler, Cause, Context, ContextError},
     deadlock::OnDeadlock,
     defer::Deferred,
+    group::{Group, GroupError},
     handle::{Handle, ProcsError},
     join::{JoinError, JoinHandle},
-    locks::{Semaphore, WaitGroup},
+    local::GoLocal,
+    locks::{
+        Alarms, AsyncCondvar, AsyncMutex, AsyncRwLock, Barrier, Condvar, GoId, Mutex, MutexGuard,
+        Once, OnceLock, ReentrantMutex, RwLock, WaitGroup, set_alarms,
+    },
     os_thread::{lock_os_thread, unlock_os_thread},
     park::{Goroutine, park, thread_waits},
     poll::Poll,
     runtime::Runtime,
+    scope::{Scope, ScopedJoinHandle, scope},
     shutdown::Shutdown,
     stats::Stats,
     status::{GStatus, PStatus},

@@ -112,7 +112,7 @@ pub(crate) fn park_goroutine(s: &'static Stack, g: &'static G, reason: WaitReaso
         return park_pinned(rt, s, g, reason);
     }
     g.set_reason(reason);
-    let next = queues::pick(&rt);
+    let next = queues::pick_directly(&rt);
     let rt = switch::leave_goroutine(rt, g, Post::Park(g), next);
     syscall::leave_may_park(rt, s, g);
     // Nobody else consumes it, and a later look at the condition must see what came with it.
@@ -137,7 +137,7 @@ fn sleep_on(word: &ParkWord) {
         census::thread_unparks();
         return;
     }
-    sysmon_note::thread_parked();
+    sysmon_note::fell_asleep();
     let (futex, value) = word.futex();
     while word.still_on_thread() {
         sys::futex_wait(futex, value, None);
@@ -356,7 +356,7 @@ pub fn park(reason: WaitReason) {
 pub fn thread_waits(wait: impl FnOnce()) {
     let sleep = || {
         census::thread_parks();
-        sysmon_note::thread_parked();
+        sysmon_note::fell_asleep();
         wait();
         census::thread_unparks();
     };

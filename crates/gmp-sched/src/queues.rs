@@ -15,6 +15,10 @@ use core::sync::atomic::Ordering;
 /// could keep the local queue busy for ever (R22).
 const GLOBQ_TICK: u32 = 61;
 
+/// The clock is looked at at least every so many slices; sysmon asks for it earlier when a timer is
+/// due. A power of two, because every new slice asks.
+const POLL_TICK: u32 = 64;
+
 /// Queue items are `&'static G`, as pointers.
 #[inline(always)]
 pub(crate) fn item(g: &'static G) -> *mut G {
@@ -107,10 +111,21 @@ pub(crate) fn pick(rt: &Rt) -> Option<&'static G> {
     Some(g)
 }
 
+/// What a goroutine that gives way switches to directly: as [`pick`], but nothing if the clock is to be
+/// looked at first, which the base loop does.
+#[inline]
+pub(crate) fn pick_directly(rt: &Rt) -> Option<&'static G> {
+    if rt.p().poll_due.load(Ordering::Relaxed) { None } else { pick(rt) }
+}
+
 #[inline]
 pub(crate) fn new_slice(rt: &Rt) {
     let p = rt.p();
-    p.schedtick.store(p.schedtick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    let tick = p.schedtick.load(Ordering::Relaxed).wrapping_add(1);
+    p.schedtick.store(tick, Ordering::Relaxed);
+    if tick.is_multiple_of(POLL_TICK) {
+        p.poll_due.store(true, Ordering::Relaxed);
+    }
     let m = rt.m();
     if m.attention.peek() != 0 || m.preempted.get() {
         // The request was for the slice that has just ended.

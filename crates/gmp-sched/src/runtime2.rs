@@ -14,6 +14,7 @@
 
 use crate::attention::Attention;
 use crate::gate::Gate;
+use crate::goroutines::{self, Goroutines};
 use crate::join_word::JoinWord;
 use crate::park_word::ParkWord;
 use crate::runq::RunQueue;
@@ -23,7 +24,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::panic::Location;
 use core::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -138,7 +139,7 @@ pub(crate) struct M {
     pub(crate) post: Cell<Post>,
     /// Chosen by a goroutine that parked, to be run by the base loop it switched to. By the M.
     pub(crate) handoff: Cell<Option<&'static G>>,
-    /// Its goroutine, for reports and for sysmon. By the M.
+    /// Its goroutine, null between two, when it may run timers: for reports and for sysmon. By the M.
     pub(crate) curg: AtomicPtr<G>,
     /// Its OS stack.
     pub(crate) os: Stack,
@@ -175,6 +176,10 @@ pub(crate) struct P {
     /// Scheduling rounds: goroutines started, those that inherit a slice apart. By the holder,
     /// read by sysmon.
     pub(crate) schedtick: AtomicU32,
+    /// The next switch has to go by way of `find_runnable`, which looks at the clock: direct switches
+    /// do not, and goroutines that only ever switch to one another would keep timers from firing. Set
+    /// by sysmon when a timer is due and by the holder now and then, cleared by the holder.
+    pub(crate) poll_due: AtomicBool,
     /// Syscalls left. By the holder, read by sysmon.
     pub(crate) syscalltick: AtomicU32,
     /// Runnable goroutines.
@@ -189,8 +194,8 @@ pub(crate) struct P {
     pub(crate) goids: Cell<(u64, u64)>,
     /// State of the cheap random numbers that steal order uses. By the holder.
     pub(crate) rng: Cell<u64>,
-    /// Goroutines started here less those ended here. By the holder, summed by readers.
-    pub(crate) ngo: AtomicI64,
+    /// Goroutines started and ended here. By the holder, summed by readers.
+    pub(crate) goroutines: Goroutines,
     /// The last syscalls on this P outlasted sysmon's patience. By the holder.
     pub(crate) long_calls: Cell<bool>,
     /// Syscalls after which this P was taken back at once. By the holder.
@@ -218,10 +223,10 @@ pub(crate) struct Seen {
 pub(crate) enum Phase {
     /// Takes and runs goroutines.
     Open = 0,
-    /// Runs what there is; refuses more from outside.
-    Closing = 1,
-    /// Every park unwinds, nothing new starts.
-    Aborting = 2,
+    /// Every park unwinds, nothing new starts: what is spawned is cancelled.
+    Aborting = 1,
+    /// As before, and nothing more comes in from outside.
+    Closed = 2,
     /// Its Ms end.
     Stopping = 3,
     /// In the pool of records.
@@ -245,8 +250,8 @@ pub(crate) struct Sched {
     /// Everyone stops at the next entry. By lock.
     pub(crate) gcwaiting: AtomicBool,
     phase: AtomicU8,
-    /// Goroutines started from outside (holders count in their P).
-    pub(crate) ngo: AtomicI64,
+    /// Goroutines started and ended without a P. By anybody.
+    pub(crate) goroutines: Goroutines,
     /// Distinguishes the lives of a recycled record.
     pub(crate) epoch: AtomicU64,
     /// Plugged in by the umbrella. Set when the runtime is built.
@@ -446,6 +451,7 @@ impl P {
             sched,
             link: Cell::new(None),
             schedtick: AtomicU32::new(0),
+            poll_due: AtomicBool::new(false),
             syscalltick: AtomicU32::new(0),
             runq: RunQueue::new(),
             gfree: Cell::new(None),
@@ -454,7 +460,7 @@ impl P {
             nstacks: Cell::new(0),
             goids: Cell::new((0, 0)),
             rng: Cell::new(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(u64::from(id) * 2 + 1)),
-            ngo: AtomicI64::new(0),
+            goroutines: Goroutines::new(),
             long_calls: Cell::new(false),
             syscall_reacquired: AtomicU64::new(0),
             seen: Cell::new(Seen::default()),
@@ -504,8 +510,8 @@ impl Sched {
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Open,
-            1 => Phase::Closing,
-            2 => Phase::Aborting,
+            1 => Phase::Aborting,
+            2 => Phase::Closed,
             3 => Phase::Stopping,
             _ => Phase::Free,
         }
@@ -536,16 +542,15 @@ impl Sched {
             .expect("allp is filled up to procs")
     }
 
-    /// Goroutines that exist: exact while nobody spawns or ends one.
+    /// Goroutines that exist: never too few, and exact while nobody spawns or ends one.
     pub(crate) fn num_goroutine(&self) -> usize {
-        let here: i64 = self
+        let ps = self
             .allp
             .iter()
             // SAFETY: as in `ps`.
             .map_while(|p| unsafe { p.load(Ordering::Acquire).as_ref() })
-            .map(|p| p.ngo.load(Ordering::Relaxed))
-            .sum();
-        (here + self.ngo.load(Ordering::Relaxed)).try_into().unwrap_or(0)
+            .map(|p| &p.goroutines);
+        goroutines::count(ps.chain([&self.goroutines]))
     }
 }
 
@@ -581,7 +586,7 @@ pub(crate) fn new_sched(max_procs: usize, hooks: Hooks) -> Sched {
         stackful: AtomicBool::new(false),
         gcwaiting: AtomicBool::new(false),
         phase: AtomicU8::new(Phase::Free as u8),
-        ngo: AtomicI64::new(0),
+        goroutines: Goroutines::new(),
         epoch: AtomicU64::new(0),
         hooks: UnsafeCell::new(hooks),
         sleeping_until: AtomicU64::new(u64::MAX),

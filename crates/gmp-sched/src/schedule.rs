@@ -87,6 +87,7 @@ fn stop_spinning(rt: Rt) -> Rt {
 /// Runs timers and the like that are due on this P, outside the bracket. Returns the deadline of
 /// the next. The P may be lost meanwhile, and is got back.
 fn poll(rt: Rt) -> Result<(Rt, Option<u64>), &'static M> {
+    rt.p().poll_due.store(false, Ordering::Relaxed);
     let Some(poll) = rt.sched().hooks().poll else { return Ok((rt, None)) };
     let id = rt.p().id as usize;
     let Some(deadline) = poll.next_deadline(id) else { return Ok((rt, None)) };

@@ -66,9 +66,15 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
         }
         let left = within.saturating_sub(start.elapsed());
         if await_goroutines(sched, left.min(Duration::from_millis(50))) {
-            // 3. Close the door.
-            sched.set_phase(Phase::Stopping);
-            break;
+            if sched.phase() == Phase::Closed {
+                break;
+            }
+            // 3. Close the door, and go round once more: the Ms still run for whoever came in before.
+            // (A spawner counts before it looks at the phase, we look at the count after we changed
+            // it: he sees the door closed or we see him.)
+            sched.set_phase(Phase::Closed);
+            core::sync::atomic::fence(Ordering::SeqCst);
+            continue;
         }
         if left.is_zero() {
             eprintln!(
@@ -80,7 +86,8 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
             return;
         }
     }
-    // 4. The Ms end; they are idle or about to be.
+    // 4. Nobody is left and nobody can come: the Ms end. They are idle or about to be.
+    sched.set_phase(Phase::Stopping);
     let mut inner = sched.lock.lock();
     while inner.mcount > 0 {
         drop(inner);

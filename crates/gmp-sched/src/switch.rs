@@ -9,7 +9,7 @@
 
 use crate::bracket::Rt;
 use crate::idle;
-use crate::queues::{item, look, pick, runq_put};
+use crate::queues::{item, look, pick_directly, runq_put};
 use crate::runtime2::{G, M, Post, Stack};
 use crate::status::GStatus;
 use crate::{arch, park_word, stack};
@@ -128,6 +128,7 @@ pub(crate) fn leave_goroutine(
         return switch(rt, &me.sp, to, g.sp.get());
     }
     m.handoff.set(next);
+    m.curg.store(core::ptr::null_mut(), Ordering::Relaxed);
     let to = take_stack(&rt);
     switch(rt, &me.sp, to, to.sp.get())
 }
@@ -155,6 +156,9 @@ pub(crate) fn leave_without_p(m: &'static M, me: &'static G, post: Post) -> Rt {
 
 /// Lets others run: to the tail of the local queue (`Gosched`, but local).
 pub(crate) fn yield_local(rt: Rt, g: &'static G) -> Rt {
+    if rt.p().poll_due.load(Ordering::Relaxed) {
+        return leave_goroutine(rt, g, Post::Requeue(g), None);
+    }
     let Some(next) = look(&rt) else { return rt };
     leave_goroutine(rt, g, Post::Requeue(g), Some(next))
 }
@@ -163,6 +167,6 @@ pub(crate) fn yield_local(rt: Rt, g: &'static G) -> Rt {
 /// first (`gopreempt_m`).
 pub(crate) fn yield_global(rt: Rt, g: &'static G) -> Rt {
     rt.sched().stats.preempts.fetch_add(1, Ordering::Relaxed);
-    let next = pick(&rt);
+    let next = pick_directly(&rt);
     leave_goroutine(rt, g, Post::Inject(g), next)
 }

@@ -14,8 +14,7 @@
 //! wakes: an idle process shows no wake-ups.
 
 use crate::census::Census;
-use crate::deadlock::{self, Verdict};
-use crate::poll::Poll;
+use crate::deadlock::{self, Suspicion, Verdict};
 use crate::retake::{m_of, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
 use crate::status::PStatus;
@@ -64,20 +63,18 @@ pub(crate) fn unwatch(sched: &'static Sched) {
 
 fn main() {
     let mut delay = Delay::default();
-    let mut suspicion: Option<Census> = None;
+    let mut suspicion = Suspicion::default();
     let mut earliest_end = None;
     loop {
         let scheds = SCHEDS.lock().clone();
         if scheds.iter().all(|s| all_idle(s)) {
-            match deadlock::check(&scheds, &mut suspicion) {
-                Verdict::Unsure => {
-                    std::thread::sleep(Duration::from_millis(1));
-                    continue;
-                }
-                Verdict::No | Verdict::Yes => {}
+            let seen = census::take();
+            if deadlock::check(&scheds, seen, &mut suspicion) == Verdict::Unsure {
+                std::thread::sleep(suspicion.nap());
+                continue;
             }
             stack::trim();
-            sleep(&scheds);
+            sleep(&scheds, seen);
             delay = Delay::default();
             continue;
         }
@@ -102,11 +99,14 @@ fn all_idle(sched: &Sched) -> bool {
         || sched.gcwaiting.load(Ordering::Relaxed)
 }
 
-/// Deep sleep, until an M wakes (`sysmonnote`).
-fn sleep(scheds: &[&'static Sched]) {
-    // Whoever became busy before it could see that we sleep is seen by the second look.
+/// Deep sleep, until an M wakes or the last one falls asleep (`sysmonnote`).
+fn sleep(scheds: &[&'static Sched], seen: Census) {
+    // Whoever became busy, or fell asleep, before it could see that we sleep is seen by the second
+    // look. So the last M to idle either finds us asleep and wakes us, or we find its census.
     sysmon_note::sleep_if(|| {
-        let still = scheds.iter().all(|s| all_idle(s)) && SCHEDS.lock().len() == scheds.len();
+        let still = scheds.iter().all(|s| all_idle(s))
+            && census::take() == seen
+            && SCHEDS.lock().len() == scheds.len();
         if still {
             for sched in scheds {
                 sched.stats.sysmon_sleeps.fetch_add(1, Ordering::Relaxed);
@@ -206,10 +206,10 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
     let tick = p.schedtick.load(Ordering::Relaxed);
     let mut seen = p.seen.get();
     seen.syscallwhen = 0;
-    let due = |poll: &dyn Poll| poll.next_deadline(p.id as usize).is_some_and(|d| d <= now);
+    let due = timer_due(sched, p, now, look);
     let waits = !p.runq.is_empty()
         || sched.nglobq.load(Ordering::Relaxed) > 0
-        || sched.hooks().poll.is_some_and(due);
+        || due;
     if waits && sched.gate.idle_ps() > 0 {
         // Somebody idle can have it: a `runnext` whose owner computes on, say.
         idle::wakep(sched);
@@ -235,13 +235,17 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         // A clock that has not moved since the last look: the thread is blocked, or waits for a CPU.
         let stood = cpu.is_some_and(|c| c == seen.cpu);
         seen.stood = if stood { seen.stood + 1 } else { 0 };
-        let blocked = seen.stood >= STOOD
+        // An M between two goroutines runs timers. It may wait for the lock of a heap, as would whoever got
+        // its P, and lowering its weight while it holds that lock would hold up all the others.
+        let in_goroutine = m.is_some_and(|m| !m.curg.load(Ordering::Relaxed).is_null());
+        let blocked = in_goroutine
+            && seen.stood >= STOOD
             && m.is_some_and(|m| !m.attention.in_rt() && is_asleep(m));
         seen.cpu = cpu.unwrap_or(u64::MAX);
         if (over || blocked) && try_take(p) {
             look.took += 1;
             sched.stats.retaken.fetch_add(1, Ordering::Relaxed);
-            if !blocked && let Some(m) = m {
+            if !blocked && in_goroutine && let Some(m) = m {
                 m.reniced.store(true, Ordering::Relaxed);
                 sys::set_nice(m.tid.load(Ordering::Relaxed), 19);
             }
@@ -253,6 +257,23 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         look.slice_ends(seen.schedwhen + SLICE);
     }
     p.seen.set(seen);
+}
+
+/// Whether a timer of this running P is due: then its next switch has to look at the clock. One that is
+/// not is waited for.
+fn timer_due(sched: &Sched, p: &P, now: u64, look: &mut Look) -> bool {
+    let deadline = sched.hooks().poll.and_then(|poll| poll.next_deadline(p.id as usize));
+    match deadline {
+        Some(d) if d <= now => {
+            p.poll_due.store(true, Ordering::Relaxed);
+            true
+        }
+        Some(d) => {
+            look.slice_ends(d);
+            false
+        }
+        None => false,
+    }
 }
 
 /// Whether the kernel has put the thread to sleep, and not only made it wait for its turn.

@@ -2,6 +2,10 @@
 
 use crate::{census, sys};
 use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
+
+/// Before another look, if it was not yet time to sleep.
+const AGAIN: Duration = Duration::from_micros(20);
 
 /// 0: awake, 1: asleep until somebody wakes it. A futex.
 static ASLEEP: AtomicU32 = AtomicU32::new(0);
@@ -14,8 +18,9 @@ pub(crate) fn wake() {
     }
 }
 
-/// A thread parked: it may have been the last one awake.
-pub(crate) fn thread_parked() {
+/// A thread parked, or an M joined the idle list: it may have been the last one awake, and sysmon,
+/// which sleeps while no P runs, has to look whether anybody can wake them.
+pub(crate) fn fell_asleep() {
     if census::take().all_asleep() {
         wake();
     }
@@ -28,6 +33,9 @@ pub(crate) fn sleep_if(idle: impl FnOnce() -> bool) {
         while ASLEEP.load(Ordering::SeqCst) == 1 {
             sys::futex_wait(&ASLEEP, 1, None);
         }
+    } else {
+        // Somebody is busy falling asleep or waking: let it.
+        std::thread::sleep(AGAIN);
     }
     ASLEEP.store(0, Ordering::SeqCst);
 }

@@ -4,6 +4,7 @@
 //! larger ones are boxed. Closure and result use the same bytes one after the other.
 
 use crate::join::JoinError;
+use crate::local;
 use crate::park;
 use crate::runtime2::{G, PAYLOAD, Task};
 use core::marker::PhantomData;
@@ -119,6 +120,9 @@ impl<T, F: FnOnce() -> T> Closure<F, T> {
         // SAFETY: the base loop runs a closure once, and the record is the runner's.
         let f: F = unsafe { take(g) };
         let result = catch_unwind(AssertUnwindSafe(f));
+        if let Some(s) = g.stack.get() {
+            local::drop_all(s);
+        }
         // SAFETY: emptied above.
         unsafe { put_result(g, result.map_err(|p| JoinError::from_payload(id(g), p))) };
         true

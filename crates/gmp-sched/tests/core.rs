@@ -259,7 +259,7 @@ fn r20_a_second_burst_makes_no_thread_that_the_first_did_not() {
     };
     (0..20).for_each(|_| burst());
     let made = rt.handle().stats().threads_made;
-    assert!(made < 60, "{made} threads for twenty bursts on two Ps");
+    assert!(made < 10, "{made} threads for twenty bursts on two Ps");
     assert!(rt.handle().num_threads() as u64 <= made);
 }
 
@@ -290,19 +290,6 @@ fn r22_the_global_queue_is_not_starved_by_a_busy_local_one() {
         busy.into_iter().for_each(|h| h.join().unwrap());
     });
     assert!(rt.handle().stats().globq_fair > 0);
-}
-
-#[test]
-fn r23_dead_records_are_used_again() {
-    let rt = stackful(2);
-    let before = rt.handle().stats().all_gs;
-    rt.run(|| (0..300_000).for_each(|_| go(|| ()).join().unwrap()));
-    let grown = rt.handle().stats().all_gs - before;
-    // Other tests of this process make records of their own meanwhile, up to 100,000 at once.
-    assert!(
-        grown < 200_000,
-        "{grown} records for 300,000 goroutines, one at a time"
-    );
 }
 
 #[test]
@@ -394,6 +381,42 @@ fn random_lives_end_and_are_counted() {
         };
         assert_eq!((panicked, exited), (lives(0), lives(1)));
         assert_eq!(ok, 20_000 - panicked - exited);
+    }
+}
+
+#[test]
+fn destructors_may_spawn_while_their_runtime_shuts_down() {
+    for procs in [1, 2] {
+        let rt = stackful(procs);
+        struct SpawnsOnDrop(Arc<AtomicUsize>);
+        impl Drop for SpawnsOnDrop {
+            fn drop(&mut self) {
+                let e = go(|| ()).join().unwrap_err();
+                assert!(e.is_cancelled());
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let n = Arc::new(AtomicUsize::new(0));
+        let started = Arc::new(AtomicUsize::new(0));
+        rt.run(|| {
+            for _ in 0..10 {
+                let (s, started) = (SpawnsOnDrop(n.clone()), started.clone());
+                drop(go(move || {
+                    let _s = s;
+                    started.fetch_add(1, Ordering::Relaxed);
+                    loop {
+                        gmp_sched::park(gmp_sched::WaitReason::Park);
+                    }
+                }));
+            }
+            // One that has not started is cancelled, and a park in its destructors unwinds like any
+            // other; these unwind already, so that their destructors may wait.
+            while started.load(Ordering::Relaxed) < 10 {
+                yield_now();
+            }
+        });
+        drop(rt);
+        assert_eq!(n.load(Ordering::Relaxed), 10);
     }
 }
 

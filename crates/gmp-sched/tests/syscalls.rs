@@ -71,11 +71,11 @@ fn r35_a_loop_without_calls_loses_its_p() {
 }
 
 #[test]
-fn a_hundred_hogs_starve_nobody() {
+fn three_hundred_hogs_starve_nobody() {
     let rt = stackful(2);
     rt.run(|| {
         let stop = Arc::new(AtomicBool::new(false));
-        let hogs: Vec<_> = (0..100)
+        let hogs: Vec<_> = (0..300)
             .map(|_| {
                 let stop = stop.clone();
                 go(move || while !stop.load(Ordering::Relaxed) {})

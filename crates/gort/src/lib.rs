@@ -1,11 +1,20 @@
 #![doc = include_str!("../README.md")]
 
 mod builder;
+#[cfg(feature = "chan")]
+mod context;
 #[cfg(feature = "timer")]
 pub mod time;
 mod wiring;
 
 pub use builder::{Builder, Runtime};
+#[cfg(feature = "chan")]
+pub use context::ContextExt;
+pub use gmp_sched::{
+    AfterDone, AsyncCondvar, AsyncMutex, AsyncRwLock, Barrier, Canceler, Cause, Condvar, Context,
+    ContextError, GoLocal, Group, GroupError, Mutex, MutexGuard, Once, OnceLock, ReentrantMutex,
+    RwLock, Scope, ScopedJoinHandle, scope,
+};
 pub use gmp_sched::{
     BuildError, GStatus, Goroutine, Handle, JoinError, JoinHandle, OnDeadlock, PStatus, ProcsError,
     Semaphore, Shutdown, Stats, WaitGroup, WaitReason, blocking, blocking_now, check_preempt, go,

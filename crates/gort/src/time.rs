@@ -33,8 +33,13 @@ pub(crate) fn take_heaps() -> &'static Heaps {
     free.unwrap_or_else(|| Box::leak(Box::new(Heaps(std::array::from_fn(|_| Padded::default())))))
 }
 
-/// Gives back the heaps of a runtime that ended.
+/// Gives back the heaps of a runtime that ended. What was stopped is removed, and what is still armed
+/// moves to the first heap, which every runtime looks at.
 pub(crate) fn give_heaps(heaps: &'static Heaps) {
+    let [first, others @ ..] = &heaps.0;
+    for other in others {
+        first.0.adopt(&other.0);
+    }
     FREE.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(heaps);
@@ -208,12 +213,16 @@ pub(crate) fn park_until(reason: WaitReason, deadline: std::time::Instant) {
 
 /// One park that a timer ends at `when`, if nobody does before. May return spuriously.
 fn park_with_timer(g: Goroutine, timers: &RuntimeTimers, when: i64, reason: WaitReason) {
-    let timer = stack_timer(g);
+    let timer = stack_timer(g, timers.heaps);
     // SAFETY: `fire` takes what `as_ptr` gave, at any time, on any thread.
     let callback = unsafe { Callback::func(fire, g.as_ptr().cast_mut(), 0) };
-    timers.arm(timer, when, 0, callback);
+    // No user code runs in here: the callback is ours.
+    let armed = gmp_sched::keep_p(|| timers.heap().arm(timer, when, 0, callback));
+    if armed.earliest {
+        timers.runtime.wake_for(when.cast_unsigned());
+    }
     gmp_sched::park(reason);
-    timer.stop();
+    gmp_sched::keep_p(|| timer.stop());
 }
 
 unsafe fn fire(g: *mut (), _seq: usize) {
@@ -221,18 +230,32 @@ unsafe fn fire(g: *mut (), _seq: usize) {
     unsafe { Goroutine::from_ptr(g) }.unpark();
 }
 
-/// The timer of the stack that the goroutine runs on: made once, used by every sleep on it.
-fn stack_timer(g: Goroutine) -> &'static TimerHandle {
+/// The timer of a stack, and whose heaps it has been on: a stopped one may still lie there, and would be
+/// armed there again.
+struct StackTimer {
+    timer: TimerHandle,
+    heaps: &'static Heaps,
+}
+
+/// The timer of the stack that the goroutine runs on: made once, used by every sleep on it, until the
+/// stack serves another runtime.
+fn stack_timer<'g>(g: Goroutine, heaps: &'static Heaps) -> &'g TimerHandle {
     let slot = g
         .stack_slot()
         .expect("the calling goroutine runs on its stack");
     // SAFETY: the slot is only accessed by the goroutine that runs on the stack, and holds null or
-    // the handle that is leaked below, once for each stack: stacks are used again for ever.
+    // what is leaked below, once for each stack: stacks are used again for ever. What it holds is
+    // changed only here, between two waits of that goroutine, when nobody has the reference.
     unsafe {
-        if (*slot).is_null() {
-            *slot = Box::into_raw(Box::new(TimerHandle::new())).cast();
+        let held = (*slot).cast::<StackTimer>();
+        if held.is_null() {
+            let timer = TimerHandle::new();
+            *slot = Box::into_raw(Box::new(StackTimer { timer, heaps })).cast();
+        } else if !std::ptr::eq((*held).heaps, heaps) {
+            let timer = TimerHandle::new();
+            *held = StackTimer { timer, heaps };
         }
-        &*(*slot).cast::<TimerHandle>()
+        &(*(*slot).cast::<StackTimer>()).timer
     }
 }
 
@@ -301,5 +324,19 @@ struct Unpark(std::thread::Thread);
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
+    }
+}
+
+/// Deadlines of gmp-sched's locks and contexts: on a runtime of this crate, entries of its heaps.
+pub(crate) struct Deadlines;
+
+impl gmp_sched::Alarms for Deadlines {
+    fn arm(&self, when: u64, waker: &std::task::Waker) -> Option<Box<dyn std::any::Any + Send>> {
+        let timers = RuntimeTimers::current()?;
+        let left = Duration::from_nanos(when.saturating_sub(gmp_sched::nanotime()));
+        let waker = waker.clone();
+        Some(Box::new(AfterFunc::new(&timers, left, move || {
+            waker.wake_by_ref()
+        })))
     }
 }

@@ -4,10 +4,16 @@
 //! |---|---|
 //! | `gchan::park::Park` | goroutines park through gmp-sched; threads that wait are counted by it |
 //! | `gmp_sched::Poll` | one heap of gtimer per P ([`crate::time`]) |
+//! | `gmp_sched::Alarms` | deadlines of locks and contexts, on the same heaps |
 //! | `on_thread_idle` | gpool's slot is given back, so that slots follow the threads that run |
 
 /// Plugs everything into everything, once for the process.
 pub(crate) fn install() {
+    #[cfg(feature = "timer")]
+    {
+        // Somebody else's stays, as below.
+        let _ = gmp_sched::set_alarms(&crate::time::Deadlines);
+    }
     #[cfg(feature = "chan")]
     {
         // Somebody else's hook stays: then channels are parked by that runtime, and ours treat

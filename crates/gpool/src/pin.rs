@@ -72,8 +72,7 @@ impl<'t> Leased<'t> {
     #[inline(always)]
     pub(crate) fn pin(&mut self, pool: usize) -> Pin<'_> {
         debug_assert_eq!(self.record.pin.load(Ordering::Relaxed), 0, "pins nest");
-        self.record.pin.store(pool, Ordering::Release);
-        self.barrier.pin();
+        self.barrier.announce(&self.record.pin, pool);
         Pin {
             record: self.record,
         }

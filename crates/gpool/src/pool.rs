@@ -64,6 +64,25 @@ use crate::stats::Stats;
 /// fn share<T: Sync>(_: &T) {}
 /// share(&pool);
 /// ```
+/// Sending a pool whose `F` may not be sent:
+/// ```compile_fail,E0277
+/// let text = std::rc::Rc::new(String::from("new"));
+/// let pool = gpool::Pool::new(move || text.to_string());
+/// std::thread::spawn(move || pool.get());
+/// ```
+/// Sharing a guard whose item may not be shared:
+/// ```compile_fail,E0277
+/// let pool = gpool::Pool::new(|| std::cell::Cell::new(0));
+/// fn share<T: Sync>(_: &T) {}
+/// share(&pool.guard());
+/// ```
+/// Sending a guard of a pool that may not be shared:
+/// ```compile_fail,E0277
+/// let count = std::cell::Cell::new(0);
+/// let pool = gpool::Pool::new(move || count.replace(1));
+/// fn send<T: Send>(_: &T) {}
+/// send(&pool.guard());
+/// ```
 /// A guard that outlives its pool:
 /// ```compile_fail,E0505
 /// let pool = gpool::Pool::new(String::new);
@@ -192,24 +211,37 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
     /// Puts an item into the pool. It need not have come from there.
     ///
     /// O(1); the first put of a slot, and one that finds its rings full, allocate. Without memory
-    /// the item is dropped.
+    /// the item is dropped; only what a pool's first put and a thread's new slot cannot do without,
+    /// less than a KiB, aborts as a `Box` does.
     ///
     /// # Panics
     /// If the reset hook panics, or an item's `Drop` where the pool drops one.
     #[inline]
-    pub fn put(&self, mut item: T) {
+    pub fn put(&self, item: T) {
         if let Some(reset) = self.reset {
-            reset(&mut item);
+            return self.put_reset(item, reset);
         }
-        let kept = match self.shards.get() {
+        self.keep(item);
+    }
+
+    /// Out of line: a pool without a hook never has its item's address taken.
+    #[inline(never)]
+    fn put_reset(&self, mut item: T, reset: fn(&mut T)) {
+        reset(&mut item);
+        self.keep(item);
+    }
+
+    #[inline(always)]
+    fn keep(&self, item: T) {
+        let left = match self.shards.get() {
             Some(shards) => with_slot(
                 #[inline(always)]
-                |leased| shards.put(leased, item, None),
+                |leased| shards.put_private(leased, item),
             ),
-            None => Err((item, Missing::Local(0))),
+            None => Some(item),
         };
-        if let Err((item, missing)) = kept {
-            self.put_slow(item, missing);
+        if let Some(item) = left {
+            self.put_shared(item);
         }
     }
 
@@ -224,6 +256,19 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
     pub fn put_if(&self, item: T, keep: impl FnOnce(&T) -> bool) {
         if keep(&item) {
             self.put(item);
+        }
+    }
+
+    /// The private place is taken, or there is no shard yet: once more from the start, since the
+    /// thread may have another slot by now.
+    #[inline(never)]
+    fn put_shared(&self, item: T) {
+        let kept = match self.shards.get() {
+            Some(shards) => with_slot(|leased| shards.put(leased, item, &mut None)),
+            None => Err((item, Missing::Local(0))),
+        };
+        if let Err((item, missing)) = kept {
+            self.put_slow(item, missing);
         }
     }
 
@@ -246,7 +291,7 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
                     None => return,
                 },
             }
-            match with_slot(|leased| shards.put(leased, item, Some(&mut spare))) {
+            match with_slot(|leased| shards.put(leased, item, &mut spare)) {
                 Ok(()) => break,
                 Err(again) => (item, missing) = again,
             }

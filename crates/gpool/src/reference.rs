@@ -3,6 +3,7 @@
 //! by the history.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -127,9 +128,12 @@ impl ReferenceStateMachine for Model {
     }
 }
 
+/// One table for all histories, since records are never freed.
+static TABLE: OnceLock<(Slots, Vec<&'static Record>)> = OnceLock::new();
+
 struct Real {
-    slots: Slots,
-    records: Vec<&'static Record>,
+    slots: &'static Slots,
+    records: &'static [&'static Record],
     pool: Shards<u32>,
     next: u32,
 }
@@ -142,13 +146,10 @@ impl Real {
 
     fn put(&self, slot: usize, mut item: u32) {
         let mut spare = None;
-        while let Err((back, missing)) =
-            self.pool
-                .put(&mut self.leased(slot), item, Some(&mut spare))
-        {
+        while let Err((back, missing)) = self.pool.put(&mut self.leased(slot), item, &mut spare) {
             item = back;
             match missing {
-                Missing::Local(id) => assert!(self.pool.grow(&self.slots, id)),
+                Missing::Local(_) => assert!(self.pool.grow(self.slots, LEN - 1)),
                 Missing::Ring(size) => spare = Spare::try_new(size),
                 Missing::Room => unreachable!("no limit"),
             }
@@ -161,8 +162,11 @@ impl StateMachineTest for Real {
     type Reference = Model;
 
     fn init_test(_: &Model) -> Self {
-        let slots = Slots::new(Barrier::of_process());
-        let records = (0..SLOTS).map(|_| slots.lease()).collect();
+        let (slots, records) = TABLE.get_or_init(|| {
+            let slots = Slots::new(Barrier::of_process());
+            let records = (0..SLOTS).map(|_| slots.lease()).collect();
+            (slots, records)
+        });
         Self {
             slots,
             records,
@@ -178,11 +182,11 @@ impl StateMachineTest for Real {
                 real.next += 1;
             }
             Op::Get(slot) => assert_eq!(real.pool.get(&mut real.leased(slot)), model.got),
-            Op::Age => drop(real.pool.age(&real.slots)),
-            Op::Grow => assert!(real.pool.grow(&real.slots, 0)),
+            Op::Age => drop(real.pool.age(real.slots)),
+            Op::Grow => assert!(real.pool.grow(real.slots, LEN - 1)),
             Op::Shrink(keep) => {
                 let mut out = Vec::with_capacity(1); // so that it takes several rounds
-                while !real.pool.shrink(&real.slots, keep, &mut out) {
+                while !real.pool.shrink(real.slots, keep, &mut out) {
                     out.clear();
                 }
             }

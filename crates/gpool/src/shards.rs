@@ -16,7 +16,7 @@ use core::ptr;
 
 use crossbeam_utils::CachePadded;
 
-use crate::chain::{Chain, NeedsRing, Spare};
+use crate::chain::{Chain, NeedsRing, Spare, try_box};
 use crate::dequeue::Cell;
 use crate::pin::Leased;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering};
@@ -79,10 +79,10 @@ impl<T> Locals<T> {
         let mut shards = Vec::new();
         shards.try_reserve_exact(len).ok()?;
         shards.resize_with(len, Local::new);
-        Some(Box::new(Self {
+        try_box(Self {
             shards: shards.into_boxed_slice(),
             drained: AtomicBool::new(false),
-        }))
+        })
     }
 
     pub(crate) fn slots(&self) -> usize {
@@ -237,14 +237,32 @@ impl<T> Shards<T> {
         item
     }
 
+    /// Keeps an item as the private one, or hands it back: the half of [`put`](Self::put) that is
+    /// worth inlining. It returns no reason, so that a small item stays in a register.
+    #[inline(always)]
+    pub(crate) fn put_private(&self, leased: &mut Leased<'_>, item: T) -> Option<T> {
+        let pin = leased.pin(self.address());
+        // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
+        let locals = unsafe { self.locals.load(Ordering::Acquire).as_ref() };
+        let Some(local) = locals.and_then(|l| l.shards.get(pin.id())) else {
+            return Some(item);
+        };
+        if local.private.is_full(Ordering::Relaxed) {
+            return Some(item);
+        }
+        // SAFETY: this thread holds the shard's slot, and the cell is empty.
+        unsafe { local.private.fill(item) };
+        None
+    }
+
     /// Keeps an item: as the private one if there is none, else at the head (R118). Hands it back
     /// with what is missing. `spare` may hold a ring that an earlier try asked for.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn put(
         &self,
         leased: &mut Leased<'_>,
         item: T,
-        spare: Option<&mut Option<Spare<T>>>,
+        spare: &mut Option<Spare<T>>,
     ) -> Result<(), (T, Missing)> {
         let pin = leased.pin(self.address());
         // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
@@ -253,31 +271,16 @@ impl<T> Shards<T> {
             return Err((item, Missing::Local(pin.id())));
         };
         if local.private.is_full(Ordering::Relaxed) {
-            // SAFETY: this thread is pinned and holds the shard's slot.
-            return unsafe { self.put_shared(local, item, spare) };
+            if self.max_idle != usize::MAX && local.len() >= self.max_idle {
+                return Err((item, Missing::Room));
+            }
+            // SAFETY: this thread holds the slot, so it is the shard's only producer.
+            return unsafe { local.shared.push_head(item, spare) }
+                .map_err(|(item, NeedsRing(size))| (item, Missing::Ring(size)));
         }
         // SAFETY: this thread holds the shard's slot, and the cell is empty.
         unsafe { local.private.fill(item) };
         Ok(())
-    }
-
-    /// Out of line, so that callers inline the private path alone.
-    ///
-    /// # Safety
-    /// The caller is pinned and holds the slot whose shard `local` is.
-    #[inline(never)]
-    unsafe fn put_shared(
-        &self,
-        local: &Local<T>,
-        item: T,
-        spare: Option<&mut Option<Spare<T>>>,
-    ) -> Result<(), (T, Missing)> {
-        if self.max_idle != usize::MAX && local.len() >= self.max_idle {
-            return Err((item, Missing::Room));
-        }
-        // SAFETY: the caller holds the slot, so it is the shard's only producer.
-        unsafe { local.shared.push_head(item, spare.unwrap_or(&mut None)) }
-            .map_err(|(item, NeedsRing(size))| (item, Missing::Ring(size)))
     }
 }
 

@@ -83,7 +83,7 @@ impl<T> Shards<T> {
 
     /// Makes sure that slot `id` has a shard. False without memory, or without barrier.
     pub(crate) fn grow(&self, slots: &Slots, id: usize) -> bool {
-        let Some(mut new) = Locals::try_new((id + 1).next_power_of_two().max(4)) else {
+        let Some(mut new) = Locals::try_new((id + 1).next_power_of_two().max(2)) else {
             return false;
         };
         let old = {
@@ -169,7 +169,7 @@ mod models {
     /// As `Pool::put`.
     fn put(pool: &Shards<Item>, slots: &Slots, record: &'static Record, mut item: Item) {
         let mut spare = None;
-        while let Err((back, missing)) = pool.put(&mut leased(record), item, Some(&mut spare)) {
+        while let Err((back, missing)) = pool.put(&mut leased(record), item, &mut spare) {
             item = back;
             match missing {
                 Missing::Local(id) => assert!(pool.grow(slots, id)),

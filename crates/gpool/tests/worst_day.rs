@@ -1,9 +1,13 @@
-//! Panics, re-entry, exits and crowds: each item is dropped once, and the pool goes on.
+//! Panics, re-entry and crowds: each item is dropped once, and the pool goes on.
+//!
+//! Tests of this file run beside each other in one process and share its slots, so none may depend
+//! on which slot a thread gets, and none may call `age_all`: those are `exit.rs` and `age_all.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use gpool::Pool;
 
@@ -70,7 +74,7 @@ fn a_panic_in_drop_does_not_keep_the_others() {
     }
     for by_age in [true, false] {
         DROPPED.store(0, Ordering::Relaxed);
-        let pool = Pool::new(|| Bomb(0));
+        let pool = Pool::new(|| Bomb(0)).with_age_interval(Duration::MAX);
         (0..100).for_each(|i| pool.put(Bomb(i)));
         let result = catch_unwind(AssertUnwindSafe(|| {
             if by_age {
@@ -109,6 +113,7 @@ fn code_of_the_user_may_reenter_the_pool() {
                 }
             }) as fn() -> Nested,
         )
+        .with_age_interval(Duration::MAX)
         .with_reset(|item| {
             if item.0 == 2 {
                 POOL.get().unwrap().put(Nested(0));
@@ -124,42 +129,6 @@ fn code_of_the_user_may_reenter_the_pool() {
     assert_eq!(pool.stats().idle, 2);
     pool.age();
     assert_eq!(pool.age(), 2);
-}
-
-/// A thread-local that uses the pool from its destructor, after the thread's lease may be over.
-#[test]
-fn a_thread_may_use_the_pool_while_it_exits() {
-    static ALIVE: AtomicIsize = AtomicIsize::new(0);
-    static EXITS: AtomicUsize = AtomicUsize::new(0);
-    static POOL: Pool<Counted> = Pool::new(|| Counted::new(&ALIVE));
-    struct AtExit;
-    impl Drop for AtExit {
-        fn drop(&mut self) {
-            POOL.put(POOL.get());
-            EXITS.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    thread_local!(static AT_EXIT: AtExit = const { AtExit });
-    for before in [true, false] {
-        for _ in 0..50 {
-            thread::spawn(move || {
-                if before {
-                    AT_EXIT.with(|_| ());
-                    POOL.put(POOL.get());
-                } else {
-                    POOL.put(POOL.get());
-                    AT_EXIT.with(|_| ());
-                }
-            })
-            .join()
-            .unwrap();
-        }
-    }
-    assert_eq!(EXITS.load(Ordering::Relaxed), 100);
-    let stats = POOL.stats();
-    let kept = isize::try_from(stats.idle + stats.victim).unwrap();
-    assert_eq!(ALIVE.load(Ordering::Relaxed), kept);
-    assert!(stats.slots <= 64, "slots are leased again: {stats:?}");
 }
 
 /// Gets, puts, ages, shrinks, growth, exits and released slots at once. Each item is held by one
@@ -228,21 +197,5 @@ fn churn_does_not_grow_the_pool() {
         let stats = pool.stats();
         assert!(stats.idle + stats.victim <= 500, "{stats:?}");
         assert!(stats.slots <= 64, "slots are leased again: {stats:?}");
-    }
-}
-
-/// Pools come by the thousand, hold something and go; `age_all` reaches each while it is there.
-#[test]
-fn many_pools_come_and_go() {
-    static ALIVE: AtomicIsize = AtomicIsize::new(0);
-    for _ in 0..10 {
-        let pools: Vec<_> = (0..1_000)
-            .map(|_| Pool::new(|| Counted::new(&ALIVE)))
-            .collect();
-        pools.iter().for_each(|p| p.put(p.get()));
-        assert_eq!(ALIVE.load(Ordering::Relaxed), 1_000);
-        gpool::age_all();
-        gpool::age_all();
-        assert_eq!(ALIVE.load(Ordering::Relaxed), 0);
     }
 }

@@ -20,11 +20,10 @@
 //! **Lock order.** A bucket, then a timer's body. No `unsafe` here.
 
 use crate::callback::Callback;
-use crate::dary::{Dary, Item};
-use crate::engine::{Armed, Engine};
-use crate::heap::check_period;
+use crate::dary::{Dary, Item, NONE, prefetch};
+use crate::engine::{Armed, check_period, engine};
 use crate::lock::Lock;
-use crate::sync::{AtomicI64, AtomicUsize, Ordering};
+use crate::sync::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use crate::when::{NEVER, clamp, next_tick};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -48,7 +47,7 @@ pub const BUCKETS: usize = 64;
 #[derive(Debug)]
 pub struct Buckets(Box<[Timers]>);
 
-/// One bucket. See [`Engine`] for the rules of the operations, which are also methods here.
+/// One bucket. See [`Engine`](crate::Engine) for the rules of the operations, which are also methods here.
 pub struct Timers {
     shared: Arc<Shared>,
 }
@@ -107,8 +106,8 @@ struct Node {
     /// The bucket it belongs to, for life. While it is armed the two own each other; stopping,
     /// firing and the death of the bucket end that.
     home: Arc<Shared>,
-    /// Its place in the heap or `OUT`; written under the bucket's lock.
-    index: AtomicUsize,
+    /// Its seat in the heap, `NONE` if it is in none; written under the bucket's lock.
+    seat: AtomicU32,
     /// Under the bucket's lock too; its own lock is never contended and spares `unsafe`.
     body: Lock<Body>,
 }
@@ -120,25 +119,23 @@ struct Body {
     callback: Callback,
 }
 
-/// The index of a timer that is in no heap.
-const OUT: usize = usize::MAX;
-
 impl Item for Arc<Node> {
-    fn placed(&self, index: usize) {
-        self.index.store(index, Ordering::Relaxed);
+    fn seated(&self, seat: u32) {
+        self.seat.store(seat, Ordering::Relaxed);
+    }
+
+    fn prefetch(&self) {
+        prefetch(&**self);
     }
 }
 
 impl Bucket {
     /// Go's `deltimer`: takes the timer out if it is in.
     fn remove(&mut self, node: &Node) -> Option<Arc<Node>> {
-        let i = node.index.load(Ordering::Relaxed);
-        if i == OUT {
-            return None;
+        match node.seat.swap(NONE, Ordering::Relaxed) {
+            NONE => None,
+            seat => Some(self.entries.remove(seat)),
         }
-        let owned = self.entries.remove(i);
-        node.index.store(OUT, Ordering::Relaxed);
-        Some(owned)
     }
 
     /// What to do about the timerproc, now that the root is due at `when`.
@@ -161,7 +158,7 @@ impl Bucket {
 
     /// The timerproc's step: the callback of the root if it is due, and its timer if it is out.
     fn next_due(&mut self, now: i64) -> Option<(Callback, Option<Arc<Node>>)> {
-        let (when, node) = self.entries.get(0)?;
+        let (when, node) = self.entries.root()?;
         if when > now {
             return None;
         }
@@ -175,7 +172,8 @@ impl Bucket {
         body.when = next_tick(body.when, body.period, now);
         let when = body.when;
         drop(body);
-        self.entries.change(0, when);
+        let seat = node.seat.load(Ordering::Relaxed);
+        self.entries.change(seat, when);
         Some((callback, None))
     }
 
@@ -248,14 +246,14 @@ impl Timers {
         Handle {
             node: Arc::new(Node {
                 home: Arc::clone(&self.shared),
-                index: AtomicUsize::new(OUT),
+                seat: AtomicU32::new(NONE),
                 body: Lock::new(Body::default()),
             }),
             detached: false,
         }
     }
 
-    /// A new timer; see [`Engine::insert`].
+    /// A new timer; see [`Engine::insert`](crate::Engine::insert).
     ///
     /// # Panics
     ///
@@ -266,7 +264,7 @@ impl Timers {
         (handle, armed.earliest)
     }
 
-    /// Arms a timer of this bucket anew; see [`Engine::arm`].
+    /// Arms a timer of this bucket anew; see [`Engine::arm`](crate::Engine::arm).
     ///
     /// # Panics
     ///
@@ -280,7 +278,7 @@ impl Timers {
         }
     }
 
-    /// Gives a timer of this bucket another deadline; see [`Engine::reset`].
+    /// Gives a timer of this bucket another deadline; see [`Engine::reset`](crate::Engine::reset).
     ///
     /// # Panics
     ///
@@ -311,8 +309,6 @@ impl Timers {
         );
         let when = clamp(when);
         let mut bucket = self.shared.bucket.lock();
-        let removed = bucket.remove(node);
-        let was_pending = removed.is_some();
         let mut body = node.body.lock();
         body.when = when;
         let old = change.map(|(period, callback)| {
@@ -320,9 +316,14 @@ impl Timers {
             mem::replace(&mut body.callback, callback)
         });
         drop(body);
-        let owned = removed.unwrap_or_else(|| Arc::clone(node));
-        bucket.entries.push(when, owned);
-        let wake = if node.index.load(Ordering::Relaxed) == 0 {
+        let seat = node.seat.load(Ordering::Relaxed);
+        let was_pending = seat != NONE;
+        if was_pending {
+            bucket.entries.change(seat, when);
+        } else {
+            bucket.entries.push(when, Arc::clone(node));
+        }
+        let wake = if bucket.entries.is_root(node.seat.load(Ordering::Relaxed)) {
             bucket.wake(when)
         } else {
             Wake::No
@@ -333,7 +334,7 @@ impl Timers {
         (was_pending, wake)
     }
 
-    /// The timerproc's loop, up to its wait; see [`Engine::check`]. It parks if the deadline returned
+    /// The timerproc's loop, up to its wait; see [`Engine::check`](crate::Engine::check). It parks if the deadline returned
     /// is [`NEVER`].
     pub fn check(&self, now: i64) -> (i64, usize) {
         let now = now.min(NEVER - 1);
@@ -367,7 +368,7 @@ impl Timers {
         }
     }
 
-    /// The deadline to mind; see [`Engine::next_when`].
+    /// The deadline to mind; see [`Engine::next_when`](crate::Engine::next_when).
     #[must_use]
     pub fn next_when(&self) -> i64 {
         self.shared.first.load(Ordering::Acquire)
@@ -393,7 +394,7 @@ impl Timers {
 }
 
 impl Handle {
-    /// Disarms the timer; see [`Engine::stop`]. O(log n), under the bucket's lock.
+    /// Disarms the timer; see [`Engine::stop`](crate::Engine::stop). O(log n), under the bucket's lock.
     pub fn stop(&self) -> bool {
         self.node.home.stop(&self.node)
     }
@@ -401,7 +402,7 @@ impl Handle {
     /// Whether the timer is armed.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.node.index.load(Ordering::Relaxed) != OUT
+        self.node.seat.load(Ordering::Relaxed) != NONE
     }
 
     /// Lets the timer go on without a handle: it fires, or dies with its bucket.
@@ -423,8 +424,11 @@ impl Drop for Timers {
     fn drop(&mut self) {
         loop {
             let mut bucket = self.shared.bucket.lock();
-            let last = bucket.entries.len().wrapping_sub(1);
-            let Some(node) = bucket.entries.get(last).map(|(_, node)| Arc::clone(node)) else {
+            let Some(node) = bucket
+                .entries
+                .nth(bucket.entries.len().wrapping_sub(1))
+                .map(Arc::clone)
+            else {
                 return;
             };
             let owned = bucket.remove(&node);
@@ -435,56 +439,7 @@ impl Drop for Timers {
     }
 }
 
-impl Default for Timers {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Engine for Timers {
-    type Handle = Handle;
-
-    fn handle(&self) -> Handle {
-        self.handle()
-    }
-
-    fn arm(&self, timer: &Handle, when: i64, period: i64, callback: Callback) -> Armed {
-        self.arm(timer, when, period, callback)
-    }
-
-    fn reset(&self, timer: &Handle, when: i64) -> Armed {
-        self.reset(timer, when)
-    }
-
-    fn stop(timer: &Handle) -> bool {
-        timer.stop()
-    }
-
-    fn detach(timer: Handle) {
-        timer.detach();
-    }
-
-    fn check(&self, now: i64) -> (i64, usize) {
-        self.check(now)
-    }
-
-    fn next_when(&self) -> i64 {
-        self.next_when()
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
-}
-
-impl fmt::Debug for Timers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Timers")
-            .field("len", &self.len())
-            .field("next_when", &self.next_when())
-            .finish_non_exhaustive()
-    }
-}
+engine!(Timers, Handle);
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

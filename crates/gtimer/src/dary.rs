@@ -1,8 +1,9 @@
 //! The 4-ary heap under both engines, its deadlines beside its items (R55, R58).
 //!
-//! Re-creates `siftupTimer` and `siftdownTimer` of Go 1.19's `runtime/time.go`, with the layout
-//! that Go 1.23 moved to (deadline next to the pointer, so that a sift touches no timer) and one
-//! more step: slots are kept in cache lines of four, shifted by three,
+//! Re-creates `siftupTimer` and `siftdownTimer` of Go 1.19's `runtime/time.go`, with the deadlines in
+//! the heap's own array, as Go 1.23 has them, so that a sift looks at no timer; and two more steps.
+//!
+//! **Lines.** Entries are kept in cache lines of four, shifted by three,
 //!
 //! ```text
 //! line 0: [ -  -  -  0 ]      the root, alone
@@ -13,61 +14,85 @@
 //!
 //! so that looking at all children of an entry loads exactly one line.
 //!
+//! **Seats.** Beside each deadline is a seat number. An item takes a free seat when it comes, learns
+//! its number once ([`Item::seated`]) and keeps it until it leaves; `places` says where in the heap
+//! the seat's entry lies. So an item can be removed or moved in place, and a sift writes to the
+//! heap's own arrays alone: at a million timers `places` is 4 MB, where the timers are 112 MB.
+//!
 //! Invariants, under the owner's lock:
 //! - entry `i > 0` is not earlier than entry `(i - 1) / 4`;
-//! - a slot that holds no item has the deadline `NEVER`, so the last line needs no bounds check;
-//! - every item knows its index ([`Item::placed`] is called on each move), which is what lets a
-//!   timer be removed or moved in place. It costs a store per level of a sift.
+//! - a slot that holds no entry has the deadline `NEVER`, so the last line needs no bounds check;
+//! - for entry `i` of seat `s`: `places[s] == i`, and `items[s]` is taken;
+//! - the other seats are free and form a list from `free` on through `places`.
 //!
 //! Rejected: a timer wheel (it rounds deadlines, and cascades in bursts); a binary heap (twice
-//! the depth, two lines per level); a heap of pointers (a cache miss per comparison).
+//! the depth, two lines per level); a heap of pointers (a cache miss per comparison); items that
+//! know their place in the heap (a cache miss per level of a sift); deadlines and seats in arrays of
+//! their own (less memory to compare, but the seats then come without a prefetch: measured slower).
 
 use crate::when::NEVER;
 use alloc::vec::Vec;
 use core::mem;
 
-/// Something that is told where in the heap it lies.
+/// Something that is told its seat.
 pub(crate) trait Item {
-    fn placed(&self, index: usize);
+    fn seated(&self, seat: u32);
+
+    /// Asks the processor for what firing will look at.
+    fn prefetch(&self) {}
 }
 
-#[derive(Debug)]
-struct Slot<T> {
+/// A deadline and the seat of who has it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
     when: i64,
-    item: Option<T>,
+    seat: u32,
 }
 
-impl<T> Slot<T> {
-    const FREE: Self = Self {
-        when: NEVER,
-        item: None,
-    };
-}
+/// What a slot holds that holds no entry.
+const FREE: Entry = Entry {
+    when: NEVER,
+    seat: NONE,
+};
 
 #[derive(Debug)]
 #[repr(align(64))]
-struct Line<T>([Slot<T>; 4]);
+struct Line([Entry; 4]);
 
 /// A heap of `T`, earliest first. All operations are O(log4 n), or O(1) where nothing moves.
 #[derive(Debug)]
 pub(crate) struct Dary<T> {
-    lines: Vec<Line<T>>,
+    /// The heap.
+    lines: Vec<Line>,
+    /// By seat: who sits there.
+    items: Vec<Option<T>>,
+    /// By seat: the index of its entry in the heap, or the next free seat.
+    places: Vec<u32>,
+    /// The first free seat, `NONE` if all are taken.
+    free: u32,
+    /// Entries.
     len: usize,
 }
 
 /// What [`Dary::spare`] hands out.
 #[derive(Debug)]
 pub(crate) struct Spare<T> {
-    _lines: Vec<Line<T>>,
+    _dary: Dary<T>,
 }
 
 /// Slots before the root in line 0.
 const SHIFT: usize = 3;
 
+/// No seat.
+pub(crate) const NONE: u32 = u32::MAX;
+
 impl<T: Item> Dary<T> {
     pub(crate) const fn new() -> Self {
         Self {
             lines: Vec::new(),
+            items: Vec::new(),
+            places: Vec::new(),
+            free: NONE,
             len: 0,
         }
     }
@@ -78,23 +103,40 @@ impl<T: Item> Dary<T> {
     }
 
     #[inline]
-    fn slot(&self, i: usize) -> &Slot<T> {
+    fn entry(&self, i: usize) -> &Entry {
         &self.lines[(i + SHIFT) / 4].0[(i + SHIFT) % 4]
     }
 
     #[inline]
-    fn slot_mut(&mut self, i: usize) -> &mut Slot<T> {
+    fn entry_mut(&mut self, i: usize) -> &mut Entry {
         &mut self.lines[(i + SHIFT) / 4].0[(i + SHIFT) % 4]
     }
 
-    /// The deadline and item at `i`.
+    /// The item on a seat.
     #[inline]
-    pub(crate) fn get(&self, i: usize) -> Option<(i64, &T)> {
-        if i >= self.len {
-            return None;
-        }
-        let slot = self.slot(i);
-        slot.item.as_ref().map(|item| (slot.when, item))
+    pub(crate) fn at(&self, seat: u32) -> Option<&T> {
+        self.items.get(seat as usize)?.as_ref()
+    }
+
+    /// The earliest deadline and its item.
+    #[inline]
+    pub(crate) fn root(&self) -> Option<(i64, &T)> {
+        let seat = self.lines.first()?.0[SHIFT].seat;
+        Some((self.earliest(), self.at(seat)?))
+    }
+
+    /// Whether the root is the item on `seat`.
+    #[inline]
+    pub(crate) fn is_root(&self, seat: u32) -> bool {
+        self.lines
+            .first()
+            .is_some_and(|line| line.0[SHIFT].seat == seat)
+    }
+
+    /// The item of entry `i`, if there are so many. The last one is cheapest to remove.
+    #[inline]
+    pub(crate) fn nth(&self, i: usize) -> Option<&T> {
+        (i < self.len).then(|| self.at(self.entry(i).seat))?
     }
 
     /// The earliest deadline, `NEVER` if there is none.
@@ -106,121 +148,132 @@ impl<T: Item> Dary<T> {
     /// Adds an item.
     pub(crate) fn push(&mut self, when: i64, item: T) {
         let i = self.len;
-        assert!(i < u32::MAX as usize, "too many timers in one heap");
+        let seat = self.seat(item);
         if (i + SHIFT) / 4 == self.lines.len() {
-            self.lines.push(Line([const { Slot::FREE }; 4]));
+            self.lines.push(Line([FREE; 4]));
         }
         self.len += 1;
-        self.sift_up(i, when, item);
+        self.sift_up(i, Entry { when, seat });
     }
 
-    /// The root and its children: what will be taken out soon.
+    /// Gives an item a seat.
     #[inline]
-    pub(crate) fn soon(&self) -> impl Iterator<Item = &T> {
-        let lines = self.lines.iter().take(2);
-        lines.flat_map(|line| line.0.iter().filter_map(|slot| slot.item.as_ref()))
+    fn seat(&mut self, item: T) -> u32 {
+        let seat = self.free;
+        if let Some(place) = self.places.get(seat as usize) {
+            self.free = *place;
+            item.seated(seat);
+            self.items[seat as usize] = Some(item);
+            return seat;
+        }
+        assert!(
+            self.items.len() < NONE as usize,
+            "too many timers in one heap"
+        );
+        let seat = self.items.len() as u32;
+        item.seated(seat);
+        self.items.push(Some(item));
+        self.places.push(NONE);
+        seat
     }
 
-    /// Takes out the item at `i < len` and fills its place with the last one.
-    pub(crate) fn remove(&mut self, i: usize) -> T {
-        debug_assert!(i < self.len, "no timer at {i}");
-        let item = self.take(i);
+    /// Takes out the item on a taken seat and fills its place in the heap with the last entry.
+    pub(crate) fn remove(&mut self, seat: u32) -> T {
+        let Some(item) = self.items[seat as usize].take() else {
+            unreachable!("nobody on seat {seat}")
+        };
+        let i = mem::replace(&mut self.places[seat as usize], self.free) as usize;
+        self.free = seat;
         let last = self.len - 1;
         self.len = last;
-        if i != last {
-            let moved = mem::replace(self.slot_mut(last), Slot::FREE);
-            let Some(tail) = moved.item else {
-                unreachable!("an empty slot within the heap")
-            };
-            self.refill(i, moved.when, tail);
-        }
-        self.slot_mut(last).when = NEVER;
+        let tail = mem::replace(self.entry_mut(last), FREE);
         if (last + SHIFT).is_multiple_of(4) {
             self.lines.pop();
+        }
+        if i != last {
+            self.refill(i, tail);
         }
         item
     }
 
-    /// Gives the item at `i < len` the deadline `when` and moves it to its place.
-    pub(crate) fn change(&mut self, i: usize, when: i64) {
-        debug_assert!(i < self.len, "no timer at {i}");
-        let item = self.take(i);
-        self.refill(i, when, item);
+    /// Gives the item on a taken seat the deadline `when` and moves its entry to its place.
+    pub(crate) fn change(&mut self, seat: u32, when: i64) {
+        let i = self.places[seat as usize] as usize;
+        self.refill(i, Entry { when, seat });
     }
 
-    #[inline]
-    fn take(&mut self, i: usize) -> T {
-        match self.slot_mut(i).item.take() {
-            Some(item) => item,
-            None => unreachable!("an empty slot within the heap"),
-        }
-    }
-
-    /// Puts an item into the hole at `i`, or where it belongs above or below.
-    fn refill(&mut self, i: usize, when: i64, item: T) {
-        if i > 0 && when < self.slot((i - 1) / 4).when {
-            self.sift_up(i, when, item);
+    /// Puts an entry at `i`, whose own is obsolete, or where it belongs above or below.
+    fn refill(&mut self, i: usize, entry: Entry) {
+        if i > 0 && entry.when < self.entry((i - 1) / 4).when {
+            self.sift_up(i, entry);
         } else {
-            self.sift_down(i, when, item);
+            self.sift_down(i, entry);
         }
     }
 
-    /// Moves the hole at `i` up until `when` fits, and fills it.
+    /// Moves the hole at `i` up until `entry` fits, and fills it.
     #[inline]
-    fn sift_up(&mut self, mut i: usize, when: i64, item: T) {
+    fn sift_up(&mut self, mut i: usize, entry: Entry) {
         while i > 0 {
             let parent = (i - 1) / 4;
-            if self.slot(parent).when <= when {
+            let above = *self.entry(parent);
+            if above.when <= entry.when {
                 break;
             }
-            let moved = mem::replace(self.slot_mut(parent), Slot::FREE);
-            self.put(i, moved);
+            self.put(i, above);
             i = parent;
         }
-        self.put(
-            i,
-            Slot {
-                when,
-                item: Some(item),
-            },
-        );
+        self.put(i, entry);
     }
 
-    /// Moves the hole at `i` down until `when` fits, and fills it.
+    /// Moves the hole at `i` down until `entry` fits, and fills it.
     #[inline]
-    fn sift_down(&mut self, mut i: usize, when: i64, item: T) {
+    fn sift_down(&mut self, mut i: usize, entry: Entry) {
         // The children of `i` are line `i + 1`; slots past the end are NEVER.
         loop {
-            // While one child is chosen, fetch the lines of all four: they lie side by side.
+            // While one child is chosen, fetch the lines of all its children: they lie side by side.
             if let Some(lines) = self.lines.get(4 * i + 2..4 * i + 6) {
                 lines.iter().for_each(prefetch);
             }
-            let Some(line) = self.lines.get_mut(i + 1) else {
+            let Some(line) = self.lines.get(i + 1) else {
                 break;
             };
-            let (best, earliest) = first_of_four(line);
-            if when <= earliest {
+            let best = first_of_four(line);
+            let below = line.0[best];
+            if entry.when <= below.when {
                 break;
             }
-            let moved = mem::replace(&mut line.0[best], Slot::FREE);
-            self.put(i, moved);
+            self.put(i, below);
+            self.rises(i, below.seat);
             i = 4 * i + 1 + best;
         }
-        self.put(
-            i,
-            Slot {
-                when,
-                item: Some(item),
-            },
-        );
+        self.put(i, entry);
+    }
+
+    /// An item has come nearer to the root by one level, to `i`: fetches what will be needed of it,
+    /// its seat first and itself when it is two levels away.
+    #[inline]
+    fn rises(&self, i: usize, seat: u32) {
+        match i {
+            5..21 => {
+                if let Some(item) = self.at(seat) {
+                    item.prefetch();
+                }
+            }
+            21..85 => {
+                if let Some(item) = self.items.get(seat as usize) {
+                    prefetch(item);
+                }
+            }
+            _ => {}
+        }
     }
 
     #[inline]
-    fn put(&mut self, i: usize, slot: Slot<T>) {
-        if let Some(item) = &slot.item {
-            item.placed(i);
-        }
-        *self.slot_mut(i) = slot;
+    fn put(&mut self, i: usize, entry: Entry) {
+        // The index of one of fewer than `NONE` entries.
+        self.places[entry.seat as usize] = i as u32;
+        *self.entry_mut(i) = entry;
     }
 
     /// The memory of a heap that has become empty, for the caller to drop once nothing is waiting.
@@ -228,36 +281,50 @@ impl<T: Item> Dary<T> {
     /// Freeing a large block makes glibc merge all small blocks freed so far. After a million
     /// timers that took 170 ms: whatever is still to fire, or to lock the heap, would be late by that.
     pub(crate) fn spare(&mut self) -> Option<Spare<T>> {
-        (self.len == 0 && self.lines.capacity() > 64).then(|| Spare {
-            _lines: mem::take(&mut self.lines),
+        (self.len == 0 && self.items.capacity() > 256).then(|| Spare {
+            _dary: mem::replace(self, Self::new()),
         })
     }
 
-    /// Whether the invariants of the head comment hold, given where each item believes it lies.
+    /// Whether the invariants of the head comment hold, given where each item believes it sits.
     #[cfg(all(test, not(loom)))]
-    pub(crate) fn is_heap(&self, index_of: impl Fn(&T) -> usize) -> bool {
-        (0..self.len).all(|i| {
-            let (when, item) = self.get(i).expect("an empty slot within the heap");
-            index_of(item) == i && (i == 0 || self.slot((i - 1) / 4).when <= when)
-        }) && (self.len..self.lines.len() * 4)
-            .filter(|i| (i + SHIFT) / 4 < self.lines.len())
-            .all(|i| self.slot(i).when == NEVER && self.slot(i).item.is_none())
+    pub(crate) fn is_heap(&self, seat_of: impl Fn(&T) -> u32) -> bool {
+        let mut free = 0;
+        let mut seat = self.free;
+        while let Some(next) = self.places.get(seat as usize) {
+            assert!(self.at(seat).is_none());
+            (seat, free) = (*next, free + 1);
+        }
+        free + self.len == self.items.len()
+            && (0..self.len).all(|i| {
+                let Entry { when, seat } = *self.entry(i);
+                let item = self.at(seat).expect("an empty seat in the heap");
+                seat_of(item) == seat
+                    && self.places[seat as usize] as usize == i
+                    && (i == 0 || self.entry((i - 1) / 4).when <= when)
+            })
+            && (self.len..self.lines.len() * 4)
+                .filter(|i| (i + SHIFT) / 4 < self.lines.len())
+                .all(|i| self.entry(i).when == NEVER)
     }
 }
 
-/// Which slot of a line is earliest, and its deadline. Compiles to conditional moves: the answer
-/// is random, so branches would be mispredicted.
+/// Which slot of a line is earliest. Compiles to conditional moves: the answer is random, so
+/// branches would be mispredicted.
 #[inline]
-fn first_of_four<T>(line: &Line<T>) -> (usize, i64) {
-    let [a, b, c, d] = [
-        line.0[0].when,
-        line.0[1].when,
-        line.0[2].when,
-        line.0[3].when,
-    ];
-    let (left, l) = if b < a { (1, b) } else { (0, a) };
-    let (right, r) = if d < c { (3, d) } else { (2, c) };
-    if r < l { (right, r) } else { (left, l) }
+const fn first_of_four(line: &Line) -> usize {
+    let [a, b, c, d] = &line.0;
+    let (left, l) = if b.when < a.when {
+        (1, b.when)
+    } else {
+        (0, a.when)
+    };
+    let (right, r) = if d.when < c.when {
+        (3, d.when)
+    } else {
+        (2, c.when)
+    };
+    if r < l { right } else { left }
 }
 
 /// Asks for a value that will be looked at soon, two cache lines at most.
@@ -285,12 +352,16 @@ mod tests {
     use core::cell::Cell;
     use proptest::prelude::*;
 
-    type Probe = Rc<(u32, Cell<usize>)>;
+    type Probe = Rc<(u32, Cell<u32>)>;
 
     impl Item for Probe {
-        fn placed(&self, index: usize) {
-            self.1.set(index);
+        fn seated(&self, seat: u32) {
+            self.1.set(seat);
         }
+    }
+
+    fn root(heap: &Dary<Probe>) -> u32 {
+        heap.root().expect("not empty").1.1.get()
     }
 
     #[derive(Clone, Debug)]
@@ -325,25 +396,25 @@ mod tests {
                 let id = u32::try_from(id).expect("few operations");
                 match op {
                     Op::Push(when) => {
-                        heap.push(when, Rc::new((id, Cell::new(usize::MAX))));
+                        heap.push(when, Rc::new((id, Cell::new(NONE))));
                         model.push((when, id));
                     }
                     Op::Pop | Op::Remove(_) if model.is_empty() => {}
                     Op::Pop => {
                         let when = heap.earliest();
-                        let item = heap.remove(0);
+                        let item = heap.remove(root(&heap));
                         prop_assert_eq!(when, model.iter().map(|m| m.0).min().expect("not empty"));
                         model.retain(|m| m.1 != item.0);
                     }
                     Op::Remove(i) => {
-                        let item = heap.remove(i % model.len());
+                        let item = heap.remove(heap.entry(i % model.len()).seat);
                         model.retain(|m| m.1 != item.0);
                     }
                     Op::Change(..) if model.is_empty() => {}
                     Op::Change(i, when) => {
-                        let i = i % model.len();
-                        let id = heap.get(i).expect("within the heap").1.0;
-                        heap.change(i, when);
+                        let seat = heap.entry(i % model.len()).seat;
+                        let id = heap.at(seat).expect("within the heap").0;
+                        heap.change(seat, when);
                         model.iter_mut().filter(|m| m.1 == id).for_each(|m| m.0 = when);
                     }
                 }
@@ -353,7 +424,7 @@ mod tests {
             let mut drained = Vec::new();
             while heap.len() > 0 {
                 drained.push(heap.earliest());
-                heap.remove(0);
+                heap.remove(root(&heap));
             }
             let mut expected: Vec<i64> = model.into_iter().map(|m| m.0).collect();
             expected.sort_unstable();
@@ -363,7 +434,7 @@ mod tests {
 
     #[test]
     fn the_children_of_an_entry_share_one_cache_line() {
-        assert_eq!(size_of::<Line<core::ptr::NonNull<u8>>>(), 64);
+        assert_eq!((size_of::<Line>(), align_of::<Line>()), (64, 64));
         for parent in 0..1000_usize {
             for child in 4 * parent + 1..=4 * parent + 4 {
                 assert_eq!((child + SHIFT) / 4, parent + 1);
@@ -379,7 +450,7 @@ mod tests {
         }
         while heap.len() > 0 {
             assert!(heap.spare().is_none());
-            heap.remove(0);
+            heap.remove(root(&heap));
         }
         assert!(heap.spare().is_some());
         assert_eq!(heap.lines.capacity(), 0);

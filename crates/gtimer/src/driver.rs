@@ -10,7 +10,9 @@ use crate::heap;
 use crate::host::Host;
 use crate::waiter::Waiter;
 use crate::when::{NEVER, nanos, when};
+use core::any::Any;
 use core::fmt;
+use core::mem;
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -161,6 +163,14 @@ fn low_slack() {
 #[cfg(not(target_os = "linux"))]
 fn low_slack() {}
 
+/// Drops what a callback panicked with: a user's value, whose drop may panic in turn. What that one
+/// panics with is leaked.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(again);
+    }
+}
+
 impl<E: Engine> Core<E> {
     /// The thread.
     fn run(&self) {
@@ -174,10 +184,12 @@ impl<E: Engine> Core<E> {
             }
             // A callback that panics has unwound through `check`, which leaves the heap in order.
             let checked = catch_unwind(AssertUnwindSafe(|| self.timers.check(crate::now())));
-            if let Ok((next, _)) = checked
-                && next > crate::now()
-            {
-                waiter.sleep(next, || self.timers.next_when() < next);
+            match checked {
+                Ok((next, _)) if next > crate::now() => {
+                    waiter.sleep(next, || self.timers.next_when() < next);
+                }
+                Ok(_) => {}
+                Err(payload) => discard(payload),
             }
         }
     }
@@ -299,7 +311,9 @@ impl<E: Engine> VirtualClock<E> {
     /// Moves the time on by `d`, stopping at each deadline on the way to run its timers on this
     /// thread. Returns how many callbacks ran.
     ///
-    /// Timers that callbacks arm on the way run too, if they are due by then.
+    /// Timers that callbacks arm on the way run too, if they are due by then. A callback must not
+    /// advance the clock itself: it would come round to itself, and an [`AfterFunc`](crate::AfterFunc)
+    /// then waits for its own end.
     ///
     /// # Panics
     ///

@@ -107,3 +107,79 @@ pub trait Engine: Default + Send + Sync + 'static {
         self.len() == 0
     }
 }
+
+/// What both engines say in the same words: [`Engine`] by their methods of the same names, which
+/// users call without importing it, and `Default` and `Debug`.
+macro_rules! engine {
+    ($timers:ident, $handle:ident) => {
+        impl $crate::engine::Engine for $timers {
+            type Handle = $handle;
+
+            fn handle(&self) -> $handle {
+                $timers::handle(self)
+            }
+
+            fn insert(&self, when: i64, period: i64, callback: Callback) -> ($handle, bool) {
+                $timers::insert(self, when, period, callback)
+            }
+
+            fn arm(&self, timer: &$handle, when: i64, period: i64, callback: Callback) -> Armed {
+                $timers::arm(self, timer, when, period, callback)
+            }
+
+            fn reset(&self, timer: &$handle, when: i64) -> Armed {
+                $timers::reset(self, timer, when)
+            }
+
+            fn stop(timer: &$handle) -> bool {
+                timer.stop()
+            }
+
+            fn detach(timer: $handle) {
+                timer.detach();
+            }
+
+            fn check(&self, now: i64) -> (i64, usize) {
+                $timers::check(self, now)
+            }
+
+            fn next_when(&self) -> i64 {
+                $timers::next_when(self)
+            }
+
+            fn len(&self) -> usize {
+                $timers::len(self)
+            }
+        }
+
+        impl Default for $timers {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl core::fmt::Debug for $timers {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.debug_struct("Timers")
+                    .field("len", &self.len())
+                    .field("next_when", &self.next_when())
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+pub(crate) use engine;
+
+/// # Panics
+///
+/// If the period is negative, or positive and the callback can run only once.
+pub(crate) fn check_period(period: i64, callback: &Callback) {
+    assert!(
+        period >= 0,
+        "a timer's period must not be negative: {period}"
+    );
+    assert!(
+        period == 0 || callback.repeats(),
+        "a periodic timer needs a callback that can run more than once"
+    );
+}

@@ -1,6 +1,12 @@
 //! How the one thread of a driver waits, and is woken: a futex with an absolute deadline in
 //! nanoseconds; elsewhere than on Linux a condition variable.
 //!
+//! Rejected: `epoll_pwait2`. It has the same nanoseconds and the same slack, and pays off only where
+//! the thread waits for files too. Here nothing does, and a wake-up from another thread would be a
+//! write to an eventfd, a wait that returns it and a read: three calls, against one for the futex and
+//! none at all while the thread runs. A runtime that polls files passes `next_when` to its own poll
+//! instead of using this.
+//!
 //! The word is `RUNNING`, `SLEEPING` or `NOTIFIED`. The thread stores `RUNNING` before it looks at
 //! the timers, and goes to sleep by a CAS from `RUNNING`, which a wake in between has made fail. A
 //! wake swaps in `NOTIFIED` and makes the system call only if it found `SLEEPING`: a thread that

@@ -106,6 +106,21 @@ fn a_panic_in_a_function_leaves_the_driver_alive<E: Engine>() {
     rx.recv_timeout(PATIENCE).unwrap();
 }
 
+/// What a function panics with is a user's value too: its drop may panic.
+fn a_panic_in_a_panics_payload_leaves_the_driver_alive<E: Engine>() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a user's second mistake");
+        }
+    }
+    let driver = driver::<E>();
+    let (tx, rx) = mpsc::channel();
+    let _bad = driver.after_func(Duration::ZERO, || std::panic::panic_any(Bomb));
+    let _good = driver.after_func(MS, move || tx.send(()).unwrap());
+    rx.recv_timeout(PATIENCE).unwrap();
+}
+
 /// The last clone's drop ends the thread, which lets go of the callbacks.
 fn dropping_the_driver_ends_its_thread<E: Engine>() {
     let driver = driver::<E>();
@@ -305,6 +320,7 @@ both! {
     everything_fires_on_a_thread
     an_earlier_timer_fires_although_the_thread_sleeps_long
     a_panic_in_a_function_leaves_the_driver_alive
+    a_panic_in_a_panics_payload_leaves_the_driver_alive
     dropping_the_driver_ends_its_thread
     a_stop_or_reset_discards_what_was_not_received
     the_old_rule_keeps_what_was_not_received
@@ -368,6 +384,31 @@ fn a_firing_in_the_air_arrives_under_the_old_rule() {
     assert!(!timer.stop());
     due.run();
     assert_eq!(timer.try_recv(), Some(1_000_000));
+}
+
+/// The slack of a callback's thread, in nanoseconds, as Linux has it.
+#[cfg(target_os = "linux")]
+fn slack_of(builder: Builder) -> i32 {
+    let driver = builder.build().unwrap();
+    let (tx, rx) = mpsc::channel();
+    let _func = driver.after_func(Duration::ZERO, move || {
+        // SAFETY: asks for a number of the calling thread, and touches no memory.
+        tx.send(unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) })
+            .unwrap();
+    });
+    rx.recv_timeout(PATIENCE).unwrap()
+}
+
+/// The option asks Linux for the smallest slack, on the driver's thread alone.
+#[cfg(target_os = "linux")]
+#[test]
+fn low_slack_is_of_the_drivers_thread_alone() {
+    // SAFETY: as in `slack_of`.
+    let ours = || unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) };
+    let before = ours();
+    assert_eq!(slack_of(Builder::new().low_slack(true)), 1);
+    assert_eq!(slack_of(Builder::new()), before);
+    assert_eq!(ours(), before);
 }
 
 /// One far timer costs no wake-ups: the driver's thread gives up the processor once, and stays away.

@@ -287,6 +287,25 @@ fn r60_stopped_timers_do_not_pile_up<E: Engine>() {
     }
 }
 
+/// R60: timers that are all dropped, or stopped, at once give their memory back although nobody
+/// inserts or checks any more.
+fn r60_a_burst_of_stops_clears_itself<E: Engine>() {
+    let timers = E::default();
+    let kept: Vec<_> = (0..100)
+        .map(|i| timers.insert(i * 50, 0, Callback::none()).0)
+        .collect();
+    let mut burst: Vec<_> = (0..10_000)
+        .map(|i| timers.insert(i * 7919 % 5_000, 0, Callback::none()).0)
+        .collect();
+    burst
+        .drain(..5_000)
+        .for_each(|timer| assert!(E::stop(&timer)));
+    drop(burst);
+    let len = timers.len();
+    assert!(len <= 2 * kept.len() + 64, "{len} entries for 100 timers");
+    assert_eq!(timers.check(NEVER).1, 100);
+}
+
 macro_rules! both {
     ($($name:ident)*) => {
         mod heap_engine { $(#[test] fn $name() { super::$name::<super::heap::Timers>(); })* }
@@ -311,4 +330,5 @@ both! {
     arming_drops_the_callback_it_replaces
     a_heap_may_die_first
     r60_stopped_timers_do_not_pile_up
+    r60_a_burst_of_stops_clears_itself
 }

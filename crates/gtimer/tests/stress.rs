@@ -4,12 +4,12 @@
 mod common;
 
 use common::{Count, Rng, every_arming_is_answered_for};
-use gtimer::{Callback, NEVER, bucket, heap};
+use gtimer::{Callback, Engine, NEVER, bucket, heap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::thread;
 
-const ROUNDS: usize = 200_000;
+const ROUNDS: usize = 1_000_000;
 
 #[test]
 fn every_arming_on_the_heap_engine_is_answered_for() {
@@ -80,16 +80,21 @@ fn timers_survive_the_death_of_their_p() {
     assert_eq!(armed, prevented + count.0.load(Relaxed));
 }
 
-/// Handles are dropped, with their callbacks, while another thread fires, sweeps and removes them.
 #[test]
 fn callbacks_are_dropped_exactly_once() {
+    dropped_exactly_once::<heap::Timers>();
+    dropped_exactly_once::<bucket::Timers>();
+}
+
+/// Handles are dropped, with their callbacks, while another thread fires, sweeps and removes them.
+fn dropped_exactly_once<E: Engine>() {
     struct Token(Arc<AtomicUsize>);
     impl Drop for Token {
         fn drop(&mut self) {
             self.0.fetch_add(1, SeqCst);
         }
     }
-    let timers = Arc::new(heap::Timers::new());
+    let timers = Arc::new(E::default());
     let dropped = Arc::new(AtomicUsize::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     let runner = {
@@ -108,9 +113,9 @@ fn callbacks_are_dropped_exactly_once() {
         let when = i + rng.below(1_000) as i64;
         let (timer, _) = timers.insert(when, 0, Callback::once(move || drop(token)));
         match rng.below(4) {
-            0 => timer.detach(),
+            0 => E::detach(timer),
             1 => {
-                timer.stop();
+                E::stop(&timer);
             }
             2 => {
                 let _ = timers.reset(&timer, i);

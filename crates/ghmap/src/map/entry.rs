@@ -159,7 +159,6 @@ impl<'a, K, V, S, A: Allocator> Entry<'a, K, V, S, A> {
     }
 
     /// Replaces the value of a present key by what `f` makes of it, or removes the entry.
-    #[must_use]
     pub fn and_replace_entry_with<F: FnOnce(&K, V) -> Option<V>>(self, f: F) -> Self
     where
         K: Hash,

@@ -194,7 +194,7 @@ impl<K, V, S, A: Allocator> HashMap<K, V, S, A> {
         self.stats().bytes
     }
 
-    /// Whether tables of 4 MiB and more, allocated from now on, ask the system for huge pages (Linux,
+    /// Whether blocks of 4 MiB and more, allocated from now on, ask the system for huge pages (Linux,
     /// `std` feature). Off, each asks for 4 KiB pages, so that no insertion waits for two megabytes to be
     /// zeroed; on, lookups in a large map miss fewer page translations.
     ///

@@ -16,6 +16,15 @@ impl<K: Clone, V: Clone, S: Clone, A: Allocator + Clone> Clone for HashMap<K, V,
             table: self.table.clone(),
         }
     }
+
+    /// Copies into the memory of this map if `source` has as many buckets. If a `Clone` panics, this
+    /// map is empty; the entries it had are dropped first.
+    fn clone_from(&mut self, source: &Self) {
+        // Cloned first and stored last: if either panics, entries and hasher still belong together.
+        let hash_builder = source.hash_builder.clone();
+        self.table.clone_from(&source.table);
+        self.hash_builder = hash_builder;
+    }
 }
 
 impl<K: Eq + Hash, V: PartialEq, S: BuildHasher, A: Allocator> PartialEq for HashMap<K, V, S, A> {

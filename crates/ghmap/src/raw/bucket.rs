@@ -13,7 +13,6 @@
 //! stored type depends on the size of `K` and `V`, which no stable type can express.
 
 use super::group::Group;
-use super::tophash::is_evacuated;
 use crate::TryReserveError;
 use crate::alloc::{Allocator, allocate, deallocate};
 use core::alloc::Layout;
@@ -176,20 +175,18 @@ impl<K, V> Bucket<K, V> {
         unsafe { *self.at.as_ptr().add(i) = top }
     }
 
+    /// Makes the slots from `i` on `EMPTY_REST`.
+    ///
     /// # Safety
-    /// Live.
+    /// Live, `i <= SLOTS`, and their entries have been moved out.
     #[inline(always)]
-    pub(crate) unsafe fn set_tops(self, tops: [u8; SLOTS]) {
-        // SAFETY: live; the tophash bytes come first.
-        unsafe { self.at.cast::<[u8; SLOTS]>().write(tops) }
-    }
-
-    /// # Safety
-    /// Live.
-    #[inline(always)]
-    pub(crate) unsafe fn is_evacuated(self) -> bool {
-        // SAFETY: live.
-        is_evacuated(unsafe { self.top(0) })
+    pub(crate) unsafe fn truncate(self, i: usize) {
+        let keep = u64::MAX.checked_shl(8 * i as u32).map_or(u64::MAX, |m| !m);
+        // SAFETY: live; the tophash bytes come first, and `ALIGN` is not asked of them.
+        unsafe {
+            let tops = self.at.cast::<[u8; SLOTS]>();
+            tops.write((u64::from_le_bytes(tops.read()) & keep).to_le_bytes());
+        }
     }
 
     /// The next bucket of the chain.
@@ -261,13 +258,14 @@ impl<K, V> Bucket<K, V> {
     /// Copies the entry of slot `from` of `source`, whose boxes change owner with it.
     ///
     /// # Safety
-    /// Both live and distinct, `from` full, `to` empty; only one of the two copies is used afterwards.
+    /// Both live, `from` full; `to` is empty or the same place; only one of two copies is used
+    /// afterwards.
     #[inline(always)]
     pub(crate) unsafe fn copy_entry(self, to: usize, top: u8, source: Self, from: usize) {
         // SAFETY: the caller's promise.
         unsafe {
-            ptr::copy_nonoverlapping(source.key_slot(from), self.key_slot(to), slot::<K>().size());
-            ptr::copy_nonoverlapping(
+            ptr::copy(source.key_slot(from), self.key_slot(to), slot::<K>().size());
+            ptr::copy(
                 source.value_slot(from),
                 self.value_slot(to),
                 slot::<V>().size(),

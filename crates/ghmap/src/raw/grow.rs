@@ -1,46 +1,33 @@
 //! Growth: `hashGrow`, `growWork`, `evacuate`, `advanceEvacuationMark` of Go's `runtime/map.go`.
 //!
-//! A map doubles when its load passes 6.5 entries per bucket, and moves to an array of its own size
-//! when it has about as many overflow buckets as buckets (R74): many insertions and deletions then
-//! have left long, thin chains. Either way the new array is only reserved; every later insertion or
-//! removal evacuates the old bucket it addresses and one more (R91), so that a growth is over
-//! before the next can begin, and no single call moves more than two chains.
+//! A map doubles when its load passes 6.5 entries per bucket, and packs its chains anew when it has about
+//! as many overflow buckets as buckets (R74): many insertions and deletions then have left long, thin
+//! chains. Doubling only reserves memory (`array.rs`); every later insertion or removal evacuates the
+//! next two buckets (R91), so that a growth is over before the next can begin, and no single call moves
+//! more than two chains.
 //!
-//! Old bucket `i` of n goes to new buckets `i` (the X half) and `i + n` (Y), by the next bit of each
-//! entry's hash. These two are initialised then and not before: nothing is zeroed in advance.
+//! Bucket `i` of n keeps the X half of its entries, packed to the front of its chain, and the Y half
+//! moves to bucket `i + n`, by the next bit of each entry's hash. The Y bucket is initialised then and
+//! not before: nothing is zeroed in advance. A growth of the same size only packs.
+//!
+//! Go moves both halves to a new array, and evacuates the bucket that the write addresses before the
+//! next one in order. Here both are in order, and a write to a chain that has not had its turn goes to
+//! it as it is. What a program can see is the same. The moves then read one stream of memory and write
+//! two, where the addressed bucket is at a random place every time: nine cache lines and two page
+//! faults. And one index, `nevacuate`, says what has been evacuated: no mark is left in a bucket.
 //!
 //! Evacuation of a chain runs in three phases, because hashing calls the user's code: 1. hash every
-//! key, and note the side it takes; 2. reserve the overflow buckets that the two new chains need;
+//! key, and note the side it takes; 2. reserve the overflow buckets that the Y chain needs;
 //! 3. move. The first two may unwind or fail and leave the chain as it was; the third cannot.
 //! Moving while hashing, as Go does, would leave half a chain on each side.
 
+use super::array::Array;
 use super::bucket::{Bucket, SLOTS};
-use super::hmap::{ALLOCATED, HUGE_PAGES, Hmap, Rehash, SAME_SIZE, capacity};
-use super::pages;
-use super::tophash::{EVACUATED_EMPTY, EVACUATED_X, EVACUATED_Y, tophash};
+use super::hmap::{ALLOCATED, GROWING, HUGE_PAGES, Hmap, Rehash, SAME_SIZE, capacity};
+use super::tophash::tophash;
 use crate::TryReserveError;
-use crate::alloc::{Allocator, allocate, deallocate};
-use core::alloc::Layout;
+use crate::alloc::Allocator;
 use stdalloc::vec::Vec;
-
-/// The layout of 2^b buckets.
-///
-/// # Errors
-/// `CapacityOverflow` if the size passes `usize`. One that only passes `isize`, which no `Layout` can
-/// say, counts as refused by the allocator.
-pub(super) fn array<K, V>(b: u8) -> Result<Layout, TryReserveError> {
-    let align = Bucket::<K, V>::ALIGN;
-    let size = 1usize
-        .checked_shl(u32::from(b))
-        .and_then(|n| n.checked_mul(Bucket::<K, V>::SIZE))
-        .ok_or(TryReserveError::CapacityOverflow)?;
-    Layout::from_size_align(size, align).map_err(|_| {
-        let most = isize::MAX as usize & !(align - 1);
-        Layout::from_size_align(most, align).map_or(TryReserveError::CapacityOverflow, |layout| {
-            TryReserveError::AllocError { layout }
-        })
-    })
-}
 
 /// The least B whose capacity is at least `n` (R73).
 ///
@@ -51,9 +38,6 @@ pub(crate) fn b_for(n: usize) -> Result<u8, TryReserveError> {
         .find(|&b| capacity(b) >= n)
         .ok_or(TryReserveError::CapacityOverflow)
 }
-
-/// The tophash bytes of an evacuated bucket in which every slot was empty.
-const MARKS_EMPTY: u64 = u64::from_le_bytes([EVACUATED_EMPTY; SLOTS]);
 
 /// Which side each full slot of a chain takes: per bucket, a bit per slot for Y and for irreflexive.
 struct Plan {
@@ -83,11 +67,11 @@ impl Plan {
         }
     }
 
-    /// Overflow buckets that the two new chains need.
+    /// Overflow buckets that the two chains need: that of X, which has them, and that of Y.
     #[inline]
-    fn overflow_buckets(&self) -> usize {
+    fn overflow_buckets(&self) -> (usize, usize) {
         let beyond_first = |n: usize| n.div_ceil(SLOTS).saturating_sub(1);
-        beyond_first(self.x) + beyond_first(self.y)
+        (beyond_first(self.x), beyond_first(self.y))
     }
 }
 
@@ -98,7 +82,7 @@ struct Dest<K, V> {
 }
 
 impl<K, V> Hmap<K, V> {
-    /// Buckets of the old array.
+    /// Buckets that a growth evacuates.
     #[inline]
     pub(super) fn old_len(&self) -> usize {
         if self.has(SAME_SIZE) {
@@ -108,34 +92,27 @@ impl<K, V> Hmap<K, V> {
         }
     }
 
-    /// Whether old bucket `i` is evacuated.
-    ///
-    /// # Safety
-    /// `old` is the array being evacuated, and `i` one of its buckets.
+    /// The buckets that are initialised are those below this.
     #[inline]
-    pub(super) unsafe fn evacuated(&self, old: Bucket<K, V>, i: usize) -> bool {
-        // SAFETY: below `nevacuate` nothing is read, because those pages may be gone.
-        i < self.nevacuate || unsafe { old.add(i).is_evacuated() }
+    pub(super) fn live(&self) -> usize {
+        if self.is_growing() && !self.has(SAME_SIZE) {
+            self.old_len() + self.nevacuate
+        } else {
+            self.mask + 1
+        }
     }
 
-    /// R82: while growing, the chain of `hash` is the old one until it is evacuated.
-    ///
-    /// # Safety
-    /// `ALLOCATED`; `bucket` is the new bucket of `hash`.
+    /// Whether the chain of `hash` has its evacuation before it.
+    #[inline]
+    pub(super) fn in_old(&self, hash: u64) -> bool {
+        self.is_growing() && hash as usize & (self.old_len() - 1) >= self.nevacuate
+    }
+
+    /// R82: while doubling, `i` is its old bucket until that is evacuated.
     #[cold]
-    pub(super) unsafe fn chain_growing(&self, hash: u64, bucket: Bucket<K, V>) -> Bucket<K, V> {
-        let Some(old) = self.old.map(Bucket::new) else {
-            return bucket;
-        };
-        let i = hash as usize & (self.old_len() - 1);
-        // SAFETY: `i` is inside the old array.
-        unsafe {
-            if self.evacuated(old, i) {
-                bucket
-            } else {
-                old.add(i)
-            }
-        }
+    pub(super) fn index_growing(&self, i: usize) -> usize {
+        let old = i & (self.old_len() - 1);
+        if old >= self.nevacuate { old } else { i }
     }
 
     /// R74: about as many overflow buckets as buckets.
@@ -162,17 +139,22 @@ impl<K, V> Hmap<K, V> {
         self.set_limit();
     }
 
-    /// Links a new bucket behind `last`.
+    /// Links a new bucket behind `last`. `in_old` says that the chain has its evacuation before it,
+    /// which will count its overflow buckets.
     ///
     /// # Safety
-    /// `last` is the live last bucket of a chain of the new array.
+    /// `last` is the live last bucket of a chain.
     #[cold]
     pub(super) unsafe fn extend_chain<A: Allocator>(
         &mut self,
         last: Bucket<K, V>,
+        in_old: bool,
         alloc: &A,
     ) -> Result<Bucket<K, V>, TryReserveError> {
         self.pool.ensure(1, self.b, alloc)?;
+        if !in_old {
+            self.incr_noverflow();
+        }
         // SAFETY: one is available.
         Ok(unsafe { self.link_overflow(last) })
     }
@@ -180,7 +162,6 @@ impl<K, V> Hmap<K, V> {
     /// # Safety
     /// As `extend_chain`, and the pool has a bucket.
     unsafe fn link_overflow(&mut self, last: Bucket<K, V>) -> Bucket<K, V> {
-        self.incr_noverflow();
         // SAFETY: the caller's promise.
         unsafe {
             let bucket = self.pool.take();
@@ -199,10 +180,7 @@ impl<K, V> Hmap<K, V> {
         alloc: &A,
     ) -> Result<(), TryReserveError> {
         debug_assert!(!self.has(ALLOCATED));
-        let layout = array::<K, V>(b)?;
-        // Zeroed memory is empty buckets, and a large block is zero without being touched.
-        self.buckets = allocate(alloc, layout, true)?;
-        pages::advise(self.buckets, layout.size(), self.has(HUGE_PAGES));
+        self.array = Array::new(b, self.has(HUGE_PAGES), alloc)?;
         self.b = b;
         self.mask = (1 << b) - 1;
         self.flags |= ALLOCATED;
@@ -210,7 +188,7 @@ impl<K, V> Hmap<K, V> {
         Ok(())
     }
 
-    /// `hashGrow`: reserves the new array and makes the present one the old.
+    /// `hashGrow`: adds the second half of the array, unless it is too many overflow buckets.
     ///
     /// # Errors
     /// The allocator refused, and the map is as it was.
@@ -222,21 +200,19 @@ impl<K, V> Hmap<K, V> {
         debug_assert!(!self.is_growing());
         let same_size = self.count < capacity(self.b);
         let b = self.b + u8::from(!same_size);
-        let layout = array::<K, V>(b)?;
-        let buckets = allocate(alloc, layout, false)?;
-        pages::advise(buckets, layout.size(), self.has(HUGE_PAGES));
-        self.old = Some(self.buckets);
-        self.buckets = buckets;
+        if !same_size {
+            self.array.double(self.has(HUGE_PAGES), alloc)?;
+        }
         self.b = b;
         self.mask = (1 << b) - 1;
-        self.flags = self.flags & !SAME_SIZE | if same_size { SAME_SIZE } else { 0 };
+        self.flags = self.flags & !SAME_SIZE | GROWING | if same_size { SAME_SIZE } else { 0 };
         self.nevacuate = 0;
         self.noverflow = 0;
         self.set_limit();
         Ok(())
     }
 
-    /// `growWork`: evacuates the old bucket that `hash` addresses, and one more.
+    /// `growWork`: evacuates the next two old buckets.
     ///
     /// # Errors
     /// The allocator refused an overflow bucket; no entry is lost.
@@ -244,39 +220,22 @@ impl<K, V> Hmap<K, V> {
     #[inline(never)]
     pub(super) fn grow_work<A: Allocator, R: Rehash<K>>(
         &mut self,
-        hash: u64,
         alloc: &A,
         rehash: &R,
     ) -> Result<(), TryReserveError> {
-        let addressed = hash as usize & (self.old_len() - 1);
-        self.prefetch_evacuation(addressed);
-        // Go takes the addressed bucket first. This way round its cache lines arrive meanwhile.
-        self.evacuate(self.nevacuate, alloc, rehash)?;
-        if self.is_growing() {
-            self.evacuate(addressed, alloc, rehash)?;
-        }
-        Ok(())
+        self.prefetch_evacuation();
+        self.evacuate(alloc, rehash)?;
+        self.evacuate(alloc, rehash)
     }
 
-    /// Asks for what evacuating old bucket `i`, which is at a random place, will read and write, and for
-    /// the overflow bucket of the one that is next in order.
+    /// Asks for the overflow buckets that the next calls will read: the processor foresees the array, but
+    /// not them.
     #[inline(always)]
-    fn prefetch_evacuation(&self, i: usize) {
-        let Some(old) = self.old.map(Bucket::<K, V>::new) else {
-            return;
-        };
-        // SAFETY: `i` is inside the old array and the new one is no smaller; prefetches read nothing.
-        // The bucket whose link is read lies in the old array behind `nevacuate`.
-        unsafe {
-            if i >= self.nevacuate {
-                old.add(i).prefetch();
-                self.bucket(i).prefetch();
-                self.bucket(i + (self.old_len() & self.mask)).prefetch();
-            }
-            let soon = self.nevacuate + 2;
-            if soon < self.old_len()
-                && let Some(next) = old.add(soon).overflow()
-            {
+    fn prefetch_evacuation(&self) {
+        let soon = self.nevacuate + 2;
+        for i in soon..(soon + 2).min(self.old_len()) {
+            // SAFETY: below `old_len`, so inside the array and live.
+            if let Some(next) = unsafe { self.bucket(i).overflow() } {
                 next.prefetch();
             }
         }
@@ -292,31 +251,33 @@ impl<K, V> Hmap<K, V> {
         rehash: &R,
     ) -> Result<(), TryReserveError> {
         while self.is_growing() {
-            self.evacuate(self.nevacuate, alloc, rehash)?;
+            self.evacuate(alloc, rehash)?;
         }
         Ok(())
     }
 
+    /// Evacuates old bucket `nevacuate`, if a growth is going on.
+    #[inline]
     fn evacuate<A: Allocator, R: Rehash<K>>(
         &mut self,
-        i: usize,
         alloc: &A,
         rehash: &R,
     ) -> Result<(), TryReserveError> {
-        let Some(old) = self.old.map(Bucket::new) else {
+        if !self.is_growing() {
             return Ok(());
-        };
-        // SAFETY: `i` is a bucket of the old array: a masked hash, or `nevacuate` while growing.
-        unsafe {
-            if !self.evacuated(old, i) {
-                let head = old.add(i);
-                let plan = self.plan(head, rehash);
-                self.pool.ensure(plan.overflow_buckets(), self.b, alloc)?;
-                self.move_chain(head, i, &plan);
-            }
         }
-        if i == self.nevacuate {
-            self.advance_evacuation_mark(alloc);
+        let i = self.nevacuate;
+        // SAFETY: while growing, `nevacuate` is a live bucket whose turn has not come.
+        unsafe {
+            let plan = self.plan(self.bucket(i), rehash);
+            self.pool.ensure(plan.overflow_buckets().1, self.b, alloc)?;
+            self.move_chain(i, &plan);
+        }
+        self.nevacuate = i + 1;
+        if self.nevacuate == self.old_len() {
+            self.nevacuate = 0;
+            self.flags &= !(GROWING | SAME_SIZE);
+            self.set_limit();
         }
         Ok(())
     }
@@ -324,7 +285,7 @@ impl<K, V> Hmap<K, V> {
     /// Phase 1. Nothing is changed, so the user's code may unwind.
     ///
     /// # Safety
-    /// `head` leads a live chain of the old array that is not evacuated.
+    /// `head` leads a live chain that is not evacuated.
     #[inline(always)]
     unsafe fn plan<R: Rehash<K>>(&self, head: Bucket<K, V>, rehash: &R) -> Plan {
         let mut plan = Plan {
@@ -371,93 +332,59 @@ impl<K, V> Hmap<K, V> {
     /// Phase 3. Cannot fail.
     ///
     /// # Safety
-    /// `head` is old bucket `i`, not evacuated; `plan` is its plan, and the pool has the buckets for it.
+    /// `i` is `nevacuate`; `plan` is its chain's plan, and the pool has the buckets for Y.
     #[inline(always)]
-    unsafe fn move_chain(&mut self, head: Bucket<K, V>, i: usize, plan: &Plan) {
-        // SAFETY: new buckets `i` and `i + old_len` belong to this old bucket alone; nobody reads
-        // them before it is marked evacuated, here below.
+    unsafe fn move_chain(&mut self, i: usize, plan: &Plan) {
+        // SAFETY: the chain is live; bucket `i + old_len` belongs to it alone, and nobody reads it
+        // before `nevacuate` passes `i`. The X half is packed towards the front of the chain: as many
+        // entries have been read as written at any time, so that no entry is written over.
         unsafe {
+            let head = self.bucket(i);
             // X and Y; the side is an index and not a branch, which would be mispredicted half the time.
-            let x = Dest {
-                bucket: self.bucket(i),
-                i: 0,
-            };
-            x.bucket.init();
-            let y = Dest { ..x };
-            let mut dest = [x, y];
+            let x = Dest { bucket: head, i: 0 };
+            let mut dest = [Dest { ..x }, x];
             if !self.has(SAME_SIZE) {
                 dest[1].bucket = self.bucket(i + self.old_len());
                 dest[1].bucket.init();
             }
-            // A word and not an array: bytes stored one by one could not be forwarded to the load of all.
-            let (mut bucket, mut marks) = (head, MARKS_EMPTY);
+            let mut bucket = head;
             for n in 0..plan.len {
                 let (ys, odd) = plan.get(n);
                 for slot in bucket.group().full() {
-                    let up = usize::from(ys >> slot & 1);
+                    let up = ys >> slot & 1 != 0;
                     let top = if odd >> slot & 1 != 0 {
                         tophash(u64::from(self.random()) << 32)
                     } else {
                         bucket.top(slot)
                     };
-                    self.append(&mut dest[up], top, bucket, slot);
-                    if n == 0 {
-                        let mark = EVACUATED_X + (EVACUATED_Y - EVACUATED_X) * up as u8;
-                        marks ^= u64::from(mark ^ EVACUATED_EMPTY) << (8 * slot);
+                    let to = &mut dest[usize::from(up)];
+                    if to.i == SLOTS {
+                        to.bucket = match to.bucket.overflow() {
+                            Some(next) if !up => next,
+                            _ => self.link_overflow(to.bucket),
+                        };
+                        to.i = 0;
                     }
+                    to.bucket.copy_entry(to.i, top, bucket, slot);
+                    to.i += 1;
                 }
-                let next = bucket.overflow();
-                if n > 0 {
-                    self.pool.give_back(bucket);
-                }
-                if let Some(next) = next {
+                if let Some(next) = bucket.overflow() {
                     bucket = next;
                 }
             }
-            head.set_tops(marks.to_le_bytes());
-            head.set_overflow(None);
-        }
-    }
-
-    /// # Safety
-    /// `dest` ends a live chain of the new array and the pool has a bucket if it is full; slot `from`
-    /// of `source` is full, and its entry is not used there again.
-    #[inline(always)]
-    unsafe fn append(&mut self, dest: &mut Dest<K, V>, top: u8, source: Bucket<K, V>, from: usize) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if dest.i == SLOTS {
-                dest.bucket = self.link_overflow(dest.bucket);
-                dest.i = 0;
+            // What the chain does not need any more.
+            let [Dest { bucket: last, i }, _] = dest;
+            last.truncate(i);
+            let mut surplus = last.overflow();
+            last.set_overflow(None);
+            while let Some(bucket) = surplus {
+                surplus = bucket.overflow();
+                self.pool.give_back(bucket);
             }
-            dest.bucket.copy_entry(dest.i, top, source, from);
         }
-        dest.i += 1;
-    }
-
-    /// Moves `nevacuate` over what is evacuated, at most 1024 buckets at a time, gives the pages behind
-    /// it back, and ends the growth at the end of the array.
-    fn advance_evacuation_mark<A: Allocator>(&mut self, alloc: &A) {
-        let Some(old) = self.old else { return };
-        let (len, from) = (self.old_len(), self.nevacuate);
-        let stop = len.min(from + 1 + 1024);
-        let mut to = from + 1;
-        // SAFETY: `to` is a bucket of the old array.
-        while to < stop && unsafe { Bucket::<K, V>::new(old).add(to).is_evacuated() } {
-            to += 1;
-        }
-        self.nevacuate = to;
-        let size = Bucket::<K, V>::SIZE;
-        // SAFETY: buckets below `nevacuate` are never read again.
-        unsafe { pages::release(old, len * size, from * size, to * size) };
-        if to == len {
-            let b = len.trailing_zeros() as u8;
-            self.old = None;
-            self.nevacuate = 0;
-            self.flags &= !SAME_SIZE;
-            self.set_limit();
-            // SAFETY: the old array was allocated with this layout, and all entries have left it.
-            unsafe { free_array::<K, V, A>(old, b, alloc) };
+        let (x, y) = plan.overflow_buckets();
+        for _ in 0..x + y {
+            self.incr_noverflow();
         }
     }
 
@@ -480,7 +407,7 @@ impl<K, V> Hmap<K, V> {
         fresh.map.allocate(b, alloc)?;
         for (bucket, slot) in self.iter() {
             // SAFETY: the iterator gives full slots of live buckets. Entries are copied, and owned by
-            // the old array until the swap; `fresh` frees memory only.
+            // the present array until the swap; `fresh` frees memory only.
             unsafe {
                 let mut hash = rehash.hash(&*bucket.key(slot));
                 if rehash.irreflexive(&*bucket.key(slot)) {
@@ -494,11 +421,14 @@ impl<K, V> Hmap<K, V> {
                 while let Some(next) = dest.bucket.overflow() {
                     dest.bucket = next;
                 }
-                dest.i = dest.bucket.group().empty().first().unwrap_or(SLOTS);
-                if dest.i == SLOTS {
-                    fresh.map.pool.ensure(1, b, alloc)?;
-                }
-                fresh.map.append(&mut dest, tophash(hash), bucket, slot);
+                dest.i = match dest.bucket.group().empty().first() {
+                    Some(i) => i,
+                    None => {
+                        dest.bucket = fresh.map.extend_chain(dest.bucket, false, alloc)?;
+                        0
+                    }
+                };
+                dest.bucket.copy_entry(dest.i, tophash(hash), bucket, slot);
             }
         }
         fresh.map.count = self.count;
@@ -506,56 +436,38 @@ impl<K, V> Hmap<K, V> {
         Ok(())
     }
 
-    /// Gives an unallocated map the arrays of `other`: all buckets empty, as many of them evacuated.
+    /// Gives a map without entries and growth an array as that of `other`, if it has not got one: all
+    /// buckets empty, as many of them evacuated.
     ///
     /// # Errors
-    /// The allocator refused.
+    /// The allocator refused, and the map is without entries and growth.
     pub(super) fn allocate_like<A: Allocator>(
         &mut self,
         other: &Self,
         alloc: &A,
     ) -> Result<(), TryReserveError> {
-        if let Some(theirs) = other.old.map(Bucket::<K, V>::new) {
-            let len = other.old_len();
-            let layout = array::<K, V>(len.trailing_zeros() as u8)?;
-            let at = allocate(alloc, layout, true)?;
-            pages::advise(at, layout.size(), self.has(HUGE_PAGES));
-            if let Err(error) = self.allocate(other.b, alloc) {
-                // SAFETY: allocated above, with this layout.
-                unsafe { deallocate(alloc, at, layout) };
-                return Err(error);
-            }
-            for i in other.nevacuate..len {
-                // SAFETY: inside both arrays.
-                unsafe {
-                    if theirs.add(i).is_evacuated() {
-                        Bucket::<K, V>::new(at).add(i).set_top(0, EVACUATED_EMPTY);
-                    }
-                }
-            }
-            self.flags |= other.flags & SAME_SIZE;
-            self.nevacuate = other.nevacuate;
-            self.old = Some(at);
-        } else {
+        debug_assert!(self.count == 0 && !self.is_growing());
+        if self.has(ALLOCATED) && self.b != other.b {
+            // SAFETY: no entry is left.
+            unsafe { self.free(alloc) };
+        }
+        if !self.has(ALLOCATED) {
             self.allocate(other.b, alloc)?;
         }
+        self.flags |= other.flags & (GROWING | SAME_SIZE);
+        self.nevacuate = other.nevacuate;
         self.set_limit();
         Ok(())
     }
 
-    /// Makes the map empty, ends its growth, and keeps the newer array.
+    /// Makes the map empty, ends its growth, and keeps the array and the overflow buckets.
     ///
     /// # Safety
-    /// `alloc` is the map's, and its entries have been moved out or are leaked.
-    pub(super) unsafe fn reset<A: Allocator>(&mut self, alloc: &A) {
-        if let Some(old) = self.old.take() {
-            let b = self.b - u8::from(!self.has(SAME_SIZE));
-            // SAFETY: the old array was allocated with this layout, and has no entries left.
-            unsafe { free_array::<K, V, A>(old, b, alloc) };
-        }
-        // SAFETY: no chain is left to use a chunk.
-        unsafe { self.pool.free(alloc) };
-        self.flags &= !SAME_SIZE;
+    /// Its entries have been moved out or are leaked.
+    pub(super) unsafe fn reset(&mut self) {
+        // SAFETY: no chain is left to use a bucket.
+        unsafe { self.pool.recycle() };
+        self.flags &= !(GROWING | SAME_SIZE);
         self.nevacuate = 0;
         self.noverflow = 0;
         self.count = 0;
@@ -568,18 +480,15 @@ impl<K, V> Hmap<K, V> {
         self.set_limit();
     }
 
-    /// Frees arrays and chunks, but no entry and no entry's boxes.
+    /// Frees array and chunks, but no entry and no entry's boxes.
     ///
     /// # Safety
     /// `alloc` is the map's, and nothing in its memory is used again.
     pub(crate) unsafe fn free<A: Allocator>(&mut self, alloc: &A) {
         // SAFETY: the caller's promise; the layouts are those of the allocations.
         unsafe {
-            if let Some(old) = self.old {
-                free_array::<K, V, A>(old, self.old_len().trailing_zeros() as u8, alloc);
-            }
             if self.has(ALLOCATED) {
-                free_array::<K, V, A>(self.buckets, self.b, alloc);
+                self.array.free(alloc);
             }
             self.pool.free(alloc);
         }
@@ -599,14 +508,5 @@ impl<K, V, A: Allocator> Drop for Memory<'_, K, V, A> {
     fn drop(&mut self) {
         // SAFETY: its entries are copies, or have moved to another array.
         unsafe { self.map.free(self.alloc) };
-    }
-}
-
-/// # Safety
-/// `array` was allocated for 2^b buckets by `alloc` and is not used again.
-unsafe fn free_array<K, V, A: Allocator>(at: core::ptr::NonNull<u8>, b: u8, alloc: &A) {
-    if let Ok(layout) = array::<K, V>(b) {
-        // SAFETY: the caller's promise; the layout was valid at the allocation.
-        unsafe { deallocate(alloc, at, layout) };
     }
 }

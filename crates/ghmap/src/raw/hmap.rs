@@ -14,13 +14,13 @@
 //!   coin toss in a well filled map, and a mispredicted branch costs more.)
 //! * The seed is in the `BuildHasher`, not here.
 
+use super::array::Array;
 use super::bucket::{Boxes, Bucket, SLOTS};
 use super::overflow::Pool;
 use super::tophash::{EMPTY_ONE, EMPTY_REST, tophash};
 use crate::TryReserveError;
 use crate::alloc::Allocator;
 use core::marker::PhantomData;
-use core::ptr::NonNull;
 
 /// How the table asks about keys it holds.
 pub(crate) trait Rehash<K> {
@@ -39,36 +39,36 @@ pub(crate) const fn capacity(b: u8) -> usize {
     if b == 0 { SLOTS } else { 13 << (b - 1) }
 }
 
-/// The map is growing into an array of its own size.
+/// The growth packs the chains and adds no buckets.
 pub(super) const SAME_SIZE: u8 = 1;
-/// `buckets` is an array.
+/// `array` is one.
 pub(super) const ALLOCATED: u8 = 2;
 /// Large arrays ask for huge pages.
 pub(super) const HUGE_PAGES: u8 = 4;
+/// Buckets are being evacuated.
+pub(super) const GROWING: u8 = 8;
 
 /// The head of a map. Only the owner of the map writes any of it.
 pub(crate) struct Hmap<K, V> {
-    /// Live entries, in the old array or the new.
+    /// Live entries.
     pub(super) count: usize,
-    /// The array of 2^B buckets; dangling unless `ALLOCATED`. While growing, bucket `i` of it is
-    /// initialised once old bucket `i & old_mask` is evacuated.
-    pub(super) buckets: NonNull<u8>,
+    /// The 2^B buckets, if `ALLOCATED`. While doubling, bucket `i` of the second half is initialised
+    /// once bucket `i` of the first is evacuated.
+    pub(super) array: Array<K, V>,
     /// 2^B - 1.
     pub(super) mask: usize,
     /// An insert that finds `count` at or above this starts a growth. Never while growing, at once
     /// with too many overflow buckets or no array, else at the load factor.
     pub(super) limit: usize,
-    /// The array that is being evacuated.
-    pub(super) old: Option<NonNull<u8>>,
-    /// All old buckets below this are evacuated, and must not be read.
+    /// While growing, the buckets below this are evacuated, those from it to `old_len` are not.
     pub(super) nevacuate: usize,
-    /// Overflow buckets of both arrays.
+    /// Overflow buckets.
     pub(super) pool: Pool<K, V>,
-    /// Overflow buckets of the new array: exact below B = 16, approximate above (R68).
+    /// Overflow buckets of chains that need no evacuation: exact below B = 16, approximate above (R68).
     pub(super) noverflow: u16,
     /// log2 of the number of buckets.
     pub(super) b: u8,
-    /// `SAME_SIZE`, `ALLOCATED`, `HUGE_PAGES`.
+    /// `SAME_SIZE`, `ALLOCATED`, `HUGE_PAGES`, `GROWING`.
     pub(super) flags: u8,
     /// The state of a xorshift generator, for `noverflow` and the tophash bytes of irreflexive keys.
     pub(super) rng: u32,
@@ -127,10 +127,9 @@ impl<K, V> Hmap<K, V> {
     pub(crate) const fn new() -> Self {
         Self {
             count: 0,
-            buckets: NonNull::dangling(),
+            array: Array::none(),
             mask: 0,
             limit: 0,
-            old: None,
             nevacuate: 0,
             pool: Pool::new(),
             noverflow: 0,
@@ -153,7 +152,7 @@ impl<K, V> Hmap<K, V> {
 
     #[inline(always)]
     pub(crate) fn is_growing(&self) -> bool {
-        self.old.is_some()
+        self.has(GROWING)
     }
 
     /// The most entries before an insert starts to double the array.
@@ -173,14 +172,14 @@ impl<K, V> Hmap<K, V> {
         self.rng
     }
 
-    /// Bucket `i` of the new array.
+    /// Bucket `i`.
     ///
     /// # Safety
     /// `ALLOCATED`, and `i <= mask`.
     #[inline(always)]
     pub(super) unsafe fn bucket(&self, i: usize) -> Bucket<K, V> {
         // SAFETY: the caller's promise.
-        unsafe { Bucket::new(self.buckets).add(i) }
+        unsafe { self.array.bucket(i) }
     }
 
     /// The first bucket of the chain that holds `hash` if any does.
@@ -189,14 +188,12 @@ impl<K, V> Hmap<K, V> {
     /// `ALLOCATED`.
     #[inline(always)]
     pub(super) unsafe fn chain(&self, hash: u64) -> Bucket<K, V> {
-        // SAFETY: `ALLOCATED`; masked to the array.
-        let bucket = unsafe { self.bucket(hash as usize & self.mask) };
+        let mut i = hash as usize & self.mask;
         if self.is_growing() {
-            // SAFETY: `ALLOCATED` and growing.
-            unsafe { self.chain_growing(hash, bucket) }
-        } else {
-            bucket
+            i = self.index_growing(i);
         }
+        // SAFETY: `ALLOCATED`; masked to the array.
+        unsafe { self.bucket(i) }
     }
 
     /// Asks for the cache lines in which `hash` would be found.
@@ -241,16 +238,16 @@ impl<K, V> Hmap<K, V> {
     /// Finds the entry, or else the place for it.
     ///
     /// # Safety
-    /// `ALLOCATED`; if growing, the chain of `hash` is evacuated.
+    /// `ALLOCATED`.
     #[inline(always)]
     unsafe fn find_or_vacancy(
         &self,
         hash: u64,
         mut eq: impl FnMut(&K) -> bool,
     ) -> Result<Slot<K, V>, Vacancy<K, V>> {
-        // SAFETY: `ALLOCATED`; the new array's bucket is initialised since the old one is evacuated.
+        // SAFETY: `ALLOCATED`; the buckets of a chain are live.
         unsafe {
-            let head = self.bucket(hash as usize & self.mask);
+            let head = self.chain(hash);
             head.prefetch_rest();
             let top = tophash(hash);
             let (mut bucket, mut empty) = (head, None);
@@ -296,9 +293,9 @@ impl<K, V> Hmap<K, V> {
             return Ok((slot, None));
         }
         if self.is_growing() {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(alloc, rehash)?;
         }
-        // SAFETY: entries exist, so `ALLOCATED`; growing work has evacuated the chain.
+        // SAFETY: entries exist, so `ALLOCATED`.
         let vacancy = match unsafe { self.find_or_vacancy(hash, |k| eq(&key, k)) } {
             Ok(slot) => return Ok((slot, Some((key, value)))),
             Err(vacancy) => vacancy,
@@ -329,10 +326,10 @@ impl<K, V> Hmap<K, V> {
             self.start_growth(alloc)?;
         }
         if self.is_growing() {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(alloc, rehash)?;
         }
-        // SAFETY: a growth has been started if there was no array; growing work has evacuated the
-        // chain. The vacancy is used before anything changes.
+        // SAFETY: a growth has been started if there was no array. The vacancy is used before anything
+        // changes.
         unsafe {
             let vacancy = self.vacancy(hash);
             self.fill(vacancy, hash, key, value, alloc)
@@ -347,7 +344,7 @@ impl<K, V> Hmap<K, V> {
     unsafe fn vacancy(&self, hash: u64) -> Vacancy<K, V> {
         // SAFETY: the caller's promise.
         unsafe {
-            let head = self.bucket(hash as usize & self.mask);
+            let head = self.chain(hash);
             head.prefetch_rest();
             let mut bucket = head;
             loop {
@@ -380,8 +377,12 @@ impl<K, V> Hmap<K, V> {
         let boxes = Boxes::new::<K, V, A>(alloc)?;
         let (bucket, i) = match vacancy.empty {
             Some(place) => place,
-            // SAFETY: the last bucket of a chain without an empty slot.
-            None => (unsafe { self.extend_chain(vacancy.last, alloc) }?, 0),
+            None => {
+                let in_old = self.in_old(hash);
+                // SAFETY: the last bucket of a chain without an empty slot.
+                let bucket = unsafe { self.extend_chain(vacancy.last, in_old, alloc) };
+                (bucket?, 0)
+            }
         };
         // SAFETY: an empty slot of a live bucket.
         unsafe { bucket.write(i, tophash(hash), boxes, key, value) };
@@ -393,16 +394,15 @@ impl<K, V> Hmap<K, V> {
         })
     }
 
-    /// `mapdelete`'s first half: growing work for the chain of `hash`.
+    /// `mapdelete`'s first half: growing work.
     #[inline(always)]
     pub(crate) fn before_delete<A: Allocator, R: Rehash<K>>(
         &mut self,
-        hash: u64,
         alloc: &A,
         rehash: &R,
     ) -> Result<(), TryReserveError> {
         if self.is_growing() && self.count != 0 {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(alloc, rehash)?;
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Walks over all entries.
 //!
-//! [`RawIter`] reads memory from end to end: the old array from `nevacuate` on, the new array, the
-//! overflow chunks. Following the chains would fetch a fifth of the buckets from random places.
+//! [`RawIter`] reads memory from end to end: the blocks of the array, then the overflow chunks. Following
+//! the chains would fetch a fifth of the buckets from random places.
 //! [`ChainIter`] follows the chains, for the walks that delete: R88 needs the head of a slot's chain.
 
+use super::array::Array;
 use super::bucket::Bucket;
 use super::group::Mask;
 use super::hmap::{ALLOCATED, Hmap, Rehash, Slot};
@@ -27,22 +28,12 @@ pub(crate) struct RawIter<K, V> {
 }
 
 struct Rest<K, V> {
-    /// The new array, if it has not been begun: first bucket and number.
-    array: Option<(NonNull<u8>, usize)>,
-    /// While growing: the old array, its length, `nevacuate`, and the bucket of the new array that the
-    /// present run ends before.
-    growing: Option<Growing>,
+    /// The array, from bucket `at`, which begins a run, to bucket `live`.
+    array: Array<K, V>,
+    at: usize,
+    live: usize,
     chunks: Chunks<K, V>,
     _entries: PhantomData<(K, V)>,
-}
-
-#[derive(Clone, Copy)]
-struct Growing {
-    old: NonNull<u8>,
-    old_len: usize,
-    nevacuate: usize,
-    /// Buckets of the new array that have been walked or skipped.
-    done: usize,
 }
 
 impl<K, V> Clone for RawIter<K, V> {
@@ -67,8 +58,9 @@ impl<K, V> RawIter<K, V> {
             end: nowhere,
             items: 0,
             rest: Rest {
-                array: None,
-                growing: None,
+                array: Array::none(),
+                at: 0,
+                live: 0,
                 chunks: Chunks::none(),
                 _entries: PhantomData,
             },
@@ -85,41 +77,21 @@ impl<K, V> RawIter<K, V> {
     }
 
     fn try_next_run(&mut self) -> bool {
-        let run = self.next_array_run().or_else(|| {
+        let Rest { at, live, .. } = self.rest;
+        let run = if at < live {
+            let end = self.rest.array.run_end(at).min(live);
+            self.rest.at = end;
+            // SAFETY: below `live`, so inside the array.
+            Some((unsafe { self.rest.array.bucket(at) }, end - at))
+        } else {
             // SAFETY: the map does not change while the iterator is used.
-            unsafe { self.rest.chunks.next() }.map(|(bucket, n)| (bucket.as_ptr(), n))
-        });
+            unsafe { self.rest.chunks.next() }
+        };
         let Some((first, n)) = run else { return false };
-        self.next = first;
-        // SAFETY: a run lies inside one array or chunk.
-        self.end = unsafe { Bucket::<K, V>::new(first).add(n) }.as_ptr();
+        self.next = first.as_ptr();
+        // SAFETY: a run lies inside one block or chunk.
+        self.end = unsafe { first.add(n) }.as_ptr();
         true
-    }
-
-    /// The next run of initialised buckets of the new array.
-    fn next_array_run(&mut self) -> Option<(NonNull<u8>, usize)> {
-        let (array, len) = self.rest.array?;
-        let Some(g) = &mut self.rest.growing else {
-            return self.rest.array.take();
-        };
-        let old = Bucket::<K, V>::new(g.old);
-        let ready = |i: usize| {
-            let i = i & (g.old_len - 1);
-            // SAFETY: masked to the old array; nothing is read below `nevacuate`.
-            i < g.nevacuate || unsafe { old.add(i).is_evacuated() }
-        };
-        let first = (g.done..len).find(|&i| ready(i));
-        let Some(first) = first else {
-            self.rest.array = None;
-            return None;
-        };
-        let end = (first..len).find(|&i| !ready(i)).unwrap_or(len);
-        g.done = end;
-        // SAFETY: inside the new array.
-        Some((
-            unsafe { Bucket::<K, V>::new(array).add(first) }.as_ptr(),
-            end - first,
-        ))
     }
 }
 
@@ -165,53 +137,21 @@ impl<K, V> Hmap<K, V> {
             return iter;
         }
         iter.items = self.count;
-        iter.rest.array = self.has(ALLOCATED).then_some((self.buckets, self.mask + 1));
+        iter.rest.array = self.array;
+        iter.rest.live = self.live();
         iter.rest.chunks = self.pool.chunks();
-        if let Some(old) = self.old {
-            iter.rest.growing = Some(Growing {
-                old,
-                old_len: self.old_len(),
-                nevacuate: self.nevacuate,
-                done: 0,
-            });
-            // SAFETY: inside the old array; what is evacuated there has no full slot.
-            unsafe {
-                iter.next = Bucket::<K, V>::new(old).add(self.nevacuate).as_ptr();
-                iter.end = Bucket::<K, V>::new(old).add(self.old_len()).as_ptr();
-            }
-        }
         iter
     }
 
-    /// The number of chains, in both arrays.
+    /// The number of chains: those of all buckets that are initialised.
     pub(crate) fn chains(&self) -> usize {
-        match (self.has(ALLOCATED), self.is_growing()) {
-            (false, _) => 0,
-            (true, false) => self.mask + 1,
-            (true, true) => self.old_len() + self.mask + 1,
-        }
+        if self.has(ALLOCATED) { self.live() } else { 0 }
     }
 
-    /// The head of chain `n` of [`chains`](Self::chains), if that bucket is in use: an old bucket until
-    /// it is evacuated, a new one from then on.
+    /// The head of chain `n` of [`chains`](Self::chains).
     pub(crate) fn chain_head(&self, n: usize) -> Option<Bucket<K, V>> {
-        let new = |i: usize| {
-            // SAFETY: `n < chains()`, so `i` is inside the new array.
-            unsafe { self.bucket(i) }
-        };
-        let Some(old) = self.old.map(Bucket::new) else {
-            return Some(new(n));
-        };
-        let len = self.old_len();
-        // SAFETY: both indices are inside the old array.
-        unsafe {
-            if n < len {
-                (!self.evacuated(old, n)).then(|| old.add(n))
-            } else {
-                let i = n - len;
-                self.evacuated(old, i & (len - 1)).then(|| new(i))
-            }
-        }
+        // SAFETY: live.
+        (n < self.chains()).then(|| unsafe { self.bucket(n) })
     }
 }
 
@@ -252,18 +192,22 @@ impl<K, V> Hmap<K, V> {
                 }
             }
         };
-        // Chains of an array of `len` buckets, counted from chain `first`.
-        let mut array = |first: usize, len: usize| {
-            for chain in (i & (len - 1)..len).step_by(mask + 1) {
-                walk(first + chain, len - 1);
+        if !self.has(ALLOCATED) {
+            return;
+        }
+        // A chain that has its evacuation before it goes by one bit less, if the map is doubling.
+        let old = if self.is_growing() { self.old_len() } else { 0 };
+        for n in (i & self.mask..=self.mask).step_by(mask + 1) {
+            if old == 0 || n & (old - 1) < self.nevacuate {
+                walk(n, self.mask);
             }
-        };
-        if self.has(ALLOCATED) {
-            let old = if self.is_growing() { self.old_len() } else { 0 };
-            if old > 0 {
-                array(0, old);
+        }
+        if old > 0 {
+            for n in (i & (old - 1)..old).step_by(mask + 1) {
+                if n >= self.nevacuate {
+                    walk(n, old - 1);
+                }
             }
-            array(old, self.mask + 1);
         }
     }
 }

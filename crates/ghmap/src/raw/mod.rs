@@ -1,8 +1,9 @@
-//! The table under the faces. From the lowest: [`tophash`], [`group`], [`bucket`], [`overflow`] and
-//! [`pages`]; [`hmap`] (lookup, assignment, deletion) with [`grow`] and [`iter`]; [`table`], which adds
+//! The table under the faces. From the lowest: [`tophash`], [`group`], [`bucket`], [`overflow`], [`pages`]
+//! and [`array`]; [`hmap`] (lookup, assignment, deletion) with [`grow`] and [`iter`]; [`table`], which adds
 //! the allocator and owns the entries. All `unsafe` of the crate is here, but for what a face needs to
 //! lend out an entry for the life of its own borrow.
 
+mod array;
 mod bucket;
 mod group;
 mod grow;

@@ -3,9 +3,9 @@
 //! Go 1.12 appends 2^(B-4) spare buckets to the array itself and lets the collector have them with
 //! it. Here the spares stand in chunks of their own (of the same number, at most
 //! [`CHUNK_BYTES`] each, and reserved at the first need), because evacuation empties overflow buckets
-//! one by one: they go on a free list and serve the larger array, where an array's tail would stay
-//! tied to an array that is being given back to the system. An iterator walks the chunks from end to
-//! end instead of following the links: a bucket on the free list has no full slot.
+//! one by one: they go on a free list and serve other chains for as long as the map lives. An iterator
+//! walks the chunks from end to end instead of following the links: a bucket on the free list has no
+//! full slot.
 //!
 //! Invariants: every bucket below `used` of every chunk is initialised; those on the free list have
 //! only `EMPTY_REST` bytes; each is in exactly one chain or on the free list; all chunks but the
@@ -199,6 +199,30 @@ impl<K, V> Pool<K, V> {
             next = c.older;
         }
         (buckets, bytes)
+    }
+
+    /// Takes every bucket back: linear in those handed out.
+    ///
+    /// # Safety
+    /// No bucket of the pool is in a chain any more, and all entries have been moved out or are leaked.
+    pub(crate) unsafe fn recycle(&mut self) {
+        let Some(newest) = self.newest else { return };
+        let (mut free, mut free_len) = (None, 0);
+        let mut runs = self.chunks();
+        // SAFETY: the chunks are alive, and their buckets below `used` are initialised and ours alone.
+        unsafe {
+            while let Some((first, used)) = runs.next() {
+                for i in 0..used {
+                    let bucket = first.add(i);
+                    bucket.init();
+                    bucket.set_overflow(free.map(Bucket::new));
+                    free = Some(bucket.as_ptr());
+                }
+                free_len += used;
+            }
+            (*newest.as_ptr()).free = free;
+            (*newest.as_ptr()).free_len = free_len;
+        }
     }
 
     /// Frees every chunk.

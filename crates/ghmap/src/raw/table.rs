@@ -139,7 +139,7 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         eq: impl FnMut(&K) -> bool,
         rehash: &impl Rehash<K>,
     ) -> Option<(K, V)> {
-        must(self.map.before_delete(hash, &self.alloc, rehash));
+        must(self.map.before_delete(&self.alloc, rehash));
         let slot = self.map.find(hash, eq)?;
         // SAFETY: just found.
         Some(unsafe { self.map.remove(slot, &self.alloc) })
@@ -209,20 +209,23 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
     pub(crate) fn stats(&self) -> Stats {
         let map = &self.map;
         let (chunk_buckets, chunk_bytes) = map.pool.size();
-        let arrays = if map.has(ALLOCATED) { map.mask + 1 } else { 0 };
-        let old = if map.is_growing() { map.old_len() } else { 0 };
+        let (buckets, bytes) = if map.has(ALLOCATED) {
+            (map.mask + 1, map.array.bytes())
+        } else {
+            (0, 0)
+        };
         Stats {
             len: map.len(),
             b: map.b,
-            buckets: arrays,
+            buckets,
             overflow_buckets: chunk_buckets - map.pool.available(),
             spare_buckets: map.pool.available(),
             noverflow: map.noverflow,
             growing: map.is_growing(),
             same_size: map.has(SAME_SIZE),
-            old_buckets: old,
+            old_buckets: if map.is_growing() { map.old_len() } else { 0 },
             evacuated: map.nevacuate,
-            bytes: (arrays + old) * Bucket::<K, V>::SIZE + chunk_bytes,
+            bytes: bytes + chunk_bytes,
         }
     }
 
@@ -280,7 +283,7 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         }
     }
 
-    /// Drops all entries and keeps the larger array, and forgets the growth.
+    /// Drops all entries and keeps the memory, and forgets the growth.
     pub(crate) fn clear(&mut self) {
         if self.len() == 0 && !self.map.is_growing() {
             return;
@@ -333,23 +336,45 @@ impl<K: Clone, V: Clone, A: Allocator + Clone> Clone for RawTable<K, V, A> {
         let mut copy = Self::new_in(self.alloc.clone());
         copy.map.flags = self.map.flags & HUGE_PAGES;
         copy.map.rng = self.map.rng;
-        if self.len() > 0 {
-            must(copy.map.allocate_like(&self.map, &copy.alloc));
-            // A panic in a `Clone` drops `copy` with the entries it has so far.
-            for n in 0..self.map.chains() {
-                if let Some(head) = self.map.chain_head(n) {
-                    // SAFETY: `copy` has the same arrays, all buckets empty and as evacuated.
-                    unsafe { copy.clone_chain(head, n) };
-                }
-            }
-            copy.map.noverflow = self.map.noverflow;
-            copy.map.set_limit();
-        }
+        // A panic in a `Clone` drops `copy` with the entries it has so far.
+        copy.clone_chains(self);
         copy
+    }
+
+    /// Keeps the array and the overflow buckets if `source` has as many buckets. A panic in a `Clone`
+    /// leaves the table empty.
+    fn clone_from(&mut self, source: &Self) {
+        struct Guard<'a, K, V, A: Allocator>(&'a mut RawTable<K, V, A>);
+        impl<K, V, A: Allocator> Drop for Guard<'_, K, V, A> {
+            fn drop(&mut self) {
+                // What has been copied stands where the source's hasher looks for it.
+                self.0.clear();
+            }
+        }
+        self.clear();
+        let guard = Guard(self);
+        guard.0.clone_chains(source);
+        mem::forget(guard);
     }
 }
 
 impl<K: Clone, V: Clone, A: Allocator> RawTable<K, V, A> {
+    /// Makes this table, which has no entries and no growth, a copy of `source`.
+    fn clone_chains(&mut self, source: &Self) {
+        if source.len() == 0 {
+            return;
+        }
+        must(self.map.allocate_like(&source.map, &self.alloc));
+        for n in 0..source.map.chains() {
+            if let Some(head) = source.map.chain_head(n) {
+                // SAFETY: this table has as many buckets, all empty and as many evacuated.
+                unsafe { self.clone_chain(head, n) };
+            }
+        }
+        self.map.noverflow = source.map.noverflow;
+        self.map.set_limit();
+    }
+
     /// # Safety
     /// `source` is the head of chain `n` of a map from which this one was made by `allocate_like`,
     /// and chain `n` is empty here.
@@ -371,7 +396,7 @@ impl<K: Clone, V: Clone, A: Allocator> RawTable<K, V, A> {
                 // An empty slot before a full one must not look like the end of the chain.
                 to.copy_states(from);
                 if next.is_some() {
-                    to = must(self.map.extend_chain(to, &self.alloc));
+                    to = must(self.map.extend_chain(to, false, &self.alloc));
                 }
             }
         }
@@ -484,7 +509,7 @@ impl<K, V, A: Allocator> Drop for RawDrain<'_, K, V, A> {
                 let RawDrain { entries, table } = &mut *self.0;
                 entries.iter = RawIter::empty();
                 // SAFETY: every entry has been moved out or leaked.
-                unsafe { entries.map.reset(&table.alloc) };
+                unsafe { entries.map.reset() };
                 mem::swap(&mut entries.map, &mut table.map);
             }
         }

@@ -5,22 +5,20 @@
 //! first waiter asks for. So a release hands permits over instead of letting newcomers race for
 //! them, and nobody starves.
 //!
-//! Ordering: permits and queue are only touched under the lock. `granted` is set under it too, by
-//! Release, and read by the waiter without it, by Acquire: what came before a release is seen after
-//! the acquire that it serves. Wakers are woken after the lock is released.
+//! Ordering: permits and queue are only touched under the lock. A waiter learns that it was granted
+//! through its state (Release and Acquire): what came before a release is seen after the acquire
+//! that it serves. Wakers are woken after the lock is released.
 
-use crate::park;
-use crate::wait_reason::WaitReason;
+#[cfg(not(loom))]
+use super::wait;
+use super::waitq::{GRANTED, IDLE, Locked, WaitQueue, Waiter};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::Waker;
-use parking_lot::Mutex;
-use std::collections::VecDeque;
-use std::sync::Arc;
+use core::pin::{Pin, pin};
+use core::task::{Poll, Waker};
 
-/// A counting semaphore, first come first served, for goroutines and threads.
+/// A counting semaphore, first come first served, for goroutines, threads and futures.
 ///
-/// Permits are plain numbers: whoever holds some may release them elsewhere.
+/// Permits are plain numbers: whoever holds some may release them elsewhere. 32 bytes.
 ///
 /// ```
 /// let room = gmp_sched::Semaphore::new(2);
@@ -30,102 +28,139 @@ use std::sync::Arc;
 /// assert!(room.try_acquire(1));
 /// ```
 pub struct Semaphore {
-    /// Written by acquirers and releasers, under the lock.
-    state: Mutex<State>,
+    /// The free permits.
+    queue: WaitQueue<usize>,
 }
 
-struct State {
-    permits: usize,
-    queue: VecDeque<Waiter>,
-}
-
-struct Waiter {
-    waker: Waker,
-    wants: usize,
-    /// Set once, under the semaphore's lock, by whoever takes the waiter off the queue.
-    granted: Arc<AtomicBool>,
-}
-
-impl State {
-    /// Restores the invariant; the wakers are to be woken after the lock is released.
-    fn grant(&mut self) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        while self.queue.front().is_some_and(|w| w.wants <= self.permits) {
-            let Some(w) = self.queue.pop_front() else { break };
-            self.permits -= w.wants;
-            w.granted.store(true, Ordering::Release);
-            wakers.push(w.waker);
-        }
-        wakers
+fn take(free: &mut Locked<'_, usize>, n: usize) -> bool {
+    let ok = free.is_empty() && **free >= n;
+    if ok {
+        **free -= n;
     }
-
-    fn take(&mut self, n: usize) -> bool {
-        let free = self.queue.is_empty() && self.permits >= n;
-        if free {
-            self.permits -= n;
-        }
-        free
-    }
+    ok
 }
 
-/// A wait that may be unwound by its runtime's shutdown: leaves the queue, or gives back.
-struct Waiting<'a> {
+/// Restores the invariant, releases the lock, wakes.
+fn grant(mut free: Locked<'_, usize>) {
+    let mut wakers = Vec::new();
+    while let Some(wants) = free.front()
+        && wants as usize <= *free
+    {
+        *free -= wants as usize;
+        wakers.extend(free.pop_front(GRANTED));
+    }
+    drop(free);
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+/// A wait that may be dropped or unwound: leaves the queue, or gives back.
+struct Acquiring<'a, 'n> {
     sema: &'a Semaphore,
     wants: usize,
-    granted: Arc<AtomicBool>,
-    /// Written by the waiter: false once the permits are the caller's.
-    armed: bool,
+    waiter: Pin<&'n Waiter<'a, usize>>,
 }
 
-impl Drop for Waiting<'_> {
+impl Acquiring<'_, '_> {
+    fn poll(&mut self, waker: &Waker) -> Poll<()> {
+        if self.waiter.still_queued(waker) {
+            return Poll::Pending;
+        }
+        if self.waiter.state() == GRANTED {
+            self.waiter.reset();
+            return Poll::Ready(());
+        }
+        let waker = waker.clone();
+        let mut free = self.sema.queue.lock();
+        let direct = take(&mut free, self.wants);
+        if direct {
+            drop(free);
+            return Poll::Ready(());
+        }
+        free.push_back(self.waiter, waker, self.wants as u64);
+        Poll::Pending
+    }
+}
+
+impl Drop for Acquiring<'_, '_> {
     fn drop(&mut self) {
-        if !self.armed {
+        if self.waiter.state() == IDLE {
             return;
         }
-        let mut state = self.sema.state.lock();
-        if self.granted.load(Ordering::Relaxed) {
-            state.permits += self.wants;
-        } else {
-            state.queue.retain(|w| !Arc::ptr_eq(&w.granted, &self.granted));
+        let mut free = self.sema.queue.lock();
+        let removed = free.remove(self.waiter);
+        if removed.is_none() {
+            *free += self.wants;
         }
-        let wakers = state.grant();
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        grant(free);
+        drop(removed);
     }
 }
 
 impl Semaphore {
     /// A semaphore with `permits` free permits.
+    #[cfg(not(loom))]
     #[must_use]
     pub const fn new(permits: usize) -> Self {
-        Self { state: Mutex::new(State { permits, queue: VecDeque::new() }) }
+        Self {
+            queue: WaitQueue::new(permits),
+        }
+    }
+
+    #[cfg(loom)]
+    fn new(permits: usize) -> Self {
+        Self {
+            queue: WaitQueue::new(permits),
+        }
     }
 
     /// Takes `n` permits, waiting behind earlier waiters. **May park**; inside a future it blocks
-    /// the thread. For ever, if `n` permits never come together. Does not allocate unless it waits.
+    /// the thread. For ever, if `n` permits never come together. Does not allocate.
+    #[cfg(not(loom))]
     pub fn acquire(&self, n: usize) {
-        if self.try_acquire(n) {
-            return;
+        if !self.try_acquire(n) {
+            self.acquire_slow(n, None);
         }
-        let granted = Arc::new(AtomicBool::new(false));
-        let mut waiting = Waiting { sema: self, wants: n, granted: granted.clone(), armed: true };
-        let begin = |waker: &Waker| {
-            let mut state = self.state.lock();
-            let direct = state.take(n);
-            if !direct {
-                let granted = granted.clone();
-                state.queue.push_back(Waiter { waker: waker.clone(), wants: n, granted });
-            }
-            direct
+    }
+
+    /// As [`acquire`](Self::acquire), for as long as `timeout`; false if the permits did not come.
+    /// **May park.**
+    #[cfg(not(loom))]
+    #[must_use]
+    pub fn acquire_timeout(&self, n: usize, timeout: core::time::Duration) -> bool {
+        self.try_acquire(n) || self.acquire_slow(n, Some(wait::nanos_from_now(timeout)))
+    }
+
+    #[cfg(not(loom))]
+    #[cold]
+    fn acquire_slow(&self, n: usize, deadline: Option<u64>) -> bool {
+        let waiter = pin!(Waiter::new(&self.queue));
+        let mut acquiring = Acquiring {
+            sema: self,
+            wants: n,
+            waiter: waiter.as_ref(),
         };
-        park::wait_until(WaitReason::SemAcquire, begin, || waiting.granted.load(Ordering::Acquire));
-        waiting.armed = false;
+        wait::block(crate::WaitReason::SemAcquire, deadline, |w| {
+            acquiring.poll(w)
+        })
+        .is_some()
+    }
+
+    /// As [`acquire`](Self::acquire), in async code on any executor. Cancel-safe: dropped before it
+    /// is ready, the future holds no permits.
+    pub async fn acquire_async(&self, n: usize) {
+        let waiter = pin!(Waiter::new(&self.queue));
+        let mut acquiring = Acquiring {
+            sema: self,
+            wants: n,
+            waiter: waiter.as_ref(),
+        };
+        core::future::poll_fn(|cx| acquiring.poll(cx.waker())).await;
     }
 
     /// Takes `n` permits if they are free and nobody waits; never blocks.
     #[must_use]
     pub fn try_acquire(&self, n: usize) -> bool {
-        self.state.lock().take(n)
+        take(&mut self.queue.lock(), n)
     }
 
     /// Gives `n` permits, to the waiters first. Never parks; O(waiters served).
@@ -133,23 +168,25 @@ impl Semaphore {
     /// # Panics
     /// If there would be more than `usize::MAX` permits.
     pub fn release(&self, n: usize) {
-        let mut state = self.state.lock();
-        state.permits = state.permits.checked_add(n).expect("Semaphore::release: too many permits");
-        let wakers = state.grant();
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        let mut free = self.queue.lock();
+        *free = free
+            .checked_add(n)
+            .expect("Semaphore::release: too many permits");
+        grant(free);
     }
 
     /// Free permits, a moment ago.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.state.lock().permits
+        *self.queue.lock()
     }
 }
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Semaphore").field("available", &self.available()).finish_non_exhaustive()
+        f.debug_struct("Semaphore")
+            .field("available", &self.available())
+            .finish_non_exhaustive()
     }
 }
 
@@ -157,3 +194,67 @@ const _: () = {
     const fn shared<T: Send + Sync>() {}
     shared::<Semaphore>();
 };
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::{Acquiring, Semaphore, Waiter};
+    use crate::locks::wait::block;
+    use core::pin::pin;
+    use core::task::Waker;
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicUsize, Ordering};
+    use loom::thread;
+
+    fn acquire(sema: &Semaphore, n: usize) {
+        let waiter = pin!(Waiter::new(&sema.queue));
+        let mut acquiring = Acquiring {
+            sema,
+            wants: n,
+            waiter: waiter.as_ref(),
+        };
+        block(|w| acquiring.poll(w));
+    }
+
+    #[test]
+    fn loom_semaphore_keeps_its_count_and_wakes() {
+        loom::model(|| {
+            let s = Arc::new((Semaphore::new(2), AtomicUsize::new(0)));
+            let ts: Vec<_> = [2, 1]
+                .into_iter()
+                .map(|n| {
+                    let s = s.clone();
+                    thread::spawn(move || {
+                        acquire(&s.0, n);
+                        assert!(s.1.fetch_add(n, Ordering::Relaxed) + n <= 2);
+                        s.1.fetch_sub(n, Ordering::Relaxed);
+                        s.0.release(n);
+                    })
+                })
+                .collect();
+            ts.into_iter().for_each(|t| t.join().unwrap());
+            assert_eq!(s.0.available(), 2);
+        });
+    }
+
+    #[test]
+    fn loom_semaphore_permits_of_a_quitter_go_on() {
+        loom::model(|| {
+            let s = Arc::new(Semaphore::new(0));
+            let quitter = pin!(Waiter::new(&s.queue));
+            let mut quits = Acquiring {
+                sema: &s,
+                wants: 2,
+                waiter: quitter.as_ref(),
+            };
+            assert!(quits.poll(Waker::noop()).is_pending());
+            let t = {
+                let s = s.clone();
+                thread::spawn(move || acquire(&s, 1))
+            };
+            s.release(2);
+            drop(quits);
+            t.join().unwrap();
+            assert_eq!(s.available(), 1);
+        });
+    }
+}

@@ -1,17 +1,16 @@
 //! Waiting for a number of things to be done: what Go's `sync.WaitGroup` is for.
 //!
-//! Invariant, whenever the lock is free: nobody is queued while the count is zero. Count and
-//! waiters lie under a lock that is held for a few instructions. Each waiter has a flag of its own, set by
-//! Release when the count fell to zero and read by Acquire, so the group may be used again before all
+//! Invariant, whenever the lock is free: nobody is queued while the count is zero. A waiter is told
+//! through its own state when the count fell to zero, so the group may be used again before all
 //! waiters have returned.
 
-use crate::park;
+use super::wait;
+use super::waitq::{IDLE, NOTIFIED, WaitQueue, Waiter};
 use crate::wait_reason::WaitReason;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::Waker;
-use parking_lot::Mutex;
-use std::sync::Arc;
+use core::pin::{Pin, pin};
+use core::task::{Poll, Waker};
+use core::time::Duration;
 
 /// Counts what is still to be done, and lets others wait until that is nothing.
 ///
@@ -26,31 +25,37 @@ use std::sync::Arc;
 /// });
 /// ```
 pub struct WaitGroup {
-    /// Written by `add`, `done` and waiters, under the lock.
-    state: Mutex<State>,
+    /// The count.
+    queue: WaitQueue<usize>,
 }
 
-struct State {
-    count: usize,
-    waiters: Vec<(Waker, Arc<AtomicBool>)>,
-}
-
-/// A wait that its runtime's shutdown may unwind: leaves no waker behind.
-struct Waiting<'a>(&'a WaitGroup, Arc<AtomicBool>);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if !self.1.load(Ordering::Relaxed) {
-            self.0.state.lock().waiters.retain(|(_, flag)| !Arc::ptr_eq(flag, &self.1));
-        }
+/// Whether the count has been zero since the first look; leaves no waiter behind when dropped,
+/// because [`Waiter`] does not.
+fn poll(wg: &WaitGroup, waiter: Pin<&Waiter<'_, usize>>, waker: &Waker) -> Poll<()> {
+    if waiter.still_queued(waker) {
+        return Poll::Pending;
     }
+    if waiter.state() == NOTIFIED {
+        return Poll::Ready(());
+    }
+    debug_assert_eq!(waiter.state(), IDLE);
+    let waker = waker.clone();
+    let mut count = wg.queue.lock();
+    if *count > 0 {
+        count.push_back(waiter, waker, 0);
+        return Poll::Pending;
+    }
+    drop(count);
+    Poll::Ready(())
 }
 
 impl WaitGroup {
     /// A group with nothing to wait for.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: Mutex::new(State { count: 0, waiters: Vec::new() }) }
+        Self {
+            queue: WaitQueue::new(0),
+        }
     }
 
     /// Adds `n` things to be done. Before the work is started, or a waiter may not see it.
@@ -58,8 +63,10 @@ impl WaitGroup {
     /// # Panics
     /// If there would be more than `usize::MAX`.
     pub fn add(&self, n: usize) {
-        let mut state = self.state.lock();
-        state.count = state.count.checked_add(n).expect("WaitGroup::add: counter overflow");
+        let mut count = self.queue.lock();
+        *count = count
+            .checked_add(n)
+            .expect("WaitGroup::add: counter overflow");
     }
 
     /// One thing is done; the last wakes all waiters. Never parks.
@@ -67,29 +74,49 @@ impl WaitGroup {
     /// # Panics
     /// If nothing was left to be done.
     pub fn done(&self) {
-        let mut state = self.state.lock();
-        state.count = state.count.checked_sub(1).expect("WaitGroup::done: negative counter");
-        if state.count > 0 {
+        let mut count = self.queue.lock();
+        *count = count
+            .checked_sub(1)
+            .expect("WaitGroup::done: negative counter");
+        if *count > 0 {
             return;
         }
-        let waiters = core::mem::take(&mut state.waiters);
-        waiters.iter().for_each(|(_, flag)| flag.store(true, Ordering::Release));
-        drop(state);
-        waiters.into_iter().for_each(|(waker, _)| waker.wake());
+        let wakers = count.drain(NOTIFIED);
+        drop(count);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Waits until the count is zero. **May park**; inside a future it blocks the thread.
     pub fn wait(&self) {
-        let waiting = Waiting(self, Arc::new(AtomicBool::new(false)));
-        let begin = |waker: &Waker| {
-            let mut state = self.state.lock();
-            if state.count > 0 {
-                state.waiters.push((waker.clone(), waiting.1.clone()));
-                return false;
-            }
-            true
-        };
-        park::wait_until(WaitReason::WaitGroupWait, begin, || waiting.1.load(Ordering::Acquire));
+        self.wait_until(None);
+    }
+
+    /// As [`wait`](Self::wait), for as long as `timeout`; false if the count was not zero by then.
+    /// **May park.**
+    #[must_use]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.wait_until(Some(wait::nanos_from_now(timeout)))
+    }
+
+    fn wait_until(&self, deadline: Option<u64>) -> bool {
+        let waiter = pin!(Waiter::new(&self.queue));
+        let waiter = waiter.as_ref();
+        wait::block(WaitReason::WaitGroupWait, deadline, |w| {
+            poll(self, waiter, w)
+        })
+        .is_some()
+    }
+
+    /// As [`wait`](Self::wait), in async code on any executor. Cancel-safe.
+    pub async fn wait_async(&self) {
+        let waiter = pin!(Waiter::new(&self.queue));
+        let waiter = waiter.as_ref();
+        core::future::poll_fn(|cx| poll(self, waiter, cx.waker())).await;
+    }
+
+    /// What is still to be done, a moment ago.
+    pub(crate) fn count(&self) -> usize {
+        *self.queue.lock()
     }
 }
 
@@ -101,7 +128,9 @@ impl Default for WaitGroup {
 
 impl fmt::Debug for WaitGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitGroup").field("count", &self.state.lock().count).finish_non_exhaustive()
+        f.debug_struct("WaitGroup")
+            .field("count", &self.count())
+            .finish_non_exhaustive()
     }
 }
 

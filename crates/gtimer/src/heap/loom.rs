@@ -235,6 +235,28 @@ fn loom_a_heap_may_die_under_a_stop() {
     });
 }
 
+/// R60: two threads stop timers, and each clears what the other stopped, while one timer is armed
+/// again; under loom a single stopped timer is reason enough to clear.
+#[test]
+fn loom_stops_that_clear_agree_with_a_reset() {
+    model(|| {
+        let timers = Arc::new(Timers::new());
+        let a = timers.insert(5, 0, Callback::none()).0;
+        let b = timers.insert(6, 0, Callback::none()).0;
+        let stopper = thread::spawn(move || {
+            assert!(a.stop());
+            a
+        });
+        assert!(b.stop());
+        assert!(!timers.reset(&b, 4).was_pending);
+        let a = stopper.join().unwrap();
+        assert!(!a.stop());
+        assert!(b.status().is_pending() && !a.status().is_pending());
+        assert!(timers.len() <= 2);
+        assert_eq!(timers.check(9).1, 1);
+    });
+}
+
 /// Two threads arm the same idle timer: it is in the heap once.
 #[test]
 fn loom_two_arm_an_idle_timer() {

@@ -16,7 +16,8 @@
 //!   1.15 and pays with scans.
 //! - Clearing is spread out: once stopped timers exceed a quarter of the heap, each insertion and
 //!   each check looks at a few entries, instead of one pass over the whole heap under the lock
-//!   (10 ms at a million timers). Insertions clear too: no scheduler may be around to do it.
+//!   (10 ms at a million timers); once they exceed a half, each stop does. No scheduler may be
+//!   around to do it.
 //! - Moving the timers of a dying P goes by chunks, without stopping the world.
 //!
 //! **Two words without the lock.** `first` is the deadline of the heap's root, stored by the lock's
@@ -27,7 +28,7 @@
 //! A reset to an earlier deadline lowers `modified_earliest`, issues a SeqCst fence, and reads
 //! `first` to tell whether it became the earliest. If it reads a stale, earlier `first`, then the
 //! waiter that goes to sleep on the newer one has read that store before its own fence (step 2 in
-//! [`Engine`]), so its second look finds the lowered word.
+//! [`Engine`](crate::Engine)), so its second look finds the lowered word.
 //!
 //! **Lock order.** A heap's lock, then a transient status of a timer in it. The other way round only
 //! for a timer in no heap (arming it, moving it), for which no holder of a lock waits.
@@ -46,7 +47,7 @@ pub use status::Status;
 
 use crate::Callback;
 use crate::dary::Dary;
-use crate::engine::{Armed, Engine};
+use crate::engine::{Armed, check_period, engine};
 use crate::lock::{Guard, Lock};
 use crate::sync::{AtomicI64, AtomicUsize, Ordering};
 use crate::when::{NEVER, clamp};
@@ -57,7 +58,7 @@ use node::{Body, Node, Ref};
 
 /// One heap of timers: one per P, or one for a whole program.
 ///
-/// See [`Engine`] for the rules of the operations, which are also methods here. The heap is
+/// See [`Engine`](crate::Engine) for the rules of the operations, which are also methods here. The heap is
 /// 0.3 KiB when empty, and a timer takes 112 bytes plus 16 in the heap's array.
 ///
 /// ```
@@ -146,15 +147,27 @@ impl Heap {
     /// The root.
     #[inline]
     fn root(&self) -> Option<(i64, Ref)> {
-        self.entry(0)
+        let (when, node) = self.entries.root()?;
+        Some((when, Self::alive(node)))
+    }
+
+    /// The timer that is cheapest to remove.
+    #[inline]
+    fn last(&self) -> Option<Ref> {
+        self.nth(self.entries.len().checked_sub(1)?)
+    }
+
+    /// The timer of entry `i`.
+    #[inline]
+    fn nth(&self, i: usize) -> Option<Ref> {
+        self.entries.nth(i).map(Self::alive)
     }
 
     #[inline]
-    fn entry(&self, i: usize) -> Option<(i64, Ref)> {
-        let (when, node) = self.entries.get(i)?;
-        // SAFETY: `self` is reached through the lock, and callers take the node out of the heap only
-        // as an `Arc`, which they keep until they are done with the `Ref`.
-        Some((when, unsafe { Ref::new(core::ptr::NonNull::from(&**node)) }))
+    fn alive(node: &Arc<Node>) -> Ref {
+        // SAFETY: `node` is in a heap reached through its lock, and callers take it out only as an
+        // `Arc`, which they keep until they are done with the `Ref`.
+        unsafe { Ref::new(core::ptr::NonNull::from(&**node)) }
     }
 }
 
@@ -177,7 +190,13 @@ impl Timers {
         }
     }
 
-    /// A new timer; see [`Engine::insert`].
+    /// A timer that is not armed; as [`Handle::new`], for it belongs to no heap yet.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new()
+    }
+
+    /// A new timer; see [`Engine::insert`](crate::Engine::insert).
     ///
     /// # Panics
     ///
@@ -203,7 +222,7 @@ impl Timers {
         (handle, earliest)
     }
 
-    /// Arms a timer anew; see [`Engine::arm`].
+    /// Arms a timer anew; see [`Engine::arm`](crate::Engine::arm).
     ///
     /// A timer that is armed stays in the heap it is in, whichever that is; otherwise it goes
     /// into this one. [`Armed::earliest`] speaks of the heap it is in.
@@ -218,12 +237,12 @@ impl Timers {
         armed
     }
 
-    /// Gives a timer another deadline; see [`Engine::reset`] and [`arm`](Self::arm).
+    /// Gives a timer another deadline; see [`Engine::reset`](crate::Engine::reset) and [`arm`](Self::arm).
     pub fn reset(&self, timer: &Handle, when: i64) -> Armed {
         self.modify(timer, clamp(when), None).0
     }
 
-    /// Runs what is due at `now`; see [`Engine::check`]. Another P's thread may call it to steal.
+    /// Runs what is due at `now`; see [`Engine::check`](crate::Engine::check). Another P's thread may call it to steal.
     #[inline]
     pub fn check(&self, now: i64) -> (i64, usize) {
         let next = self.shared.next_when();
@@ -233,7 +252,7 @@ impl Timers {
         self.shared.check(now)
     }
 
-    /// The deadline to mind; see [`Engine::next_when`]. Two loads.
+    /// The deadline to mind; see [`Engine::next_when`](crate::Engine::next_when). Two loads.
     #[inline]
     #[must_use]
     pub fn next_when(&self) -> i64 {
@@ -280,78 +299,11 @@ impl Handle {
     }
 }
 
-impl Default for Timers {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+engine!(Timers, Handle);
 
 impl Default for Handle {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// # Panics
-///
-/// If the period is negative, or positive and the callback can run only once.
-pub(crate) fn check_period(period: i64, callback: &Callback) {
-    assert!(
-        period >= 0,
-        "a timer's period must not be negative: {period}"
-    );
-    assert!(
-        period == 0 || callback.repeats(),
-        "a periodic timer needs a callback that can run more than once"
-    );
-}
-
-impl Engine for Timers {
-    type Handle = Handle;
-
-    fn handle(&self) -> Handle {
-        Handle::new()
-    }
-
-    fn insert(&self, when: i64, period: i64, callback: Callback) -> (Handle, bool) {
-        self.insert(when, period, callback)
-    }
-
-    fn arm(&self, timer: &Handle, when: i64, period: i64, callback: Callback) -> Armed {
-        self.arm(timer, when, period, callback)
-    }
-
-    fn reset(&self, timer: &Handle, when: i64) -> Armed {
-        self.reset(timer, when)
-    }
-
-    fn stop(timer: &Handle) -> bool {
-        timer.stop()
-    }
-
-    fn detach(timer: Handle) {
-        timer.detach();
-    }
-
-    fn check(&self, now: i64) -> (i64, usize) {
-        self.check(now)
-    }
-
-    fn next_when(&self) -> i64 {
-        self.next_when()
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
-}
-
-impl fmt::Debug for Timers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Timers")
-            .field("len", &self.len())
-            .field("next_when", &self.next_when())
-            .finish_non_exhaustive()
     }
 }
 

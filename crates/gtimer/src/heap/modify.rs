@@ -15,6 +15,13 @@ use Status::{
     Running, Waiting,
 };
 
+/// From how many stopped timers on whoever stops one more helps to clear them, if they are more
+/// than half of the heap.
+///
+/// Insertions and checks clear from a quarter on. But a program that drops a million timers may
+/// neither insert another one nor have one due for an hour, and wants its memory back.
+const MANY: usize = if cfg!(loom) { 1 } else { 64 };
+
 /// What a reset changes besides the deadline: the period and the callback, or nothing.
 type Change = Option<(i64, Callback)>;
 
@@ -197,13 +204,24 @@ impl Drop for Handle {
 
 /// Leaves `Modifying` for `Deleted`; `count` says that the timer is not counted as such yet.
 fn delete(mut held: Held<'_>, count: bool) {
+    let mut crowded = None;
     if count {
         held.body(|body| {
             // SAFETY: as in `modify_in_heap`.
             let owner = unsafe { &*body.owner };
             // Before the status says so: afterwards the heap may be gone.
-            owner.deleted.fetch_add(1, Ordering::Relaxed);
+            let deleted = owner.deleted.fetch_add(1, Ordering::Relaxed) + 1;
+            if deleted >= MANY && deleted > owner.len.load(Ordering::Relaxed) / 2 {
+                // SAFETY: `owner` came from `Arc::as_ptr`, and the heap is alive, as above.
+                crowded = Some(unsafe {
+                    Arc::increment_strong_count(body.owner);
+                    Arc::from_raw(body.owner)
+                });
+            }
         });
     }
     held.leave(Deleted);
+    if let Some(owner) = crowded {
+        owner.clear_some();
+    }
 }

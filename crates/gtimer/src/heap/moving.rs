@@ -57,9 +57,7 @@ impl Shared {
         let mut heap = self.lock();
         while n < CHUNK && !garbage.is_full() {
             // From the end, where nothing has to be sifted.
-            let Some((_, node)) = heap.entry(heap.entries.len().wrapping_sub(1)) else {
-                break;
-            };
+            let Some(node) = heap.last() else { break };
             if let Some(moved) = self.take_to_move(&mut heap, node, &mut garbage) {
                 chunk[n] = Some(moved);
                 n += 1;
@@ -91,7 +89,7 @@ impl Shared {
                         body.owner = core::ptr::null();
                         body.when
                     });
-                    let owned = heap.entries.remove(node.index());
+                    let owned = heap.entries.remove(node.seat());
                     // `Moving` is left by `receive`, which knows the new owner.
                     return Some((when, owned));
                 }
@@ -106,7 +104,7 @@ impl Shared {
     }
 
     /// Adds what `give` took.
-    fn receive(&self, chunk: [Option<(i64, Arc<Node>)>; CHUNK]) -> bool {
+    fn receive(self: &Arc<Self>, chunk: [Option<(i64, Arc<Node>)>; CHUNK]) -> bool {
         let mut heap = self.lock();
         let before = self.next_when();
         let mut earliest = false;
@@ -116,7 +114,7 @@ impl Shared {
             heap.entries.push(when, owned);
             // SAFETY: `give` entered `Moving` on this thread and dropped its token.
             let mut held = unsafe { node.resume(Moving) };
-            held.body(|body| body.owner = self);
+            held.body(|body| body.owner = Arc::as_ptr(self));
             held.leave(Waiting);
             earliest |= when < before;
         }
@@ -134,10 +132,7 @@ impl Drop for Timers {
             let mut turn = 0;
             let mut heap = shared.lock();
             while !garbage.is_full() {
-                let last = heap.entries.len().wrapping_sub(1);
-                let Some((_, node)) = heap.entry(last) else {
-                    break;
-                };
+                let Some(node) = heap.last() else { break };
                 shared.retire(&mut heap, node, &mut garbage, &mut turn);
             }
             shared.publish(&heap);

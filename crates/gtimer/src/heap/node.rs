@@ -7,7 +7,7 @@
 use super::Shared;
 use super::status::{Status, Word};
 use crate::callback::Callback;
-use crate::dary::Item;
+use crate::dary::{Item, NONE, prefetch};
 use crate::sync::{AtomicBool, AtomicPtr, UnsafeCell};
 use alloc::sync::Arc;
 use core::fmt;
@@ -21,8 +21,8 @@ pub(super) struct Node {
     status: Word,
     /// Whether the timer is on its heap's list of modified timers. Implies that it is in that heap.
     pub(super) linked: AtomicBool,
-    /// Its place in the heap; read and written under the heap's lock only.
-    index: AtomicU32,
+    /// Its seat in the heap; read and written under the heap's lock only.
+    seat: AtomicU32,
     /// The next timer of the modified list; written by who links it, read by who drains the list.
     pub(super) next: AtomicPtr<Node>,
     /// Everything else; accessed only through a [`Held`].
@@ -51,9 +51,13 @@ unsafe impl Sync for Node {}
 
 impl Item for Arc<Node> {
     #[inline]
-    fn placed(&self, index: usize) {
-        // `Dary` holds fewer than `u32::MAX` items.
-        self.index.store(index as u32, Relaxed);
+    fn seated(&self, seat: u32) {
+        self.seat.store(seat, Relaxed);
+    }
+
+    #[inline]
+    fn prefetch(&self) {
+        prefetch(&**self);
     }
 }
 
@@ -62,7 +66,7 @@ impl Node {
         Arc::new(Self {
             status: Word::new(status),
             linked: AtomicBool::new(false),
-            index: AtomicU32::new(u32::MAX),
+            seat: AtomicU32::new(NONE),
             next: AtomicPtr::new(ptr::null_mut()),
             body: UnsafeCell::new(body),
         })
@@ -73,10 +77,10 @@ impl Node {
         self.status.load()
     }
 
-    /// Its place in the heap whose lock the caller holds.
+    /// Its seat in the heap whose lock the caller holds.
     #[inline]
-    pub(super) fn index(&self) -> usize {
-        self.index.load(Relaxed) as usize
+    pub(super) fn seat(&self) -> u32 {
+        self.seat.load(Relaxed)
     }
 
     /// Enters the transient status `to` if the timer is still at `from`.

@@ -5,7 +5,6 @@ use super::node::{Node, Ref};
 use super::status::Status;
 use super::{Heap, Shared, Timers};
 use crate::callback::Callback;
-use crate::dary::prefetch;
 use crate::sync::{Ordering, relax};
 use crate::when::{NEVER, next_tick};
 use alloc::sync::Arc;
@@ -218,13 +217,11 @@ impl Shared {
             (callback, Some(body.when))
         });
         if let Some(when) = tick {
-            heap.entries.change(node.index(), when);
+            heap.entries.change(node.seat(), when);
             held.leave(Waiting);
             return Some((callback, None));
         }
-        let owned = heap.entries.remove(node.index());
-        // While the callback runs, fetch the timers that come next.
-        heap.entries.soon().for_each(|node| prefetch(&**node));
+        let owned = heap.entries.remove(node.seat());
         held.leave(NoStatus);
         Some((callback, Some(owned)))
     }
@@ -236,7 +233,7 @@ impl Shared {
         };
         self.unlink(heap, node);
         held.body(|body| body.owner = core::ptr::null());
-        garbage.push(heap.entries.remove(node.index()));
+        garbage.push(heap.entries.remove(node.seat()));
         held.leave(Removed);
         self.deleted.fetch_sub(1, Ordering::Relaxed);
     }
@@ -285,6 +282,19 @@ impl Shared {
         }
     }
 
+    /// Sweeps once, if nobody has the lock.
+    pub(super) fn clear_some(&self) {
+        let Some(mut heap) = self.heap.try_lock() else {
+            return;
+        };
+        let mut garbage = Garbage::default();
+        self.sweep(&mut heap, &mut garbage);
+        self.publish(&heap);
+        let spare = heap.entries.spare();
+        drop(heap);
+        drop((garbage, spare));
+    }
+
     /// Moves a modified timer to the place of its new deadline; leaves others alone.
     pub(super) fn settle(&self, heap: &mut Heap, node: Ref) {
         let mut turn = 0;
@@ -297,7 +307,7 @@ impl Shared {
                             body.when = body.next_when;
                             body.when
                         });
-                        heap.entries.change(node.index(), when);
+                        heap.entries.change(node.seat(), when);
                         held.leave(Waiting);
                         return;
                     }
@@ -328,6 +338,9 @@ impl Shared {
     /// While stopped timers exceed a quarter, each insertion sweeps once and at most one timer is
     /// stopped per insertion. A full round takes `len / 16` insertions and finds everything that was
     /// stopped when it began, so stopped timers stay below about a third.
+    ///
+    /// In the heap's order: timers that are stopped soon after they were made, as most are, lie
+    /// together at its end, where the cursor then stays.
     pub(super) fn sweep(&self, heap: &mut Heap, garbage: &mut Garbage) {
         let mut i = heap.cursor;
         for _ in 0..SWEEP.min(heap.entries.len()) {
@@ -337,9 +350,7 @@ impl Shared {
             if i >= heap.entries.len() {
                 i = 0;
             }
-            let Some((_, node)) = heap.entry(i) else {
-                break;
-            };
+            let Some(node) = heap.nth(i) else { break };
             if node.status() == Deleted {
                 // The last entry takes its place, and is looked at next.
                 self.remove(heap, node, garbage);

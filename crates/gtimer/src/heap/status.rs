@@ -135,9 +135,15 @@ impl Word {
     #[inline]
     pub(super) fn enter(&self, from: Status, to: Status) -> bool {
         legal(from, to);
-        self.0
+        let entered = self
+            .0
             .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+            .is_ok();
+        #[cfg(all(test, not(loom)))]
+        if entered {
+            trace::record(from, to);
+        }
+        entered
     }
 
     /// Leaves a transient status that this thread holds.
@@ -147,6 +153,8 @@ impl Word {
         // Only the holder writes, so the word is still `from`: a plain store will do.
         debug_assert_eq!(self.load(), from, "timer data corruption");
         self.0.store(to as u8, Ordering::Release);
+        #[cfg(all(test, not(loom)))]
+        trace::record(from, to);
     }
 }
 
@@ -168,10 +176,34 @@ impl fmt::Debug for Word {
     }
 }
 
+/// The edges that this thread has taken.
+#[cfg(all(test, not(loom)))]
+mod trace {
+    use super::Status;
+    use std::cell::RefCell;
+
+    std::thread_local! {
+        static TAKEN: RefCell<Vec<(Status, Status)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn record(from: Status, to: Status) {
+        TAKEN.with_borrow_mut(|taken| taken.push((from, to)));
+    }
+
+    /// What `f` takes, in order.
+    pub(super) fn of(f: impl FnOnce()) -> Vec<(Status, Status)> {
+        TAKEN.take();
+        f();
+        TAKEN.take()
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::{Callback, heap::Handle, heap::Timers};
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
 
     /// Every edge of Go's list, spelt out.
     const GO: [(Status, Status); 18] = [
@@ -205,6 +237,107 @@ mod tests {
             for to in Status::ALL {
                 let listed = GO.contains(&(from, to)) || MORE.contains(&(from, to));
                 assert_eq!(from.may_become(to), listed, "{from:?} -> {to:?}");
+            }
+        }
+    }
+
+    /// R59: each operation on each settled status takes the edges that Go lists for it; together they
+    /// take every legal edge. A new timer is born at `Waiting`, the one edge without a word.
+    #[test]
+    fn r59_every_operation_takes_the_edges_listed_for_it() {
+        let (heap, other) = (Timers::new(), Timers::new());
+        let shared = || Callback::shared(Arc::new(|| {}), 0);
+        let mut all = vec![(NoStatus, Waiting)];
+        let mut expect = |edges: &[(Status, Status)], f: &dyn Fn()| {
+            let taken = trace::of(f);
+            assert_eq!(taken, edges);
+            all.extend(taken);
+        };
+        let stop = |timer: &Handle| assert!(timer.stop());
+        let timer = Handle::new();
+        let arm = |when| {
+            let _ = heap.arm(&timer, when, 0, shared());
+        };
+        let reset = |when| {
+            let _ = heap.reset(&timer, when);
+        };
+        let run = |now| {
+            heap.check(now);
+        };
+
+        expect(&[(NoStatus, Modifying), (Modifying, Waiting)], &|| arm(50));
+        expect(&[(Waiting, Running), (Running, NoStatus)], &|| run(50));
+        arm(50);
+        expect(&[(Waiting, Modifying), (Modifying, ModifiedLater)], &|| {
+            reset(60)
+        });
+        expect(
+            &[(ModifiedLater, Modifying), (Modifying, ModifiedEarlier)],
+            &|| reset(40),
+        );
+        expect(
+            &[(ModifiedEarlier, Modifying), (Modifying, ModifiedLater)],
+            &|| reset(70),
+        );
+        // Its old deadline has come: `runtimer` moves it.
+        expect(&[(ModifiedLater, Moving), (Moving, Waiting)], &|| run(55));
+        expect(
+            &[(Waiting, Modifying), (Modifying, ModifiedEarlier)],
+            &|| reset(20),
+        );
+        // Its new deadline has come: `adjusttimers` moves it.
+        expect(
+            &[
+                (ModifiedEarlier, Moving),
+                (Moving, Waiting),
+                (Waiting, Running),
+                (Running, NoStatus),
+            ],
+            &|| run(55),
+        );
+        arm(60);
+        expect(&[(Waiting, Modifying), (Modifying, Deleted)], &|| {
+            stop(&timer)
+        });
+        expect(&[(Deleted, Modifying), (Modifying, ModifiedLater)], &|| {
+            reset(80)
+        });
+        expect(&[(ModifiedLater, Modifying), (Modifying, Deleted)], &|| {
+            stop(&timer)
+        });
+        expect(
+            &[(Deleted, Modifying), (Modifying, ModifiedEarlier)],
+            &|| reset(30),
+        );
+        expect(
+            &[(ModifiedEarlier, Modifying), (Modifying, Deleted)],
+            &|| stop(&timer),
+        );
+        expect(&[(Deleted, Removing), (Removing, Removed)], &|| run(100));
+        expect(&[(Removed, Modifying), (Modifying, Waiting)], &|| arm(10));
+        expect(&[(Waiting, Moving), (Moving, Waiting)], &|| {
+            assert!(other.adopt(&heap))
+        });
+        reset(90);
+        expect(&[(ModifiedLater, Moving), (Moving, Waiting)], &|| {
+            assert!(heap.adopt(&other))
+        });
+        stop(&timer);
+        let ticker = heap.insert(200, 5, shared()).0;
+        run(150);
+        expect(&[(Waiting, Running), (Running, Waiting)], &|| run(201));
+        // None of these changes anything: the timer is in no heap, or stopped already.
+        expect(&[], &|| assert!(!timer.stop()));
+        stop(&ticker);
+        expect(&[], &|| assert!(!ticker.stop()));
+
+        for from in Status::ALL {
+            for to in Status::ALL {
+                assert_eq!(
+                    all.contains(&(from, to)),
+                    from.may_become(to),
+                    "{from:?} -> {to:?}"
+                );
             }
         }
     }

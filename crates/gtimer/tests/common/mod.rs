@@ -27,27 +27,36 @@ impl Fire for Count {
     }
 }
 
-/// One thread arms, resets and stops its timers at random while all threads run all heaps. Each
-/// arming ends in one firing or in one answer "was pending", never both, never neither (R58, R61).
+/// All threads arm, reset and stop the same timers at random, and run all heaps. Each arming ends in
+/// one firing or in one answer "was pending", never both, never neither (R58, R61).
+///
+/// With `may_move` a timer that is in no heap may be armed on any.
 pub(crate) fn every_arming_is_answered_for<E: Engine>(
     heaps: Vec<E>,
     may_move: bool,
     seed: u64,
     rounds: usize,
 ) {
+    const TIMERS: usize = 50;
+    let timers: Vec<_> = (0..TIMERS)
+        .map(|i| {
+            let count = Arc::new(Count::default());
+            let callback = Callback::shared(Arc::clone(&count) as _, 0);
+            (heaps[i % heaps.len()].insert(0, 0, callback).0, count)
+        })
+        .collect();
+    let timers = Arc::new(timers);
     let heaps = Arc::new(heaps);
     let clock = Arc::new(AtomicI64::new(0));
     let workers: Vec<_> = (0..THREADS)
         .map(|t| {
-            let (heaps, clock) = (Arc::clone(&heaps), Arc::clone(&clock));
+            let (heaps, clock, timers) =
+                (Arc::clone(&heaps), Arc::clone(&clock), Arc::clone(&timers));
             thread::spawn(move || {
                 let mut rng = Rng(seed ^ (t as u64 + 1) << 32 | 1);
-                let timers: Vec<_> = (0..50)
-                    .map(|i| (heaps[i % heaps.len()].handle(), Arc::new(Count::default())))
-                    .collect();
-                let (mut armed, mut prevented) = ([0; 50], [0; 50]);
+                let (mut armed, mut prevented) = ([0; TIMERS], [0; TIMERS]);
                 for _ in 0..rounds {
-                    let i = rng.below(50) as usize;
+                    let i = rng.below(TIMERS as u64) as usize;
                     let home = if may_move {
                         rng.below(heaps.len() as u64) as usize
                     } else {
@@ -64,7 +73,7 @@ pub(crate) fn every_arming_is_answered_for<E: Engine>(
                             prevented[i] +=
                                 usize::from(heap.arm(handle, when, 0, callback).was_pending);
                         }
-                        3..=4 if armed[i] > 0 => {
+                        3..=4 => {
                             armed[i] += 1;
                             prevented[i] += usize::from(heap.reset(handle, when).was_pending);
                         }
@@ -74,7 +83,7 @@ pub(crate) fn every_arming_is_answered_for<E: Engine>(
                         }
                     }
                 }
-                (timers, armed, prevented)
+                (armed, prevented)
             })
         })
         .collect();
@@ -85,9 +94,9 @@ pub(crate) fn every_arming_is_answered_for<E: Engine>(
         }
         assert!(heap.is_empty());
     }
-    for (timers, armed, prevented) in &done {
-        for (i, (_, count)) in timers.iter().enumerate() {
-            assert_eq!(armed[i], prevented[i] + count.0.load(Relaxed));
-        }
+    for (i, (_, count)) in timers.iter().enumerate() {
+        let armed: usize = done.iter().map(|(armed, _)| armed[i]).sum();
+        let prevented: usize = done.iter().map(|(_, prevented)| prevented[i]).sum();
+        assert_eq!(1 + armed, prevented + count.0.load(Relaxed), "timer {i}");
     }
 }

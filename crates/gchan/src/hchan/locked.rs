@@ -1,0 +1,312 @@
+//! The steps of a channel whose lock is held: `chansend` and `chanrecv` of Go's `runtime/chan.go` (1.27; R13, R16).
+
+use super::{After, Buf, Dir, Got, Hchan, READABLE, Sent, State, WRITABLE};
+use crate::list::Block;
+use crate::sync::Ordering;
+use crate::waitq::{Node, Outcome, Wake};
+use std::ptr;
+
+/// The channel with its lock held; released on drop, after the hint was brought up to date.
+#[derive(Debug)]
+pub(crate) struct Locked<'a, T> {
+    pub(super) chan: &'a Hchan<T>,
+    pub(super) state: *mut State<T>,
+}
+
+impl<T> Drop for Locked<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        let chan = self.chan;
+        let state = self.state();
+        let qcount = chan.qcount.load(Ordering::Relaxed);
+        let (mut hint, mut ready) = (0, 0);
+        if qcount > 0 || !state.sendq.is_empty() || state.stash.is_some() {
+            hint |= READABLE;
+        }
+        if has_room(qcount, state.spoken, chan.cap) || !state.recvq.is_empty() {
+            hint |= WRITABLE;
+        }
+        if state.closed {
+            ready = READABLE | WRITABLE;
+        }
+        hint |= ready;
+        if hint != chan.hint.load(Ordering::Relaxed) {
+            chan.hint.store(hint, Ordering::Release);
+        }
+        chan.lock.unlock();
+    }
+}
+
+#[inline(always)]
+fn has_room(qcount: usize, spoken: usize, cap: usize) -> bool {
+    qcount + spoken < cap
+}
+
+impl<T> Locked<'_, T> {
+    #[inline(always)]
+    pub(super) fn state(&mut self) -> &mut State<T> {
+        // SAFETY: the lock is held as long as this guard lives, and the guard is borrowed.
+        unsafe { &mut *self.state }
+    }
+
+    #[inline(always)]
+    pub(super) fn qcount(&self) -> usize {
+        self.chan.qcount.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn set_qcount(&self, n: usize) {
+        self.chan.qcount.store(n, Ordering::Release);
+    }
+
+    #[inline(always)]
+    pub(super) fn room(&mut self) -> bool {
+        has_room(self.qcount(), self.state().spoken, self.chan.cap)
+    }
+
+    /// A send into a buffer with room that nobody waits for, and the unlock; the guard comes back if it is not that.
+    ///
+    /// # Safety
+    /// `src` holds a value, moved out of it only if the answer is `None`.
+    #[inline(always)]
+    pub(crate) unsafe fn send_plain(mut self, src: *const T) -> Option<Self> {
+        let (qcount, cap) = (self.qcount(), self.chan.cap);
+        let state = self.state();
+        let plain = !state.closed && !state.cold && state.recvq.is_empty();
+        let room = has_room(qcount + 1, state.spoken, cap);
+        match &mut state.buf {
+            // SAFETY: under the lock; there is room for this one and for one more.
+            Buf::Ring(ring) if plain && room => unsafe { ring.push(src) },
+            // SAFETY: as above, and the list needs no block.
+            Buf::List(list) if plain && !list.needs_block() => unsafe { list.push(src) },
+            _ => return Some(self),
+        }
+        self.set_qcount(qcount + 1);
+        self.unlock_with(READABLE | WRITABLE);
+        None
+    }
+
+    /// A receive from a buffer that holds something and that no sender waits at, and the unlock; the guard comes
+    /// back if it is not that.
+    ///
+    /// # Safety
+    /// `dst` may be written, and is if the answer is `None`.
+    #[inline(always)]
+    pub(crate) unsafe fn recv_plain(mut self, dst: *mut T) -> Option<Self> {
+        let qcount = self.qcount();
+        let state = self.state();
+        let plain = !state.closed && !state.cold && state.spoken == 0 && state.sendq.is_empty();
+        if !plain || qcount == 0 {
+            return Some(self);
+        }
+        // SAFETY: under the lock; `qcount` values are buffered.
+        unsafe {
+            match &mut state.buf {
+                Buf::Ring(ring) => ring.pop(dst),
+                Buf::List(list) => {
+                    if !list.pop_plain(dst) {
+                        return Some(self);
+                    }
+                }
+            }
+        }
+        self.set_qcount(qcount - 1);
+        self.unlock_with(WRITABLE | if qcount > 1 { READABLE } else { 0 });
+        None
+    }
+
+    /// Releases the lock with a hint that the caller knows to be right.
+    #[inline(always)]
+    fn unlock_with(self, hint: u8) {
+        let chan = self.chan;
+        std::mem::forget(self);
+        if hint != chan.hint.load(Ordering::Relaxed) {
+            chan.hint.store(hint, Ordering::Release);
+        }
+        chan.lock.unlock();
+    }
+
+    pub(crate) fn closed(&mut self) -> bool {
+        self.state().closed
+    }
+
+    /// A receive would not block now.
+    pub(crate) fn readable(&mut self) -> bool {
+        let qcount = self.qcount();
+        let state = self.state();
+        // SAFETY: under the lock.
+        qcount > 0 || state.closed || state.stash.is_some() || unsafe { state.sendq.any_open() }
+    }
+
+    /// A send would not block now.
+    pub(crate) fn writable(&mut self) -> bool {
+        // SAFETY: under the lock.
+        self.room() || self.closed() || unsafe { self.state().recvq.any_open() }
+    }
+
+    pub(crate) fn give_block(&mut self, block: Box<Block<T>>) -> Option<Box<Block<T>>> {
+        match &mut self.state().buf {
+            Buf::List(list) => list.give(block),
+            Buf::Ring(_) => Some(block),
+        }
+    }
+
+    /// Sends if that needs no waiting (R13): closed, then a waiting receiver, then the buffer.
+    ///
+    /// # Safety
+    /// `src` holds a value, moved out of it only when the answer is `Done`.
+    #[inline]
+    pub(crate) unsafe fn send(&mut self, src: *const T, after: &mut After<T>) -> Sent {
+        let qcount = self.qcount();
+        let cap = self.chan.cap;
+        let state = self.state();
+        if state.closed {
+            return Sent::Closed;
+        }
+        after.watched = state.cold;
+        // SAFETY: under the lock. A dequeued receiver waits for a value in its slot, and is ours to finish. A push has
+        // room: fewer than `cap` slots are full or spoken for.
+        unsafe {
+            if let Some(node) = state.recvq.dequeue() {
+                ptr::copy_nonoverlapping(src, (*node).slot.cast(), 1);
+                after.wake = Node::finish(node, Outcome::Passed);
+                return Sent::Done;
+            }
+            if !has_room(qcount, state.spoken, cap) {
+                return Sent::Full;
+            }
+            match &mut state.buf {
+                Buf::Ring(ring) => ring.push(src),
+                Buf::List(list) if list.needs_block() => return Sent::NeedBlock,
+                Buf::List(list) => list.push(src),
+            }
+        }
+        self.set_qcount(qcount + 1);
+        Sent::Done
+    }
+
+    /// Receives if that needs no waiting: what was put back, then the buffer, then a waiting sender, then closed.
+    /// `partner` is the receiver's node, to be paired with a sender whose value is to come; it may be null.
+    ///
+    /// # Safety
+    /// `dst` may be written, and is when the answer is `Received`. `partner` is null or an unqueued node in place.
+    #[inline]
+    pub(crate) unsafe fn recv(
+        &mut self,
+        dst: *mut T,
+        partner: *mut Node,
+        after: &mut After<T>,
+    ) -> Got {
+        after.watched = self.state().cold;
+        // SAFETY: passed on.
+        unsafe {
+            if self.pop(dst, after) {
+                self.admit(&mut after.wake);
+                return Got::Received;
+            }
+            if !self.state().sendq.is_empty() {
+                match self.take_from_sender(dst, partner, after) {
+                    Got::Empty => {}
+                    got => return got,
+                }
+            }
+        }
+        if self.state().closed {
+            Got::Closed
+        } else {
+            Got::Empty
+        }
+    }
+
+    /// Moves the oldest value that the channel holds itself to `dst`.
+    ///
+    /// # Safety
+    /// `dst` may be written.
+    #[inline(always)]
+    unsafe fn pop(&mut self, dst: *mut T, after: &mut After<T>) -> bool {
+        let qcount = self.qcount();
+        let state = self.state();
+        if state.cold && state.stash.is_some() {
+            // SAFETY: passed on.
+            return unsafe { self.unstash(dst) };
+        }
+        if qcount == 0 {
+            return false;
+        }
+        // SAFETY: `qcount` values are buffered.
+        unsafe {
+            match &mut state.buf {
+                Buf::Ring(ring) => ring.pop(dst),
+                Buf::List(list) => after.freed = list.pop(dst),
+            }
+        }
+        self.set_qcount(qcount - 1);
+        true
+    }
+
+    /// Lets the first queued sender in, after room was made.
+    #[inline]
+    pub(super) fn admit(&mut self, wake: &mut Option<Wake>) {
+        if self.state().sendq.is_empty() || !self.room() {
+            return;
+        }
+        // SAFETY: under the lock; a dequeued sender is ours to finish. There is room for one value. Only bounded
+        // channels have queued senders.
+        unsafe {
+            let qcount = self.qcount();
+            let state = self.state();
+            let Some(node) = state.sendq.dequeue() else {
+                return;
+            };
+            if (*node).deferred {
+                state.spoken += 1;
+                *wake = Node::finish(node, Outcome::Reserved);
+                return;
+            }
+            match &mut state.buf {
+                Buf::Ring(ring) => ring.push((*node).slot.cast::<T>()),
+                Buf::List(_) => unreachable!("a sender waits on an unbounded channel"),
+            }
+            *wake = Node::finish(node, Outcome::Passed);
+            self.set_qcount(qcount + 1);
+        }
+    }
+
+    pub(super) fn draw_ticket(&mut self) -> u64 {
+        let state = self.state();
+        state.tickets += 1;
+        state.tickets
+    }
+
+    /// Queues a waiter, which found that it has to wait, under the same lock. True if watchers are to be told.
+    ///
+    /// # Safety
+    /// The node is in no queue and stays in place until it was unlinked, or its waiter was finished through it.
+    pub(crate) unsafe fn enqueue(&mut self, node: *mut Node, dir: Dir) -> bool {
+        // SAFETY: by contract.
+        unsafe {
+            if (*node).ticket == 0 {
+                (*node).ticket = self.draw_ticket();
+            }
+            let state = self.state();
+            match dir {
+                Dir::Send => state.sendq.push_in_turn(node),
+                Dir::Recv => state.recvq.push_in_turn(node),
+            }
+            state.cold
+        }
+    }
+
+    /// Takes a node out of whatever queue of this channel it stands in. True if it stood in one.
+    ///
+    /// # Safety
+    /// The node is this channel's or in no queue.
+    pub(crate) unsafe fn unlink(&mut self, node: *mut Node) -> bool {
+        // SAFETY: by contract, under the lock.
+        let unlinked = unsafe { Node::unlink(node) };
+        if unlinked && self.state().cold {
+            self.refresh_cold();
+        }
+        unlinked
+    }
+}

@@ -1,0 +1,138 @@
+//! The orders in which a select goes through its cases: Go's `pollorder` and `lockorder` (`runtime/select.go`, 1.27).
+
+use super::Case;
+use std::cell::Cell;
+use std::ptr;
+
+/// Fewer than this many cases need no allocation.
+const FEW: usize = 8;
+
+/// Numbers of cases, in an order that is drawn as it is asked for.
+pub(crate) struct Order {
+    few: [u16; FEW],
+    many: Vec<u16>,
+    len: usize,
+    /// So many places are settled; the rest is drawn from on demand.
+    drawn: usize,
+    random: u64,
+}
+
+impl Order {
+    pub(crate) fn identity(len: usize) -> Self {
+        let mut order = Self {
+            few: [0, 1, 2, 3, 4, 5, 6, 7],
+            many: Vec::new(),
+            len,
+            drawn: len,
+            random: 0,
+        };
+        if len > FEW {
+            let len = u16::try_from(len).expect("a select of more than 65535 cases");
+            order.many = (0..len).collect();
+        }
+        order
+    }
+
+    /// A uniform choice among all permutations (Fisher and Yates), place by place: a select whose first case is ready
+    /// draws one number.
+    pub(crate) fn shuffled(len: usize) -> Self {
+        let mut order = Self::identity(len);
+        order.drawn = 0;
+        order.random = seed();
+        order
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The case at the place `at`; all places before it were asked for.
+    #[inline]
+    pub(crate) fn draw(&mut self, at: usize) -> usize {
+        if at == self.drawn {
+            let other = at + random(&mut self.random, self.len - at);
+            self.as_mut().swap(at, other);
+            self.drawn += 1;
+        }
+        usize::from(self.as_mut()[at])
+    }
+
+    /// By channel, each channel once, without those that have no lock.
+    pub(crate) fn locks(cases: &[Case<'_>]) -> Self {
+        let mut order = Self::identity(cases.len());
+        let key = |i: &u16| cases[usize::from(*i)].handle.key();
+        let slice = order.as_mut();
+        if slice.len() <= FEW {
+            // Insertion: a call of the general sort costs more than sorting four.
+            for i in 1..slice.len() {
+                let mut at = i;
+                while at > 0 && key(&slice[at]) < key(&slice[at - 1]) {
+                    slice.swap(at, at - 1);
+                    at -= 1;
+                }
+            }
+        } else {
+            slice.sort_unstable_by_key(key);
+        }
+        let (mut kept, mut last) = (0, 0);
+        for i in 0..slice.len() {
+            let this = key(&slice[i]);
+            if this != last {
+                last = this;
+                slice[kept] = slice[i];
+                kept += 1;
+            }
+        }
+        order.len = kept;
+        order.drawn = kept;
+        order
+    }
+
+    fn as_mut(&mut self) -> &mut [u16] {
+        if self.many.is_empty() {
+            &mut self.few[..self.len]
+        } else {
+            &mut self.many[..self.len]
+        }
+    }
+
+    /// All places; they are settled.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        debug_assert_eq!(self.drawn, self.len);
+        let slice = if self.many.is_empty() {
+            &self.few[..self.len]
+        } else {
+            &self.many[..self.len]
+        };
+        slice.iter().map(|&i| usize::from(i))
+    }
+}
+
+/// A fresh start for [`random`], from a generator per thread. Reads and writes the thread-local in one go, so nothing of
+/// it is kept across a park.
+#[inline(never)]
+fn seed() -> u64 {
+    thread_local! { static STATE: Cell<u64> = const { Cell::new(0) } }
+    let mut x = STATE.get();
+    if x == 0 {
+        // The cell's address tells threads apart, the time tells runs apart.
+        let address = STATE.with(|cell| ptr::from_ref(cell).addr() as u64);
+        let time = std::time::SystemTime::UNIX_EPOCH.elapsed();
+        x = address ^ time.map_or(0, |t| u64::from(t.subsec_nanos()) << 32) | 1;
+    }
+    // xorshift64*
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    STATE.set(x);
+    x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+}
+
+/// A number below `n`: the high half of a linear congruential generator.
+fn random(state: &mut u64, n: usize) -> usize {
+    let high = *state >> 32;
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    ((high * n as u64) >> 32) as usize
+}

@@ -1,0 +1,144 @@
+//! Prices of the locks, each answer verified. `cargo bench -p gmp-sched --bench locks`
+//!
+//! - `mutex`: 100 goroutines take one mutex 10,000 times each and count; ns per lock, P = 1 and 2.
+//! - `uncontended`: lock and unlock by one thread; ours, parking_lot's and std's in turns, ns.
+//! - `waiters`: CPU time that 8 goroutines and 8 threads use while they wait for a mutex for 200 ms.
+//!
+//! Medians of the rounds, with the fastest and the slowest.
+
+use gmp_sched::{Builder, Mutex, RwLock, go};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 15;
+
+fn report(name: &str, mut ns: Vec<f64>) -> f64 {
+    ns.sort_by(f64::total_cmp);
+    let median = ns[ns.len() / 2];
+    println!(
+        "{name:32} {median:9.2} ({:.2} .. {:.2})",
+        ns[0],
+        ns[ns.len() - 1]
+    );
+    median
+}
+
+fn contended(procs: usize) -> f64 {
+    const GOROUTINES: usize = 100;
+    const LOCKS: usize = 10_000;
+    // SAFETY: no thread-locals across a park.
+    let rt = unsafe { Builder::new().procs(procs).build_stackful() }.unwrap();
+    let total = Arc::new(Mutex::new(0usize));
+    let shared = total.clone();
+    let took = rt.run(move || {
+        let begin = Instant::now();
+        let all: Vec<_> = (0..GOROUTINES)
+            .map(|_| {
+                let total = shared.clone();
+                go(move || {
+                    for _ in 0..LOCKS {
+                        *total.lock() += 1;
+                    }
+                })
+            })
+            .collect();
+        all.into_iter().for_each(|h| h.join().unwrap());
+        begin.elapsed()
+    });
+    assert_eq!(*total.lock(), GOROUTINES * LOCKS);
+    took.as_nanos() as f64 / (GOROUTINES * LOCKS) as f64
+}
+
+fn per_lock(mut lock: impl FnMut()) -> f64 {
+    const LOCKS: u32 = 2_000_000;
+    let begin = Instant::now();
+    (0..LOCKS).for_each(|_| lock());
+    begin.elapsed().as_nanos() as f64 / f64::from(LOCKS)
+}
+
+fn uncontended() {
+    let ours = Mutex::new(0u64);
+    let parking_lot = parking_lot::Mutex::new(0u64);
+    let std = std::sync::Mutex::new(0u64);
+    let rw = RwLock::new(0u64);
+    let parking_lot_rw = parking_lot::RwLock::new(0u64);
+    let mut ns: [Vec<f64>; 7] = Default::default();
+    for _ in 0..ROUNDS {
+        ns[0].push(per_lock(|| *black_box(&ours).lock() += 1));
+        ns[1].push(per_lock(|| *black_box(&parking_lot).lock() += 1));
+        ns[2].push(per_lock(|| *black_box(&std).lock().unwrap() += 1));
+        ns[3].push(per_lock(|| _ = black_box(*black_box(&rw).read())));
+        ns[4].push(per_lock(|| {
+            _ = black_box(*black_box(&parking_lot_rw).read())
+        }));
+        ns[5].push(per_lock(|| *black_box(&rw).write() += 1));
+        ns[6].push(per_lock(|| *black_box(&parking_lot_rw).write() += 1));
+    }
+    assert_eq!(*ours.lock(), *parking_lot.lock());
+    let names = [
+        "Mutex",
+        "parking_lot Mutex",
+        "std Mutex",
+        "read",
+        "parking_lot read",
+        "write",
+        "parking_lot write",
+    ];
+    names
+        .iter()
+        .zip(ns)
+        .for_each(|(name, ns)| _ = report(&format!("uncontended {name}"), ns));
+}
+
+fn cpu() -> Duration {
+    let mut usage = std::mem::MaybeUninit::uninit();
+    // SAFETY: getrusage fills in the struct.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let of = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
+    of(usage.ru_utime) + of(usage.ru_stime)
+}
+
+fn waiters() {
+    // SAFETY: no thread-locals across a park.
+    let rt = unsafe { Builder::new().procs(2).build_stackful() }.unwrap();
+    let lock = Arc::new(Mutex::new(0));
+    let held = lock.lock();
+    let all: Vec<_> = (0..8)
+        .map(|_| {
+            rt.handle().go({
+                let lock = lock.clone();
+                move || *lock.lock() += 1
+            })
+        })
+        .collect();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            std::thread::spawn({
+                let lock = lock.clone();
+                move || *lock.lock() += 1
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(50));
+    let before = cpu();
+    std::thread::sleep(Duration::from_millis(200));
+    let used = cpu() - before;
+    drop(held);
+    all.into_iter().for_each(|h| h.join().unwrap());
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    assert_eq!(*lock.lock(), 16);
+    println!("16 waiters, 200 ms: {used:?} of CPU time");
+}
+
+fn main() {
+    for procs in [1, 2] {
+        let ns = (0..ROUNDS).map(|_| contended(procs)).collect();
+        report(&format!("mutex 100 x 10k, P={procs}"), ns);
+    }
+    uncontended();
+    waiters();
+}

@@ -1,0 +1,236 @@
+//! Contexts: trees against a reference (property tests), deadlines, waits everywhere.
+
+use gmp_sched::{Builder, Canceler, Context, ContextError, go, spawn};
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Child(usize),
+    Value(usize, u32),
+    Other(usize),
+    Detach(usize),
+    Cancel(usize, u32),
+    DropCanceler(usize),
+    Keep(usize),
+    DropContext(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        5 => any::<usize>().prop_map(Op::Child),
+        3 => (any::<usize>(), any::<u32>()).prop_map(|(i, v)| Op::Value(i, v)),
+        1 => any::<usize>().prop_map(Op::Other),
+        1 => any::<usize>().prop_map(Op::Detach),
+        2 => (any::<usize>(), any::<u32>()).prop_map(|(i, v)| Op::Cancel(i, v)),
+        1 => any::<usize>().prop_map(Op::DropCanceler),
+        1 => any::<usize>().prop_map(Op::Keep),
+        1 => any::<usize>().prop_map(Op::DropContext),
+    ]
+}
+
+/// The reference: each node by hand.
+#[derive(Clone)]
+struct Model {
+    /// The node in the tree of cancellations, and its parent's.
+    node: Option<usize>,
+    value: Option<u32>,
+}
+
+#[derive(Default)]
+struct Tree {
+    parents: Vec<Option<usize>>,
+    causes: Vec<Option<String>>,
+}
+
+impl Tree {
+    fn add(&mut self, parent: Option<usize>) -> usize {
+        self.parents.push(parent);
+        self.causes
+            .push(parent.and_then(|p| self.causes[p].clone()));
+        self.parents.len() - 1
+    }
+
+    fn cancel(&mut self, node: usize, cause: &str) {
+        for n in node..self.parents.len() {
+            let mut at = Some(n);
+            while at.is_some_and(|a| a != node) {
+                at = self.parents[at.unwrap()];
+            }
+            if at.is_some() && self.causes[n].is_none() {
+                self.causes[n] = Some(cause.into());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_tree_of_contexts_is_as_its_reference(ops in prop::collection::vec(op(), 1..60)) {
+        let mut tree = Tree::default();
+        let mut all = vec![(Some(Context::background()), Model { node: None, value: None })];
+        let mut cancelers: Vec<(Option<Canceler>, usize)> = Vec::new();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let mut registered = Vec::new();
+        for op in ops {
+            let n = all.len();
+            let pick = |i: usize| (i % n, all[i % n].0.clone());
+            match op {
+                Op::Child(i) => if let (i, Some(ctx)) = pick(i) {
+                    let (child, canceler) = ctx.with_cancel();
+                    let calls = calls.clone();
+                    registered.push(child.after_func(move || {
+                        calls.fetch_add(1, Ordering::SeqCst);
+                    }));
+                    let node = tree.add(all[i].1.node);
+                    cancelers.push((Some(canceler), node));
+                    let value = all[i].1.value;
+                    all.push((Some(child), Model { node: Some(node), value }));
+                },
+                Op::Value(i, v) => if let (i, Some(ctx)) = pick(i) {
+                    let node = all[i].1.node;
+                    all.push((Some(ctx.with_value(v)), Model { node, value: Some(v) }));
+                },
+                Op::Other(i) => if let (i, Some(ctx)) = pick(i) {
+                    let model = all[i].1.clone();
+                    all.push((Some(ctx.with_value("of another type")), model));
+                },
+                Op::Detach(i) => if let (i, Some(ctx)) = pick(i) {
+                    let value = all[i].1.value;
+                    all.push((Some(ctx.without_cancel()), Model { node: None, value }));
+                },
+                Op::Cancel(i, v) => if let Some(k) = i.checked_rem(cancelers.len())
+                    && let (Some(canceler), node) = &cancelers[k]
+                {
+                    canceler.cancel_with(v.to_string());
+                    tree.cancel(*node, &v.to_string());
+                },
+                Op::DropCanceler(i) => if let Some(k) = i.checked_rem(cancelers.len())
+                    && cancelers[k].0.take().is_some()
+                {
+                    tree.cancel(cancelers[k].1, "context canceled");
+                },
+                Op::Keep(i) => if let Some(k) = i.checked_rem(cancelers.len())
+                    && let Some(canceler) = cancelers[k].0.take()
+                {
+                    canceler.keep();
+                },
+                Op::DropContext(i) => if i % n > 0 {
+                    all[i % n].0 = None;
+                },
+            }
+            for (ctx, model) in &all {
+                let Some(ctx) = ctx else { continue };
+                let cause = model.node.and_then(|n| tree.causes[n].clone());
+                prop_assert_eq!(ctx.cause().map(|c| c.to_string()), cause.clone());
+                prop_assert_eq!(ctx.err(), cause.as_ref().map(|_| ContextError::Canceled));
+                prop_assert_eq!(ctx.is_done(), cause.is_some());
+                prop_assert_eq!(ctx.value::<u32>().copied(), model.value);
+            }
+        }
+        // What lives, or lived while it was cancelled, was called once.
+        let done = tree.causes.iter().filter(|c| c.is_some()).count();
+        prop_assert!(calls.load(Ordering::SeqCst) <= done);
+    }
+}
+
+#[test]
+fn a_deadline_ends_waits_on_threads_goroutines_and_in_futures() {
+    let body = || {
+        let parent = Context::background();
+        let (ctx, _c) = parent.with_timeout(Duration::from_millis(3));
+        let (child, _d) = ctx.with_timeout(Duration::from_secs(3600));
+        assert_eq!(child.deadline().is_some(), ctx.deadline().is_some());
+        assert!(child.deadline().unwrap() < Instant::now() + Duration::from_secs(60));
+        child.wait();
+        assert_eq!(child.err(), Some(ContextError::DeadlineExceeded));
+        assert_eq!(
+            child.cause().unwrap().to_string(),
+            "context deadline exceeded"
+        );
+        assert!(child.check().is_err() && parent.check().is_ok());
+        assert!(!parent.wait_timeout(Duration::from_millis(1)));
+        let (late, _e) = parent.with_deadline(Instant::now());
+        assert!(late.is_done(), "already past");
+    };
+    body();
+    for procs in [1, 2] {
+        // SAFETY: no thread-locals across a park.
+        let rt = unsafe { Builder::new().procs(procs).build_stackful() }.unwrap();
+        rt.run(move || {
+            let all: Vec<_> = (0..8).map(|_| go(body)).collect();
+            all.into_iter().for_each(|h| h.join().unwrap());
+        });
+        rt.block_on(async {
+            let all: Vec<_> = (0..8)
+                .map(|_| {
+                    spawn(async {
+                        let (ctx, _c) =
+                            Context::background().with_timeout(Duration::from_millis(3));
+                        ctx.done().await;
+                        assert_eq!(ctx.err(), Some(ContextError::DeadlineExceeded));
+                    })
+                })
+                .collect();
+            for h in all {
+                h.await.unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn a_cancel_wakes_all_who_wait_and_calls_what_was_registered() {
+    let (ctx, cancel) = Context::background().with_cancel();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = |calls: &Arc<AtomicUsize>| {
+        let calls = calls.clone();
+        move || {
+            calls.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    ctx.after_func(count(&calls)).keep();
+    drop(ctx.after_func(count(&calls)));
+    let stays = ctx.after_func(count(&calls));
+    std::thread::scope(|s| {
+        for _ in 0..4 {
+            s.spawn(|| ctx.wait());
+        }
+        cancel.cancel();
+    });
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+    drop(stays);
+    let _at_once = ctx.after_func(count(&calls));
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_chain_of_a_hundred_thousand_is_cancelled_and_dropped_without_recursion() {
+    let (mut ctx, cancel) = Context::background().with_cancel();
+    for _ in 0..100_000 {
+        let (child, canceler) = ctx.with_cancel();
+        canceler.keep();
+        ctx = child.with_value(1u8);
+    }
+    cancel.cancel();
+    assert!(ctx.is_done());
+    drop(cancel);
+    drop(ctx);
+}
+
+#[test]
+fn a_child_that_nobody_refers_to_leaves_its_parent() {
+    let (ctx, _cancel) = Context::background().with_cancel();
+    let token = Arc::new(());
+    for _ in 0..1000 {
+        let (child, canceler) = ctx.with_cancel();
+        let token = token.clone();
+        child.after_func(move || drop(token)).keep();
+        canceler.keep();
+    }
+    assert_eq!(Arc::strong_count(&token), 1);
+}
