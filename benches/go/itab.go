@@ -4,35 +4,35 @@ import "time"
 
 type t0 struct{ n int }
 
-func (t *t0) Get() int { return t.n }
+func (t *t0) Get() int { return t.n + 0 }
 
 type t1 struct{ n int }
 
-func (t *t1) Get() int { return t.n }
+func (t *t1) Get() int { return t.n + 1 }
 
 type t2 struct{ n int }
 
-func (t *t2) Get() int { return t.n }
+func (t *t2) Get() int { return t.n + 2 }
 
 type t3 struct{ n int }
 
-func (t *t3) Get() int { return t.n }
+func (t *t3) Get() int { return t.n + 3 }
 
 type t4 struct{ n int }
 
-func (t *t4) Get() int { return t.n }
+func (t *t4) Get() int { return t.n + 4 }
 
 type t5 struct{ n int }
 
-func (t *t5) Get() int { return t.n }
+func (t *t5) Get() int { return t.n + 5 }
 
 type t6 struct{ n int }
 
-func (t *t6) Get() int { return t.n }
+func (t *t6) Get() int { return t.n + 6 }
 
 type t7 struct{ n int }
 
-func (t *t7) Get() int { return t.n }
+func (t *t7) Get() int { return t.n + 7 }
 
 type get interface{ Get() int }
 type absent interface {

@@ -1,6 +1,6 @@
 //! gitab: `Eface` is Go's `interface{}`.
 
-use super::{T0, T1, T2, T3, T4, T5, T6, T7, VALUES, cold, of_type, over};
+use super::{T0, T1, T2, T3, T4, T5, T6, T7, VALUES, answers, cold, of_type, over};
 
 use ::gitab::{Eface, type_switch};
 use gort_benches::harness::Context;
@@ -15,7 +15,10 @@ fn efaces(types: u64) -> Vec<Eface<'static>> {
 }
 
 fn hit(c: &Context, types: u64) {
-    over(c, &efaces(types), VALUES, |e| {
+    let values = efaces(types);
+    let get = |e: &Eface| e.assert::<dyn Get>().map(|i| i.get());
+    assert_eq!(values.iter().filter_map(get).sum::<u64>(), answers(types));
+    over(c, &values, VALUES, |e| {
         u64::from(e.assert::<dyn Get>().is_some())
     });
 }

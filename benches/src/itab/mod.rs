@@ -2,10 +2,12 @@
 //! that they lack (`miss`), to a type, by a switch over eight types; building entries, and finding them among
 //! ten thousand. Every loop's count is verified.
 
+#[cfg(feature = "bevy_reflect")]
+mod bevy;
 mod cold;
 mod gitab;
-#[cfg(feature = "peers")]
-mod peers;
+#[cfg(feature = "intertrait")]
+mod intertrait;
 
 use gort_benches::harness::{Context, Entry, Procs, Program, each};
 
@@ -24,24 +26,25 @@ const WORKLOADS: [&str; 7] = [
 ];
 const VALUES: u64 = 1024;
 
-/// Eight types of one field.
+/// Eight types of one field. Each answers with a number of its own, lest the linker make one function of
+/// eight.
 macro_rules! types {
-    ($($t:ident)*) => {
+    ($($t:ident $n:literal)*) => {
         $(
             #[derive(Debug)]
-            #[cfg_attr(feature = "peers", derive(bevy_reflect::Reflect))]
-            #[cfg_attr(feature = "peers", reflect(peers::Ask))]
+            #[cfg_attr(feature = "bevy_reflect", derive(bevy_reflect::Reflect))]
+            #[cfg_attr(feature = "bevy_reflect", reflect(bevy::Ask))]
             pub(crate) struct $t(u64);
             impl $t {
                 fn get(&self) -> u64 {
-                    self.0
+                    self.0 + $n
                 }
             }
             ::gitab::describe! { struct $t { fn get(&self) -> u64; } }
         )*
     };
 }
-types!(T0 T1 T2 T3 T4 T5 T6 T7);
+types!(T0 0 T1 1 T2 2 T3 3 T4 4 T5 5 T6 6 T7 7);
 
 /// Runs `$body` with `$t` as the type of value `$i`, of `$types` types in turn.
 macro_rules! of_type {
@@ -87,6 +90,11 @@ use of_type;
 fn anys(types: u64) -> Vec<Box<dyn Any>> {
     let value = |i: u64| -> Box<dyn Any> { of_type!(i, types, T => Box::new(T { 0: i })) };
     (0..VALUES).map(value).collect()
+}
+
+/// What the answers of all values come to.
+fn answers(types: u64) -> u64 {
+    (0..VALUES).map(|i| i + i % types).sum()
 }
 
 /// Nanoseconds for each call of `f`, whose sum over all `items` is `sum`.
@@ -136,11 +144,10 @@ pub(crate) fn entries() -> Vec<Entry> {
         };
         add("gitab", false, gitab::workload(workload));
         add("std", true, std(workload));
-        #[cfg(feature = "peers")]
-        {
-            add("intertrait", true, peers::intertrait(workload));
-            add("bevy_reflect", true, peers::bevy(workload));
-        }
+        #[cfg(feature = "intertrait")]
+        add("intertrait", true, intertrait::workload(workload));
+        #[cfg(feature = "bevy_reflect")]
+        add("bevy_reflect", true, bevy::workload(workload));
         if workload != "hit_10k" {
             let name = ("itab", workload, "go");
             all.push(Entry::new(name, true, Procs::One, "ns", Program::Go));
