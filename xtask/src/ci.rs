@@ -20,6 +20,8 @@ const FUZZ: &[&str] = &[
 
 /// What else must build: every crate's optional features, and each without its defaults.
 const FEATURES: &[(&str, &[&str])] = &[
+    ("galloc", &["--all-features"]),
+    ("galloc-preload", &["--all-features"]),
     ("ghmap", &["--all-features"]),
     ("ghmap", &["--no-default-features"]),
     ("gitab", &["--all-features"]),
