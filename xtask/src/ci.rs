@@ -78,7 +78,16 @@ pub(crate) fn doc() -> Result {
 pub(crate) fn test() -> Result {
     cargo(&["test", "--workspace"], &[])?;
     cargo(
-        &["test", "-p", "ghmap", "-p", "gitab", "--all-features"],
+        &[
+            "test",
+            "-p",
+            "galloc",
+            "-p",
+            "ghmap",
+            "-p",
+            "gitab",
+            "--all-features",
+        ],
         &[],
     )
 }
