@@ -77,12 +77,16 @@ pub(crate) fn unpark(g: &'static G) {
                 queues::ready(&rt, g);
                 rt.leave();
             }
-            Err(_) => {
-                g.set_status(GStatus::Runnable);
-                idle::inject(g.sched(), g);
-            }
+            Err(_) => ready_from_outside(g),
         },
     }
+}
+
+#[cold]
+#[inline(never)]
+fn ready_from_outside(g: &'static G) {
+    g.set_status(GStatus::Runnable);
+    idle::inject(g.sched(), g);
 }
 
 /// [`unpark`] for a caller inside the bracket.
@@ -101,7 +105,10 @@ fn wake_thread(word: &ParkWord) {
 }
 
 /// Parks the running goroutine until it is unparked. May park; may return spuriously.
-#[inline]
+///
+/// Inlined into the few functions that call it: each frame more between a caller and the switch is
+/// spilled, and fetched again, by every goroutine that parks.
+#[inline(always)]
 pub(crate) fn park_goroutine(s: &'static Stack, g: &'static G, reason: WaitReason) {
     if g.park.take_permit() {
         return;
