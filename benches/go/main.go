@@ -90,6 +90,32 @@ func pingPong() {
 	close(a)
 }
 
+func select4() {
+	var c [4]chan int
+	for i := range c {
+		c[i] = make(chan int)
+		go func(i int) {
+			for x := i; x < roundTrips; x += 4 {
+				c[i] <- x
+			}
+		}(i)
+	}
+	sum := 0
+	for i := 0; i < roundTrips; i++ {
+		select {
+		case x := <-c[0]:
+			sum += x
+		case x := <-c[1]:
+			sum += x
+		case x := <-c[2]:
+			sum += x
+		case x := <-c[3]:
+			sum += x
+		}
+	}
+	check(sum == roundTrips*(roundTrips-1)/2)
+}
+
 func spsc() {
 	a := make(chan int)
 	go func() {
@@ -232,6 +258,8 @@ func chans(workload string) bool {
 		timed(roundTrips, pingPong)
 	case "go_spsc_0":
 		timed(roundTrips, spsc)
+	case "go_select4_0":
+		timed(roundTrips, select4)
 	default:
 		return false
 	}

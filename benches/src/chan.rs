@@ -101,6 +101,31 @@ channel!(
 #[cfg(feature = "peers")]
 impl Shared for Kanal {}
 
+/// A channel that a select can wait on. Four of them, because a list made at run time is another workload.
+trait Selected: Channel {
+    fn select4(rx: &[Self::Rx; 4]) -> u64;
+}
+
+macro_rules! selected {
+    ($name:ident, $select:path) => {
+        impl Selected for $name {
+            fn select4(rx: &[Self::Rx; 4]) -> u64 {
+                use $select as select;
+                select! {
+                    recv(rx[0]) -> x => x.unwrap(),
+                    recv(rx[1]) -> x => x.unwrap(),
+                    recv(rx[2]) -> x => x.unwrap(),
+                    recv(rx[3]) -> x => x.unwrap(),
+                }
+            }
+        }
+    };
+}
+
+selected!(Gchan, gchan::select);
+#[cfg(feature = "peers")]
+selected!(Crossbeam, crossbeam_channel::select);
+
 /// Messages at capacity 0, where some peers put a thread to sleep for each.
 const FEW: u64 = 20_000;
 const MANY: u64 = 1_000_000;
@@ -130,6 +155,14 @@ fn shared<C: Shared>() -> Vec<Shape> {
     all
 }
 
+fn selects<C: Selected>() -> Vec<Shape> {
+    vec![
+        ("select4_0", |c| select4::<C>(c, 0, FEW)),
+        ("select4_1", |c| select4::<C>(c, 1, FEW)),
+        ("select4_512", |c| select4::<C>(c, 512, MANY / 2)),
+    ]
+}
+
 pub(crate) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
     let mut add = |subject, peer, shapes: Vec<Shape>| {
@@ -143,14 +176,20 @@ pub(crate) fn entries() -> Vec<Entry> {
         }
     };
     add("gchan", false, shared::<Gchan>());
+    add("gchan", false, selects::<Gchan>());
     add("std", true, shapes::<Std>());
     #[cfg(feature = "peers")]
     {
         add("crossbeam-channel", true, shared::<Crossbeam>());
+        add("crossbeam-channel", true, selects::<Crossbeam>());
         add("kanal", true, shared::<Kanal>());
         add("flume", true, shared::<Flume>());
     }
-    let on_goroutines: [Shape; 2] = [("go_spsc_0", go_spsc), ("go_ping_pong_0", go_ping_pong)];
+    let on_goroutines: [Shape; 3] = [
+        ("go_spsc_0", go_spsc),
+        ("go_ping_pong_0", go_ping_pong),
+        ("go_select4_0", go_select4),
+    ];
     for (workload, run) in on_goroutines {
         for (subject, peer, program) in [
             ("gchan", false, Program::Here(run)),
@@ -202,6 +241,25 @@ fn multiple<C: Shared>(c: &Context, cap: usize, messages: u64) {
         let threads = produce(tx, 4, messages);
         threads.into_iter().for_each(|t| t.join().unwrap());
         let sum: u64 = consumers.into_iter().map(|t| t.join().unwrap()).sum();
+        assert_eq!(sum, messages * (messages - 1) / 2);
+    });
+}
+
+/// One thread sends to four channels in turn, one selects.
+fn select4<C: Selected>(c: &Context, cap: usize, messages: u64) {
+    c.time(messages, || {
+        let ends: [_; 4] = std::array::from_fn(|_| C::bounded(cap));
+        let (tx, rx): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+        let Ok(rx) = <[_; 4]>::try_from(rx) else {
+            unreachable!("four were made")
+        };
+        let sender = thread::spawn(move || {
+            (0..messages).for_each(|x| tx[x as usize % 4].send(x));
+            // Kept until the last was received: a closed channel would be chosen.
+            tx
+        });
+        let sum: u64 = (0..messages).map(|_| C::select4(&rx)).sum();
+        drop(sender.join().unwrap());
         assert_eq!(sum, messages * (messages - 1) / 2);
     });
 }
@@ -279,6 +337,39 @@ fn go_ping_pong(c: &Context) {
             }
             drop(ping);
             echo.join().unwrap();
+        });
+    });
+}
+
+/// One goroutine per channel sends, one selects.
+fn go_select4(c: &Context) {
+    let rt = runtime(c.procs);
+    c.time(GO, || {
+        rt.run(|| {
+            let ends: [_; 4] = std::array::from_fn(|_| gchan::bounded::<u64>(0));
+            let (tx, rx): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+            let senders: Vec<_> = (0..4_u64)
+                .zip(tx)
+                .map(|(i, tx)| {
+                    gort::go(move || {
+                        (i..GO).step_by(4).for_each(|x| tx.send(x).unwrap());
+                        tx
+                    })
+                })
+                .collect();
+            let mut sum = 0;
+            for _ in 0..GO {
+                sum += gchan::select! {
+                    recv(rx[0]) -> x => x.unwrap(),
+                    recv(rx[1]) -> x => x.unwrap(),
+                    recv(rx[2]) -> x => x.unwrap(),
+                    recv(rx[3]) -> x => x.unwrap(),
+                };
+            }
+            for sender in senders {
+                drop(sender.join().unwrap());
+            }
+            assert_eq!(sum, GO * (GO - 1) / 2);
         });
     });
 }
