@@ -167,7 +167,7 @@ mod loom_tests {
     use crate::attention::{Attention, PREEMPT};
     use loom::cell::UnsafeCell;
     use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-    use loom::sync::{Arc, Mutex};
+    use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
     /// A P, and the data that only its owner may touch: loom reports two owners at once as a race.
@@ -244,6 +244,8 @@ mod loom_tests {
         gcwaiting: AtomicBool,
         /// How many Ps the stopper still waits for. The runtime's lock.
         stopwait: Mutex<u32>,
+        /// `Sched::ended`.
+        ended: Condvar,
     }
 
     impl World {
@@ -254,6 +256,7 @@ mod loom_tests {
                 held: AtomicBool::new(true),
                 gcwaiting: AtomicBool::new(false),
                 stopwait: Mutex::new(0),
+                ended: Condvar::new(),
             }
         }
 
@@ -262,27 +265,38 @@ mod loom_tests {
             let mut stopwait = self.stopwait.lock().unwrap();
             *stopwait = 1;
             self.gcwaiting.store(true, Ordering::SeqCst);
-            loop {
-                match self.p.word.get() {
-                    PStatus::Syscall if self.p.word.exchange(PStatus::Syscall, PStatus::Gcstop) => {
-                        *stopwait -= 1;
-                    }
-                    PStatus::Running if self.try_take() => {
-                        self.p.word.set(PStatus::Gcstop);
-                        *stopwait -= 1;
-                    }
-                    _ => {}
+            self.ended.notify_all();
+            // The real one looks again and again. Here two looks have to do, since the M of the models
+            // always comes to its next call.
+            for _ in 0..2 {
+                if *stopwait > 0 && self.take_as_it_is() {
+                    *stopwait -= 1;
                 }
-                if *stopwait == 0 {
-                    break;
-                }
-                drop(stopwait);
-                thread::yield_now();
-                stopwait = self.stopwait.lock().unwrap();
+            }
+            while *stopwait > 0 {
+                stopwait = self.ended.wait(stopwait).unwrap();
             }
             drop(stopwait);
             assert_eq!(self.p.word.get(), PStatus::Gcstop);
             self.p.touch();
+        }
+
+        /// One look of the stopper's.
+        fn take_as_it_is(&self) -> bool {
+            match self.p.word.get() {
+                PStatus::Syscall => self.p.word.exchange(PStatus::Syscall, PStatus::Gcstop),
+                PStatus::Running if self.try_take() => {
+                    self.p.word.set(PStatus::Gcstop);
+                    true
+                }
+                _ => false,
+            }
+        }
+
+        /// `Inner::p_stopped`.
+        fn p_stopped(&self, stopwait: &mut u32) {
+            *stopwait -= 1;
+            self.ended.notify_all();
         }
 
         /// `retake::try_take`.
@@ -343,64 +357,29 @@ mod loom_tests {
             self.held.store(false, Ordering::Release);
             self.p.word.set(PStatus::Idle);
             self.p.word.set(PStatus::Gcstop);
-            *stopwait -= 1;
-        }
-
-        /// `blocking`, entry and exit. True if the M has its P again.
-        fn syscall(&self) -> bool {
-            if !self.enter() {
-                return false;
-            }
-            if self.attention.peek() != 0 {
-                let _ = self.attention.claim();
-            }
-            self.attention.give_up();
-            self.attention.leave();
-            self.p.enter_syscall();
-            if self.gcwaiting.load(Ordering::SeqCst) {
-                let mut stopwait = self.stopwait.lock().unwrap();
-                if self.p.word.exchange(PStatus::Syscall, PStatus::Gcstop) {
-                    *stopwait -= 1;
-                }
-            }
-            if !self.p.word.exchange(PStatus::Syscall, PStatus::Idle) {
-                return false;
-            }
-            self.p.word.set(PStatus::Running);
-            self.held.store(true, Ordering::Release);
-            self.attention.enter();
-            self.attention.regained();
-            self.p.touch();
-            self.attention.leave();
-            true
+            self.p_stopped(&mut stopwait);
         }
     }
 
-    /// A call later, when the M can see that the world is stopping.
-    fn last_call(w: &World) {
-        while !w.gcwaiting.load(Ordering::Acquire) {
-            thread::yield_now();
+    /// Waits until the M can see that the world is stopping.
+    fn see_it_stopping(w: &World) {
+        let mut stopwait = w.stopwait.lock().unwrap();
+        while !w.gcwaiting.load(Ordering::Relaxed) {
+            stopwait = w.ended.wait(stopwait).unwrap();
         }
-        assert!(!w.call(), "the M went on although the world is stopping");
-    }
-
-    /// These models are large: with two preemptions they take seconds, with three many minutes.
-    fn two_preemptions(f: impl Fn() + Sync + Send + 'static) {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(2);
-        model.check(f);
     }
 
     /// Stop-the-world against an M that makes runtime calls: asked, taken from under it, or given up.
     #[test]
     fn loom_stop_the_world_has_every_p_to_itself() {
-        two_preemptions(|| {
+        loom::model(|| {
             let w = Arc::new(World::new());
             let m = {
                 let w = w.clone();
                 thread::spawn(move || {
                     if w.call() {
-                        last_call(&w);
+                        see_it_stopping(&w);
+                        assert!(!w.call(), "the M went on although the world is stopping");
                     }
                 })
             };
@@ -409,16 +388,28 @@ mod loom_tests {
         });
     }
 
-    /// Stop-the-world against an M on its way into a syscall and out of it again.
+    /// Stop-the-world against an M on its way into a syscall and out of it again. The attention word is
+    /// out of the game here: in a syscall it says SYSCALL, and a stopper leaves it alone.
     #[test]
     fn loom_stop_the_world_meets_a_syscall() {
-        two_preemptions(|| {
+        loom::model(|| {
             let w = Arc::new(World::new());
+            w.attention.enter();
+            w.attention.give_up();
             let m = {
                 let w = w.clone();
                 thread::spawn(move || {
-                    if w.syscall() {
-                        last_call(&w);
+                    w.p.enter_syscall();
+                    if w.gcwaiting.load(Ordering::SeqCst) {
+                        let mut stopwait = w.stopwait.lock().unwrap();
+                        if w.p.word.exchange(PStatus::Syscall, PStatus::Gcstop) {
+                            w.p_stopped(&mut stopwait);
+                        }
+                    }
+                    if w.p.exit_syscall() {
+                        see_it_stopping(&w);
+                        w.p.touch();
+                        w.surrender();
                     }
                 })
             };

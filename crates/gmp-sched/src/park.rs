@@ -115,7 +115,7 @@ pub(crate) fn park_goroutine(s: &'static Stack, g: &'static G, reason: WaitReaso
     }
     unwind::check(g);
     let rt = syscall::enter_may_park(s, g);
-    if bracket::is_pinned(s, g) {
+    if bracket::is_bound(s) {
         return park_pinned(rt, s, g, reason);
     }
     g.set_reason(reason);
@@ -299,6 +299,18 @@ impl Goroutine {
     fn g(self) -> &'static G {
         // SAFETY: made from a record of type G, which is never freed.
         unsafe { &*self.0.cast::<G>() }
+    }
+
+    /// [`park`](fn@park), for a caller that has kept who runs here: it need not be found again.
+    ///
+    /// # Safety
+    /// The calling code runs on this goroutine, which is a stackful one: `current` says so.
+    #[inline(never)]
+    pub unsafe fn park(self, reason: WaitReason) {
+        let g = self.g();
+        let s = g.stack.get().expect("a running goroutine has a stack");
+        debug_assert!(current().is_some_and(|(here, me)| core::ptr::eq(here, s) && core::ptr::eq(me, g)));
+        park_goroutine(s, g, reason);
     }
 
     /// Its id, or the id of whoever has the record by now.

@@ -77,7 +77,7 @@ fn kicked_out(rt: &Rt, kicked: &'static G) {
 }
 
 /// Readies a goroutine whose wait the caller ended (`goready`).
-#[inline]
+#[inline(always)]
 pub(crate) fn ready(rt: &Rt, g: &'static G) {
     g.set_status(GStatus::Runnable);
     // It will most likely run here and next: fetch the lines of its stack that it was left on.
@@ -91,7 +91,7 @@ pub(crate) fn ready(rt: &Rt, g: &'static G) {
 
 /// The next goroutine of this P's own queues, the global one every 61st round. Ticks unless it
 /// inherits the slice (R34, R40).
-#[inline]
+#[inline(always)]
 pub(crate) fn pick(rt: &Rt) -> Option<&'static G> {
     let p = rt.p();
     if p.sched.nglobq.load(Ordering::Relaxed) > 0
@@ -100,10 +100,12 @@ pub(crate) fn pick(rt: &Rt) -> Option<&'static G> {
     {
         return Some(g);
     }
-    if let Some(g) = taken(p.runq.get_next()) {
-        return Some(g);
-    }
-    let g = taken(p.runq.get())?;
+    taken(p.runq.get_next()).or_else(|| from_ring(rt))
+}
+
+#[inline(never)]
+fn from_ring(rt: &Rt) -> Option<&'static G> {
+    let g = taken(rt.p().runq.get())?;
     new_slice(rt);
     Some(g)
 }
@@ -118,7 +120,7 @@ fn globq_first(rt: &Rt) -> Option<&'static G> {
 
 /// What a goroutine that gives way switches to directly: as [`pick`], but nothing if the clock is to be
 /// looked at first, which the base loop does.
-#[inline]
+#[inline(always)]
 pub(crate) fn pick_directly(rt: &Rt) -> Option<&'static G> {
     if rt.p().poll_due.load(Ordering::Relaxed) { None } else { pick(rt) }
 }
