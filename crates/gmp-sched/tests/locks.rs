@@ -86,6 +86,20 @@ fn a_semaphore_never_lets_more_in_than_it_has_permits() {
         })
     };
     everywhere(body, || assert_eq!(sema.available(), 3));
+    as_futures(|| {
+        let (sema, inside) = (sema.clone(), inside.clone());
+        async move {
+            for i in 0..200 {
+                let n = i % 3 + 1;
+                sema.acquire_async(n).await;
+                assert!(inside.fetch_add(n, Ordering::SeqCst) + n <= 3);
+                yield_future().await;
+                inside.fetch_sub(n, Ordering::SeqCst);
+                sema.release(n);
+            }
+        }
+    });
+    assert_eq!(sema.available(), 3);
 }
 
 #[test]
@@ -103,6 +117,25 @@ fn a_wait_group_lets_all_go_when_the_last_is_done() {
         })
     };
     everywhere(body, || ());
+    let (wg, done) = (Arc::new(WaitGroup::new()), Arc::new(AtomicUsize::new(0)));
+    wg.add(2 * N);
+    let first = std::thread::spawn({
+        let wg = wg.clone();
+        move || (0..N).for_each(|_| wg.done())
+    });
+    first.join().unwrap();
+    as_futures(|| {
+        let (wg, done) = (wg.clone(), done.clone());
+        async move {
+            // The second runtime's find nothing left to wait for.
+            if done.fetch_add(1, Ordering::Relaxed) < N {
+                yield_future().await;
+                wg.done();
+            }
+            wg.wait_async().await;
+            assert!(done.load(Ordering::Relaxed) >= N);
+        }
+    });
 }
 
 #[test]

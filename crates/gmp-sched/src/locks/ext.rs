@@ -39,6 +39,9 @@ pub type MutexGuard<'a, T> = lock_api::MutexGuard<'a, RawMutex, T>;
 /// `read`, `write` and their timed forms **may park**. Read-locking it twice on one goroutine can
 /// deadlock: a writer may have come in between.
 ///
+/// # Panics
+/// `read` and its like, if half a billion guards for reading are alive at once, or were forgotten.
+///
 /// ```
 /// let names = gmp_sched::RwLock::new(vec!["G"]);
 /// names.write().push("M");
@@ -74,6 +77,14 @@ pub trait AsyncMutex<T: ?Sized> {
     ///
     /// Cancel-safe: dropped before it is ready, the future has not locked anything. But one that was
     /// woken and is neither polled nor dropped may hold up those behind it.
+    ///
+    /// ```
+    /// use gmp_sched::{AsyncMutex, Mutex};
+    /// let names = Mutex::new(vec!["G"]);
+    /// let rt = gmp_sched::Builder::new().build().unwrap();
+    /// rt.block_on(async { names.lock_async().await.push("M") });
+    /// assert_eq!(*names.lock(), ["G", "M"]);
+    /// ```
     fn lock_async<'a>(&'a self) -> impl Future<Output = MutexGuard<'a, T>> + Send
     where
         T: Send + 'a;
@@ -93,6 +104,16 @@ impl<T: ?Sized> AsyncMutex<T> for Mutex<T> {
 }
 
 /// The `async` forms of [`RwLock`], for any executor. Cancel-safe, as [`AsyncMutex::lock_async`].
+///
+/// ```
+/// use gmp_sched::{AsyncRwLock, RwLock};
+/// let names = RwLock::new(vec!["G"]);
+/// let rt = gmp_sched::Builder::new().build().unwrap();
+/// rt.block_on(async {
+///     names.write_async().await.push("M");
+///     assert_eq!(names.read_async().await.len(), 2);
+/// });
+/// ```
 pub trait AsyncRwLock<T: ?Sized> {
     /// Locks it for reading.
     fn read_async<'a>(&'a self) -> impl Future<Output = RwLockReadGuard<'a, RawRwLock, T>> + Send
@@ -130,6 +151,28 @@ impl<T: ?Sized> AsyncRwLock<T> for RwLock<T> {
 }
 
 /// The `async` form of [`Condvar`], for any executor.
+///
+/// ```
+/// use gmp_sched::{AsyncCondvar, AsyncMutex, Condvar, Mutex, spawn};
+/// use std::sync::Arc;
+///
+/// let rt = gmp_sched::Builder::new().build().unwrap();
+/// rt.block_on(async {
+///     let shared = Arc::new((Mutex::new(false), Condvar::new()));
+///     let waiter = spawn({
+///         let shared = shared.clone();
+///         async move {
+///             let mut ready = shared.0.lock_async().await;
+///             while !*ready {
+///                 ready = shared.1.wait_async(ready).await;
+///             }
+///         }
+///     });
+///     *shared.0.lock_async().await = true;
+///     shared.1.notify_one();
+///     waiter.await.unwrap();
+/// });
+/// ```
 pub trait AsyncCondvar {
     /// Unlocks, waits for a notification, locks again. Dropped meanwhile, the future leaves the mutex
     /// unlocked, and passes on a notification that it may have been given.

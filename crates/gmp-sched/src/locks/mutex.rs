@@ -49,7 +49,7 @@ pub(super) fn pause() {
     (0..PAUSES).for_each(|_| core::hint::spin_loop());
 }
 
-/// The lock inside a [`Mutex`](crate::Mutex). 40 bytes; locking allocates nothing.
+/// The lock inside a [`Mutex`](crate::Mutex). 32 bytes; locking allocates nothing.
 pub struct RawMutex {
     state: AtomicU32,
     queue: WaitQueue<()>,

@@ -50,7 +50,7 @@ const WRITERS: u32 = ALONE | ANNOUNCED;
 const TAG_READER: u64 = 0;
 const TAG_WRITER: u64 = 1;
 
-/// The lock inside an [`RwLock`](crate::RwLock). 80 bytes; locking allocates only when a writer
+/// The lock inside an [`RwLock`](crate::RwLock). 72 bytes; locking allocates only when a writer
 /// lets waiting readers in.
 pub struct RawRwLock {
     /// Held by the writer that is announced, until it has left.

@@ -1,5 +1,9 @@
-//! A counting semaphore, first come first served, with a queue of its own (as the weighted semaphore of
-//! Go's `golang.org/x/sync`; the runtime's `semaRoot` serves one permit at a time and lets newcomers barge).
+//! A counting semaphore, first come first served: Go's `semaRoot` (`runtime/sema.go`, Go 1.27) and the
+//! weighted semaphore of `golang.org/x/sync` in one.
+//!
+//! `semaRoot` finds the waiters of a semaphore by its address; here they hang on the semaphore, and
+//! `waitq` has the argument with its figures. Go's hand-off, which it keeps for
+//! starving mutexes, is the rule here.
 //!
 //! Invariant, whenever the lock is free: the queue is empty, or fewer permits are free than its
 //! first waiter asks for. So a release hands permits over instead of letting newcomers race for
