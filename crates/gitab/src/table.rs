@@ -121,18 +121,23 @@ impl ItabTable {
         self.slots().find(key)
     }
 
-    /// The entry of an interface with methods and a type, built if there is none (Go's `getitab`).
-    pub(crate) fn structural(&self, inter: &'static InterfaceType, typ: &'static RType) -> Entry {
+    /// The entry of an interface with methods and a type, built if there is none (Go's `getitab`); and whether
+    /// the lock was needed for it.
+    pub(crate) fn structural(
+        &self,
+        inter: &'static InterfaceType,
+        typ: &'static RType,
+    ) -> (Entry, bool) {
         if let Some(m) = self.find(Key::new(&inter.id, typ.id_ref())) {
             match m.verdict() {
-                Verdict::Yes | Verdict::No => return m,
+                Verdict::Yes | Verdict::No => return (m, false),
                 // Decided without methods: if they have come with this value, look closer.
-                Verdict::NotYet if !typ.is_described() => return m,
+                Verdict::NotYet if !typ.is_described() => return (m, false),
                 // Or decided anew while this thread looked at the old answer.
                 Verdict::NotYet | Verdict::Stale => {}
             }
         }
-        self.structural_slow(inter, typ)
+        (self.structural_slow(inter, typ), true)
     }
 
     #[cold]
