@@ -1,20 +1,19 @@
-// The workloads in Go, printed as bench-runner prints them: GROUP WORKLOAD SUBJECT --procs N --samples K.
+// The workloads in Go, printed as bench-runner prints them: GROUP WORKLOAD SUBJECT --procs N --samples K;
+// and the demonstration of stalls: stall --procs N --seconds S.
 // Written so that Go 1.19 compiles it too.
 package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 )
 
-const million, ringLen, roundTrips, parked = 1000000, 10000, 300000, 100000
+const million, roundTrips = 1000000, 300000
 
 var samples int
 
@@ -28,6 +27,25 @@ func once(v float64) { fmt.Printf("{\"value\":%g,\"version\":%q}\n", v, runtime.
 
 func figure(workload string, v float64) {
 	fmt.Printf("{\"workload\":%q,\"value\":%g,\"version\":%q}\n", workload, v, runtime.Version())
+}
+
+// How the events behind a figure are spread, sorted ascending: the report draws its curve.
+func curve(workload string, sorted []float64) {
+	fractions := []float64{0, .1, .25, .5, .75, .9, .95, .975, .99, .995, .999, .9995, .9999, .99995, .99999, .999999}
+	last := 1 - 1/float64(len(sorted))
+	points := ""
+	for _, f := range append(fractions, last) {
+		if f > last {
+			continue
+		}
+		rank := int(math.Ceil(f * float64(len(sorted))))
+		if rank < 1 {
+			rank = 1
+		}
+		points += fmt.Sprintf("[%g,%g],", f, sorted[rank-1])
+	}
+	// The largest fraction is the last: those above it were left out.
+	fmt.Printf("{\"workload\":%q,\"curve\":[%s]}\n", workload, strings.TrimSuffix(points, ","))
 }
 
 // The first run is not measured, as in bench-runner.
@@ -46,146 +64,6 @@ func timed(n int, f func()) {
 	})
 }
 
-func spawn(n int) {
-	var wg sync.WaitGroup
-	results := make([]int, n)
-	wg.Add(n)
-	for i := 0; i < n; i++ {
-		i := i
-		go func() { results[i] = i; wg.Done() }()
-	}
-	wg.Wait()
-	sum := 0
-	for _, x := range results {
-		sum += x
-	}
-	check(sum == n*(n-1)/2)
-}
-
-func yields() {
-	done := make(chan bool)
-	go func() {
-		for i := 0; i < million; i++ {
-			runtime.Gosched()
-		}
-		done <- true
-	}()
-	for i := 0; i < million; i++ {
-		runtime.Gosched()
-	}
-	check(<-done)
-}
-
-func pingPong() {
-	a, b := make(chan int), make(chan int)
-	go func() {
-		for x := range a {
-			b <- x
-		}
-	}()
-	for i := 0; i < roundTrips; i++ {
-		a <- i
-		check(<-b == i)
-	}
-	close(a)
-}
-
-func spsc() {
-	a := make(chan int)
-	go func() {
-		for i := 0; i < roundTrips; i++ {
-			a <- i
-		}
-		close(a)
-	}()
-	sum := 0
-	for x := range a {
-		sum += x
-	}
-	check(sum == roundTrips*(roundTrips-1)/2)
-}
-
-func ring() {
-	first := make(chan int)
-	last := first
-	for i := 1; i < ringLen; i++ {
-		c := make(chan int)
-		go func(in, out chan int) {
-			for x := range in {
-				out <- x + 1
-			}
-			close(out)
-		}(last, c)
-		last = c
-	}
-	v := 0
-	for i := 0; i < million/ringLen; i++ {
-		first <- v
-		v = <-last + 1
-	}
-	check(v == million)
-	close(first)
-}
-
-func node(up chan int, num, size int) {
-	if size == 1 {
-		up <- num
-		return
-	}
-	c := make(chan int, 10)
-	size /= 10
-	for i := 0; i < 10; i++ {
-		go node(c, num+i*size, size)
-	}
-	s := 0
-	for i := 0; i < 10; i++ {
-		s += <-c
-	}
-	up <- s
-}
-
-func skynet() {
-	c := make(chan int, 1)
-	go node(c, 0, million)
-	check(<-c == million*(million-1)/2)
-}
-
-func blocking() {
-	var wg sync.WaitGroup
-	for i := 0; i < 64; i++ {
-		wg.Add(1)
-		go func() {
-			for k := 0; k < 50; k++ {
-				ts := syscall.NsecToTimespec(int64(time.Millisecond))
-				syscall.Nanosleep(&ts, nil)
-			}
-			wg.Done()
-		}()
-	}
-	wg.Wait()
-}
-
-func hogTicker() float64 {
-	var stop int32
-	go func() { time.Sleep(time.Second); atomic.StoreInt32(&stop, 1) }()
-	done := make(chan bool)
-	go func() {
-		for atomic.LoadInt32(&stop) == 0 {
-		}
-		done <- true
-	}()
-	worst := time.Duration(0)
-	for atomic.LoadInt32(&stop) == 0 {
-		s := time.Now()
-		time.Sleep(time.Millisecond)
-		if late := time.Since(s) - time.Millisecond; late > worst {
-			worst = late
-		}
-	}
-	<-done
-	return float64(worst.Nanoseconds()) / 1e6
-}
-
 func resident() float64 {
 	b, err := os.ReadFile("/proc/self/statm")
 	check(err == nil)
@@ -194,76 +72,29 @@ func resident() float64 {
 	return float64(pages) * 4096
 }
 
-func rss() float64 {
-	gate := make(chan int)
-	var wg sync.WaitGroup
-	var started int32
-	before := resident()
-	for i := 0; i < parked; i++ {
-		wg.Add(1)
-		go func() { atomic.AddInt32(&started, 1); <-gate; wg.Done() }()
-	}
-	for atomic.LoadInt32(&started) < parked {
-		time.Sleep(10 * time.Millisecond)
-	}
-	time.Sleep(50 * time.Millisecond)
-	grown := resident() - before
-	close(gate)
-	wg.Wait()
-	return grown / parked
-}
-
 func main() {
+	if len(os.Args) == 6 && os.Args[1] == "stall" {
+		procs, err := strconv.Atoi(os.Args[3])
+		check(err == nil)
+		seconds, err := strconv.Atoi(os.Args[5])
+		check(err == nil)
+		runtime.GOMAXPROCS(procs)
+		stall(time.Duration(seconds) * time.Second)
+		return
+	}
+	if len(os.Args) != 8 {
+		fmt.Fprintln(os.Stderr, "GROUP WORKLOAD SUBJECT --procs N --samples K | stall --procs N --seconds S")
+		os.Exit(2)
+	}
 	procs, err := strconv.Atoi(os.Args[5])
 	check(err == nil)
 	samples, err = strconv.Atoi(os.Args[7])
 	check(err == nil)
 	runtime.GOMAXPROCS(procs)
-	known := map[string]func(string) bool{"sched": sched, "chan": chans, "map": maps, "pool": pools, "timer": timers}
+	known := map[string]func(string) bool{"sched": sched, "chan": channels, "map": maps, "pool": pools, "timer": timers, "itab": itabs}
 	if group := known[os.Args[1]]; group == nil || !group(os.Args[2]) {
 		fmt.Fprintln(os.Stderr, "no such workload")
 		os.Exit(2)
 	}
 }
 
-func chans(workload string) bool {
-	switch workload {
-	case "go_ping_pong_0":
-		timed(roundTrips, pingPong)
-	case "go_spsc_0":
-		timed(roundTrips, spsc)
-	default:
-		return false
-	}
-	return true
-}
-
-func sched(workload string) bool {
-	switch workload {
-	case "spawn_all":
-		timed(million, func() { spawn(million) })
-	case "spawn_batch":
-		timed(500000, func() {
-			for k := 0; k < 5000; k++ {
-				spawn(100)
-			}
-		})
-	case "yield":
-		timed(2*million, yields)
-	case "ping_pong":
-		timed(roundTrips, pingPong)
-	case "ring":
-		timed(million, ring)
-	case "skynet":
-		timed(million, skynet)
-	case "blocking_declared":
-		timed(million, blocking)
-	case "hog_ticker_worst":
-		repeat(hogTicker)
-	case "rss_stackful":
-		once(rss())
-	default:
-		return false
-	}
-	return true
-}

@@ -96,11 +96,13 @@ func timers(workload string) bool {
 	case "fire_1e6_p50":
 		before := cpu()
 		late := due(million, 1500*time.Millisecond)
+		curve("fire_1e6_p50", late)
 		figure("fire_1e6_p50", late[million/2])
 		figure("fire_1e6_max", late[million-1])
 		figure("fire_1e6_cpu", (cpu()-before)/million)
 	case "idle_10k_p50":
 		late := due(10000, 100*time.Millisecond)
+		curve("idle_10k_p50", late)
 		figure("idle_10k_p50", late[5000])
 		figure("idle_10k_p99", late[9900])
 	default:

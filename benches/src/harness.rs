@@ -122,6 +122,34 @@ impl Context {
         println!("{}", serde_json::json!({ "value": value }));
     }
 
+    /// How the events behind a figure are spread, sorted ascending: the report draws its curve.
+    pub fn curve(&self, workload: &str, sorted: &[f64]) {
+        self.curve_of(workload, sorted.len() as u64, |fraction| {
+            let rank = (sorted.len() as f64 * fraction).ceil() as usize;
+            sorted[rank.clamp(1, sorted.len()) - 1]
+        });
+    }
+
+    /// [`Context::curve`] of `events`, of which the fraction given stays within what `within` says.
+    pub fn curve_of(&self, workload: &str, events: u64, within: impl Fn(f64) -> f64) {
+        const FRACTIONS: [f64; 16] = [
+            0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999,
+            0.99995, 0.99999, 0.999999,
+        ];
+        // Beyond one event in the number of them there is only the largest.
+        let last = 1.0 - 1.0 / events.max(1) as f64;
+        let points: Vec<[f64; 2]> = FRACTIONS
+            .into_iter()
+            .filter(|f| *f < last)
+            .chain([last])
+            .map(|f| [f, within(f)])
+            .collect();
+        println!(
+            "{}",
+            serde_json::json!({ "workload": workload, "curve": points })
+        );
+    }
+
     /// One sample of the figure named.
     pub fn figure(&self, workload: &str, value: f64) {
         println!(

@@ -43,13 +43,13 @@ type Ours = ghmap::HashMap<u64, u64, Hasher>;
 type Std = std::collections::HashMap<u64, u64, Hasher>;
 impl_map!(Ours);
 impl_map!(Std);
-#[cfg(feature = "peers")]
+#[cfg(feature = "hashbrown")]
 type Hashbrown = hashbrown::HashMap<u64, u64, Hasher>;
-#[cfg(feature = "peers")]
+#[cfg(feature = "hashbrown")]
 impl_map!(Hashbrown);
-#[cfg(feature = "peers")]
+#[cfg(feature = "griddle")]
 type Griddle = griddle::HashMap<u64, u64, Hasher>;
-#[cfg(feature = "peers")]
+#[cfg(feature = "griddle")]
 impl_map!(Griddle);
 
 const E3: usize = 1_000;
@@ -88,11 +88,10 @@ pub(crate) fn entries() -> Vec<Entry> {
     };
     add("ghmap", false, shapes::<Ours>());
     add("std", true, shapes::<Std>());
-    #[cfg(feature = "peers")]
-    {
-        add("hashbrown", true, shapes::<Hashbrown>());
-        add("griddle", true, shapes::<Griddle>());
-    }
+    #[cfg(feature = "hashbrown")]
+    add("hashbrown", true, shapes::<Hashbrown>());
+    #[cfg(feature = "griddle")]
+    add("griddle", true, shapes::<Griddle>());
     for (subject, program) in [("go", Program::Go), ("go1.19", Program::Go119)] {
         for (workload, _) in shapes::<Ours>() {
             all.push(entry(workload, subject, true, program));

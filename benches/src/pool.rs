@@ -67,7 +67,17 @@ pool!(
     },
     |p, held| p.lock().unwrap().push(held)
 );
-#[cfg(feature = "peers")]
+#[cfg(feature = "parking_lot")]
+pool!(
+    parking_lot::Mutex<Vec<Item>>,
+    Self::default(),
+    |p| {
+        let kept = p.lock().pop();
+        kept.unwrap_or_else(item)
+    },
+    |p, held| p.lock().push(held)
+);
+#[cfg(feature = "crossbeam-queue")]
 pool!(
     crossbeam_queue::ArrayQueue<Item>,
     Self::new(BURST as usize),
@@ -80,20 +90,20 @@ struct Malloc;
 pool!(Malloc, Self, |_| item(), |_, held| drop(held));
 
 /// opool hands out guards.
-#[cfg(feature = "peers")]
+#[cfg(feature = "opool")]
 struct Items;
 
-#[cfg(feature = "peers")]
+#[cfg(feature = "opool")]
 impl opool::PoolAllocator<Item> for Items {
     fn allocate(&self) -> Item {
         item()
     }
 }
 
-#[cfg(feature = "peers")]
+#[cfg(feature = "opool")]
 type Opool = opool::Pool<Items, Item>;
 
-#[cfg(feature = "peers")]
+#[cfg(feature = "opool")]
 impl Pool for Opool {
     type Held<'a> = opool::RefGuard<'a, Items, Item>;
     fn new() -> Self {
@@ -138,15 +148,20 @@ pub(crate) fn entries() -> Vec<Entry> {
     add("gpool", false, shapes::<gpool::Pool<Item>>());
     add("mutex-vec", true, shapes::<Mutex<Vec<Item>>>());
     add("malloc", true, shapes::<Malloc>());
-    #[cfg(feature = "peers")]
-    {
-        add(
-            "crossbeam-queue",
-            true,
-            shapes::<crossbeam_queue::ArrayQueue<Item>>(),
-        );
-        add("opool", true, shapes::<Opool>());
-    }
+    #[cfg(feature = "parking_lot")]
+    add(
+        "parking_lot",
+        true,
+        shapes::<parking_lot::Mutex<Vec<Item>>>(),
+    );
+    #[cfg(feature = "crossbeam-queue")]
+    add(
+        "crossbeam-queue",
+        true,
+        shapes::<crossbeam_queue::ArrayQueue<Item>>(),
+    );
+    #[cfg(feature = "opool")]
+    add("opool", true, shapes::<Opool>());
     for (workload, procs) in [
         ("pair_1t", Procs::One),
         ("pair_2t", Procs::Machine),

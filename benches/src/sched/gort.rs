@@ -1,13 +1,13 @@
 //! The scheduling workloads on goroutines.
 
-use super::{BLOCKING, HOG, MILLION, PARKED, RING, ROUND_TRIPS};
+use super::{MILLION, PARKED, RING, ROUND_TRIPS};
 use gort_benches::harness::{Context, resident};
 
 use ::gort::{Runtime, chan, go, yield_now};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 pub(super) fn workload(name: &str) -> Option<fn(&Context)> {
     Some(match name {
@@ -17,16 +17,14 @@ pub(super) fn workload(name: &str) -> Option<fn(&Context)> {
         "ping_pong" => ping_pong,
         "ring" => ring,
         "skynet" => skynet,
-        "blocking_declared" => blocking_declared,
-        "hog_ticker_worst" => hog_ticker_worst,
         "rss_stackful" => rss_stackful,
         "rss_future" => rss_future,
         _ => return None,
     })
 }
 
-fn runtime(procs: usize) -> Runtime {
-    // SAFETY: no workload of this file keeps a thread-local's reference or a `!Send` guard across a
+pub(super) fn runtime(procs: usize) -> Runtime {
+    // SAFETY: no workload of this group keeps a thread-local's reference or a `!Send` guard across a
     // call that may park.
     unsafe { Runtime::builder().procs(procs).build_stackful() }.expect("a runtime")
 }
@@ -143,57 +141,6 @@ fn skynet(c: &Context) {
             drop(go(move || node(tx, 0, MILLION)));
             assert_eq!(rx.recv(), Ok(MILLION * (MILLION - 1) / 2));
         });
-    });
-}
-
-fn blocking_declared(c: &Context) {
-    let rt = runtime(c.procs);
-    c.time(1_000_000, || {
-        rt.run(|| {
-            let (callers, calls) = BLOCKING;
-            let handles: Vec<_> = (0..callers)
-                .map(|_| {
-                    go(move || {
-                        for _ in 0..calls {
-                            ::gort::blocking(|| std::thread::sleep(Duration::from_millis(1)));
-                        }
-                        calls
-                    })
-                })
-                .collect();
-            let sum: u64 = handles.into_iter().map(|h| h.join().unwrap()).sum();
-            assert_eq!(sum, callers * calls);
-        });
-    });
-}
-
-fn hog_ticker_worst(c: &Context) {
-    let rt = runtime(c.procs);
-    c.repeat(|| {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopper = {
-            let stop = Arc::clone(&stop);
-            std::thread::spawn(move || {
-                std::thread::sleep(HOG);
-                stop.store(true, Ordering::Relaxed);
-            })
-        };
-        let worst = rt.run(move || {
-            let hog = {
-                let stop = Arc::clone(&stop);
-                go(move || while !stop.load(Ordering::Relaxed) {})
-            };
-            let mut worst = Duration::ZERO;
-            while !stop.load(Ordering::Relaxed) {
-                let start = Instant::now();
-                ::gort::sleep(Duration::from_millis(1));
-                worst = worst.max(start.elapsed() - Duration::from_millis(1));
-            }
-            hog.join().unwrap();
-            worst
-        });
-        stopper.join().unwrap();
-        worst.as_secs_f64() * 1e3
     });
 }
 

@@ -1,10 +1,15 @@
-//! Scheduling: spawn, yield, rendezvous, blocking calls, hogs, memory. One file per subject.
+//! Scheduling: spawn, yield, rendezvous, memory (a file per subject); locks; bad neighbours and calls that
+//! block.
 
 mod gort;
-#[cfg(feature = "peers")]
+#[cfg(feature = "may")]
+mod may;
+mod mutex;
+pub(crate) mod stall;
+#[cfg(feature = "tokio")]
 mod tokio;
 
-use gort_benches::harness::{Entry, Procs, Program};
+use gort_benches::harness::{Context, Entry, Procs, Program};
 
 /// Goroutines of `spawn_all`, `skynet`'s leaves, hops of `ring`.
 const MILLION: u64 = 1_000_000;
@@ -14,13 +19,11 @@ const RING: u64 = 10_000;
 const ROUND_TRIPS: u64 = 300_000;
 /// Goroutines parked at once while memory is counted.
 const PARKED: u64 = 100_000;
-/// Callers and calls of `blocking_declared`, each of a millisecond.
-const BLOCKING: (u64, u64) = (64, 50);
-/// How long the hog keeps its processor.
-const HOG: std::time::Duration = std::time::Duration::from_millis(1000);
 
 /// Workload, unit, processors.
 type Shape = (&'static str, &'static str, Procs);
+/// Finds a subject's workload by name.
+type Find = fn(&str) -> Option<fn(&Context)>;
 
 const SHAPES: &[Shape] = &[
     ("spawn_all", "ns", Procs::Each),
@@ -30,9 +33,23 @@ const SHAPES: &[Shape] = &[
     ("ring", "ns", Procs::Each),
     ("skynet", "ms", Procs::Each),
     ("blocking_declared", "ms", Procs::Each),
+    ("blocking_undeclared", "ms", Procs::Each),
     ("hog_ticker_worst", "ms", Procs::One),
+    ("hogs_300_ticks", "ticks", Procs::Machine),
     ("rss_stackful", "bytes", Procs::One),
     ("rss_future", "bytes", Procs::One),
+];
+
+/// The peers in Rust.
+const PEERS: &[(&str, Find)] = &[
+    #[cfg(feature = "tokio")]
+    ("tokio", tokio::workload),
+    #[cfg(feature = "tokio")]
+    ("tokio", stall::tokio::workload),
+    #[cfg(feature = "may")]
+    ("may", may::workload),
+    #[cfg(feature = "may")]
+    ("may", stall::may::workload),
 ];
 
 pub(crate) fn entries() -> Vec<Entry> {
@@ -42,16 +59,18 @@ pub(crate) fn entries() -> Vec<Entry> {
             let name = ("sched", workload, subject);
             all.push(Entry::new(name, peer, procs, unit, program));
         };
-        if let Some(run) = gort::workload(workload) {
+        if let Some(run) = gort::workload(workload).or_else(|| stall::gort::workload(workload)) {
             add("gort", false, Program::Here(run));
         }
-        #[cfg(feature = "peers")]
-        if let Some(run) = tokio::workload(workload) {
-            add("tokio", true, Program::Here(run));
+        for (subject, find) in PEERS {
+            if let Some(run) = find(workload) {
+                add(subject, true, Program::Here(run));
+            }
         }
         if workload != "rss_future" {
             add("go", true, Program::Go);
         }
     }
+    all.extend(mutex::entries());
     all
 }

@@ -1,7 +1,7 @@
 //! The scheduling workloads on tokio's multi-thread runtime: bounded channels of 1 where goroutines meet
-//! unbuffered (tokio has no rendezvous), `block_in_place` for blocking calls.
+//! unbuffered (tokio has no rendezvous).
 
-use super::{BLOCKING, HOG, MILLION, PARKED, RING, ROUND_TRIPS};
+use super::{MILLION, PARKED, RING, ROUND_TRIPS};
 use gort_benches::harness::{Context, resident};
 
 use ::tokio::runtime::{Builder, Runtime};
@@ -9,8 +9,8 @@ use ::tokio::sync::{Semaphore, mpsc};
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 pub(super) fn workload(name: &str) -> Option<fn(&Context)> {
     Some(match name {
@@ -20,14 +20,12 @@ pub(super) fn workload(name: &str) -> Option<fn(&Context)> {
         "ping_pong" => ping_pong,
         "ring" => ring,
         "skynet" => skynet,
-        "blocking_declared" => blocking_declared,
-        "hog_ticker_worst" => hog_ticker_worst,
         "rss_future" => rss_future,
         _ => return None,
     })
 }
 
-fn runtime(procs: usize) -> Runtime {
+pub(super) fn runtime(procs: usize) -> Runtime {
     Builder::new_multi_thread()
         .worker_threads(procs)
         .enable_all()
@@ -36,7 +34,7 @@ fn runtime(procs: usize) -> Runtime {
 }
 
 /// Runs `future` on a worker: `block_on` itself would poll it on the calling thread.
-fn on_worker<T: Send + 'static>(
+pub(super) fn on_worker<T: Send + 'static>(
     rt: &Runtime,
     future: impl Future<Output = T> + Send + 'static,
 ) -> T {
@@ -170,62 +168,6 @@ fn skynet(c: &Context) {
             ::tokio::spawn(node(tx, 0, MILLION));
             assert_eq!(rx.recv().await, Some(MILLION * (MILLION - 1) / 2));
         });
-    });
-}
-
-fn blocking_declared(c: &Context) {
-    let rt = runtime(c.procs);
-    c.time(1_000_000, || {
-        on_worker(&rt, async {
-            let (callers, calls) = BLOCKING;
-            let handles: Vec<_> = (0..callers)
-                .map(|_| {
-                    ::tokio::spawn(async move {
-                        for _ in 0..calls {
-                            ::tokio::task::block_in_place(|| {
-                                std::thread::sleep(Duration::from_millis(1))
-                            });
-                        }
-                        calls
-                    })
-                })
-                .collect();
-            let mut sum = 0;
-            for h in handles {
-                sum += h.await.unwrap();
-            }
-            assert_eq!(sum, callers * calls);
-        });
-    });
-}
-
-fn hog_ticker_worst(c: &Context) {
-    let rt = runtime(c.procs);
-    c.repeat(|| {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopper = {
-            let stop = Arc::clone(&stop);
-            std::thread::spawn(move || {
-                std::thread::sleep(HOG);
-                stop.store(true, Ordering::Relaxed);
-            })
-        };
-        let worst = on_worker(&rt, async move {
-            let hog = {
-                let stop = Arc::clone(&stop);
-                ::tokio::spawn(async move { while !stop.load(Ordering::Relaxed) {} })
-            };
-            let mut worst = Duration::ZERO;
-            while !stop.load(Ordering::Relaxed) {
-                let start = Instant::now();
-                ::tokio::time::sleep(Duration::from_millis(1)).await;
-                worst = worst.max(start.elapsed() - Duration::from_millis(1));
-            }
-            hog.await.unwrap();
-            worst
-        });
-        stopper.join().unwrap();
-        worst.as_secs_f64() * 1e3
     });
 }
 

@@ -1,9 +1,13 @@
 //! Timers: the cost of adding, stopping and moving one beside so many others that live, and how late those
 //! that fall due are run. One file per subject.
 
+#[cfg(feature = "async-io")]
+mod async_io;
+#[cfg(feature = "tokio")]
+mod delay_queue;
 mod gtimer;
-#[cfg(feature = "peers")]
-mod peers;
+#[cfg(feature = "tokio")]
+mod tokio;
 
 use gort_benches::harness::{Context, Entry, Figure, Procs, Program, Rng};
 
@@ -27,6 +31,19 @@ const FIGURES: [Figure; 12] = [
     ("fire_1e6_cpu", "ns", Procs::Machine, "fire_1e6_p50"),
     ("idle_10k_p50", "us", Procs::Machine, "idle_10k_p50"),
     ("idle_10k_p99", "us", Procs::Machine, "idle_10k_p50"),
+];
+
+/// Finds a subject's workload by name.
+type Find = fn(&str) -> Option<fn(&Context)>;
+
+/// The peers in Rust.
+const PEERS: &[(&str, Find)] = &[
+    #[cfg(feature = "tokio")]
+    ("tokio", tokio::workload),
+    #[cfg(feature = "tokio")]
+    ("tokio-util", delay_queue::workload),
+    #[cfg(feature = "async-io")]
+    ("async-io", async_io::workload),
 ];
 
 /// What a subject does with one timer, beside `live` others.
@@ -132,6 +149,7 @@ fn fire_million(c: &Context, fire: Fire) {
     let n = 1_000_000;
     let before = cpu();
     let late = run(n, LEAD, fire);
+    c.curve("fire_1e6_p50", &late);
     c.figure("fire_1e6_p50", late[n / 2]);
     c.figure("fire_1e6_max", late[n - 1]);
     c.figure("fire_1e6_cpu", (cpu() - before) * 1e9 / n as f64);
@@ -140,6 +158,7 @@ fn fire_million(c: &Context, fire: Fire) {
 fn idle(c: &Context, fire: Fire) {
     let n = 10_000;
     let late = run(n, Duration::from_millis(100), fire);
+    c.curve("idle_10k_p50", &late);
     c.figure("idle_10k_p50", late[n / 2]);
     c.figure("idle_10k_p99", late[n * 99 / 100]);
 }
@@ -181,8 +200,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         if let Some(run) = gtimer::workload(from) {
             add("gtimer", false, Program::Here(run));
         }
-        #[cfg(feature = "peers")]
-        for (subject, find) in peers::SUBJECTS {
+        for (subject, find) in PEERS {
             if let Some(run) = find(from) {
                 add(subject, true, Program::Here(run));
             }

@@ -1,204 +1,17 @@
-//! Building the runners, and taking turns.
+//! Taking turns: one process a sample, the subjects of a workload one after the other, round by round.
 
-use super::{Options, Peers};
+use super::Options;
+use super::build::{self, output};
+use super::plan::{Catalogue, Turn};
+use super::row::{Row, Stats};
 
 use serde_json::Value;
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
-
-/// One line of report.json.
-#[derive(Clone, Debug)]
-pub(super) struct Row {
-    pub(super) group: String,
-    pub(super) workload: String,
-    pub(super) subject: String,
-    pub(super) version: String,
-    pub(super) peer: bool,
-    pub(super) procs: usize,
-    pub(super) unit: String,
-    pub(super) better: String,
-    /// Sorted; empty: not run.
-    pub(super) samples: Vec<f64>,
-}
-
-impl Row {
-    /// `None`: not run.
-    pub(super) fn median(&self) -> Option<f64> {
-        self.samples.get(self.samples.len() / 2).copied()
-    }
-
-    /// Whether both are subjects of one and the same figure.
-    pub(super) fn beside(&self, other: &Row) -> bool {
-        (&self.group, &self.workload, self.procs) == (&other.group, &other.workload, other.procs)
-    }
-}
-
-/// The workspace's folder.
-pub(super) fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask
-        .parent()
-        .expect("xtask is inside the workspace")
-        .to_owned()
-}
-
-/// Cargo's, absolute: the Go program is built from another folder.
-fn target(root: &Path) -> PathBuf {
-    let set = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let folder = set.unwrap_or_else(|| root.join("target"));
-    std::path::absolute(&folder).unwrap_or(folder)
-}
-
-/// What the figures were measured on, in one line.
-pub(super) fn machine(root: &Path) -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|l| l.strip_prefix("model name")?.split(": ").nth(1))
-        .unwrap_or("unknown processor");
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let commit = output(
-        Command::new("git")
-            .args(["rev-parse", "--short", "HEAD"])
-            .current_dir(root),
-    );
-    let rustc = output(Command::new("rustc").arg("--version"));
-    format!(
-        "{model}, {cores} cores, Linux {}, commit {}, {}",
-        kernel.trim(),
-        commit.unwrap_or_else(|| "unknown".into()),
-        rustc.unwrap_or_default()
-    )
-}
-
-fn output(command: &mut Command) -> Option<String> {
-    let out = command.output().ok().filter(|o| o.status.success())?;
-    Some(String::from_utf8_lossy(&out.stdout).trim().to_owned())
-}
-
-/// Where the programs are, by the catalogue's names; a name that is not in it was not built.
-type Programs = HashMap<String, PathBuf>;
-
-/// Allocators in C or C++: the feature, and the subject.
-const C_PEERS: [(&str, &str); 3] = [
-    ("mimalloc", "mimalloc"),
-    ("jemalloc", "tikv-jemallocator"),
-    ("snmalloc", "snmalloc-rs"),
-];
-
-fn build(root: &Path, o: &Options) -> Fallible<Programs> {
-    let folder = target(root).join("release");
-    let mut programs = Programs::new();
-    let mut built = |name: &str| {
-        programs.insert(name.to_owned(), folder.join(name));
-    };
-    let mut args = vec!["build", "--release", "-p", "gort-benches", "--bins"];
-    if o.peers != Peers::None {
-        args.extend(["--features", "peers"]);
-    }
-    crate::run::cargo(&args, &[])?;
-    for name in ["bench-runner", "bench-alloc-galloc", "bench-alloc-glibc"] {
-        built(name);
-    }
-    if o.peers != Peers::None {
-        built("bench-alloc-rusty_alloc");
-    }
-    if o.peers != Peers::None && o.wants("alloc") {
-        for (feature, subject) in C_PEERS {
-            let program = format!("bench-alloc-{subject}");
-            let args = [
-                "build",
-                "--release",
-                "-p",
-                "gort-benches",
-                "--bin",
-                &program,
-            ];
-            match crate::run::cargo(&[&args[..], &["--features", feature]].concat(), &[]) {
-                Ok(()) => built(&program),
-                Err(e) => eprintln!("{subject} does not build here, its rows say \"not run\": {e}"),
-            }
-        }
-    }
-    if o.peers == Peers::All {
-        let go = std::env::var_os("GORT_GO").unwrap_or_else(|| "go".into());
-        if build_go(root, &go, "GORT_GO", &folder.join("bench-go"))? {
-            built("bench-go");
-        }
-        match std::env::var_os("GORT_GO119") {
-            Some(go) => {
-                if build_go(root, &go, "GORT_GO119", &folder.join("bench-go1.19"))? {
-                    built("bench-go1.19");
-                }
-            }
-            None => eprintln!("GORT_GO119 is not set: Go 1.19's rows say \"not run\""),
-        }
-    }
-    Ok(programs)
-}
-
-/// Builds the Go program, or says on stderr why there is none.
-fn build_go(root: &Path, go: &OsStr, variable: &str, program: &Path) -> Fallible<bool> {
-    if output(Command::new(go).arg("version")).is_none() {
-        eprintln!(
-            "no Go toolchain ({} does not run; set {variable}): its rows say \"not run\"",
-            go.display()
-        );
-        return Ok(false);
-    }
-    let mut build = Command::new(go);
-    build.arg("build").arg("-o").arg(program).arg(".");
-    crate::run::command(
-        build.current_dir(root.join("benches/go")),
-        &[("GO111MODULE", "off")],
-    )?;
-    Ok(true)
-}
-
-/// Versions of the packages in Cargo.lock; of two of one name, the later.
-fn versions(root: &Path) -> Fallible<HashMap<String, String>> {
-    let lock = std::fs::read_to_string(root.join("Cargo.lock"))?;
-    let mut found = HashMap::new();
-    let mut name = "";
-    for line in lock.lines() {
-        if let Some(n) = line.strip_prefix("name = ") {
-            name = n.trim_matches('"');
-        } else if let Some(v) = line.strip_prefix("version = ") {
-            found.insert(name.to_owned(), v.trim_matches('"').to_owned());
-        }
-    }
-    if let Some(rustc) = output(Command::new("rustc").arg("--version")) {
-        let number = rustc.split(' ').nth(1).unwrap_or_default();
-        found.insert("std".into(), number.to_owned());
-    }
-    Ok(found)
-}
-
-/// One program's run of one workload, and the rows that it fills: several where a run gives several figures.
-struct Turn {
-    /// `None`: not run.
-    program: Option<PathBuf>,
-    /// The workload that is run.
-    from: String,
-    rows: Vec<Row>,
-    /// What its runs have taken so far.
-    spent: Duration,
-}
-
-impl Turn {
-    /// Whether both run the same workload, and so take turns.
-    fn beside(&self, other: &Turn) -> bool {
-        let (a, b) = (&self.rows[0], &other.rows[0]);
-        (&a.group, &self.from, a.procs) == (&b.group, &other.from, b.procs)
-    }
-}
 
 /// How many runs each subject of a figure gets.
 #[derive(Clone, Copy, Debug)]
@@ -209,161 +22,93 @@ struct Effort {
     least: usize,
     /// No further one after this time.
     budget: Duration,
+    /// A run that takes longer is ended, and has failed.
+    limit: Duration,
 }
 
 const QUICK: Effort = Effort {
     rounds: 3,
     least: 1,
     budget: Duration::from_millis(700),
+    limit: Duration::from_secs(20),
 };
 const WHOLE: Effort = Effort {
     rounds: 7,
     least: 3,
     budget: Duration::from_millis(3500),
+    limit: Duration::from_secs(60),
 };
-/// A run that takes longer is ended, and has failed.
-const LIMIT: Duration = Duration::from_secs(60);
 
-/// Measures everything asked for.
-pub(super) fn all(root: &Path, o: &Options) -> Fallible<Vec<Row>> {
-    let programs = build(root, o)?;
-    let versions = versions(root)?;
+/// Measures everything asked for; `keep` is called after every workload with all rows so far.
+pub(super) fn all(root: &Path, o: &Options, keep: &mut dyn FnMut(&[Row])) -> Fallible<Vec<Row>> {
+    let programs = build::programs(root, o)?;
+    let versions = build::versions(root)?;
     let runner = &programs["bench-runner"];
-    let catalogue = output(Command::new(runner).arg("list")).ok_or("bench-runner list failed")?;
+    let list = output(Command::new(runner).arg("list")).ok_or("bench-runner list failed")?;
+    let file = std::fs::read_to_string(root.join("benches/catalogue.jsonl"))?;
+    let catalogue = Catalogue::new(&file, &list)?;
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut turns = plan(&catalogue, o, &programs, machine)?;
+    let mut turns = catalogue.plan(o, &programs, machine);
     if turns.is_empty() {
-        return Err(format!(
-            "nothing to measure: --only takes {}",
-            super::GROUPS.join(", ")
-        )
-        .into());
+        return Err("no workload has such a name".into());
     }
     for row in turns.iter_mut().flat_map(|t| &mut t.rows) {
         row.version = versions.get(&row.subject).cloned().unwrap_or_default();
     }
-    take_turns(&mut turns, if o.quick { QUICK } else { WHOLE });
-    let rows = turns.into_iter().flat_map(|t| t.rows).collect();
-    Ok(arranged(rows, &catalogue))
+    let rows = |turns: &[Turn]| {
+        let mut rows: Vec<Row> = turns.iter().flat_map(|t| t.rows.clone()).collect();
+        catalogue.arrange(&mut rows);
+        rows
+    };
+    let effort = if o.quick { QUICK } else { WHOLE };
+    take_turns(&mut turns, effort, &mut |turns| keep(&rows(turns)));
+    Ok(rows(&turns))
 }
 
-/// Who runs what, from the catalogue's lines, in the order in which they take turns.
-fn plan(catalogue: &str, o: &Options, programs: &Programs, machine: usize) -> Fallible<Vec<Turn>> {
-    let mut turns: Vec<Turn> = Vec::new();
-    for line in catalogue.lines() {
-        let entry: Value = serde_json::from_str(line)?;
-        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-        let peer = entry["peer"].as_bool().unwrap_or_default();
-        let (group, workload, program) = (text("group"), text("workload"), text("program"));
-        let named = o.workload.as_ref();
-        let wanted = o.wants(&group)
-            && named.is_none_or(|w| workload.contains(w.as_str()))
-            && (!peer || o.peers != Peers::None)
-            && (!program.starts_with("bench-go") || o.peers == Peers::All);
-        if !wanted {
-            continue;
-        }
-        let procs = match text("procs").as_str() {
-            "each" => o.procs.clone(),
-            "one" => vec![1],
-            _ => vec![machine],
-        };
-        for procs in procs {
-            let row = Row {
-                group: group.clone(),
-                workload: workload.clone(),
-                subject: text("subject"),
-                version: String::new(),
-                peer,
-                procs,
-                unit: text("unit"),
-                better: text("better"),
-                samples: Vec::new(),
-            };
-            let turn = Turn {
-                program: programs.get(&program).cloned(),
-                from: text("from"),
-                rows: vec![row],
-                spent: Duration::ZERO,
-            };
-            let subject = &turn.rows[0].subject;
-            match turns
-                .iter_mut()
-                .find(|t| t.beside(&turn) && t.rows[0].subject == *subject)
-            {
-                Some(same) => same.rows.extend(turn.rows),
-                None => turns.push(turn),
-            }
-        }
-    }
-    let mut ordered: Vec<Turn> = Vec::new();
-    while !turns.is_empty() {
-        let first = turns.remove(0);
-        let (these, rest) = turns.into_iter().partition(|t| t.beside(&first));
-        ordered.push(first);
-        ordered.extend::<Vec<Turn>>(these);
-        turns = rest;
-    }
-    Ok(ordered)
-}
-
-/// Rows as the catalogue has the workloads, each figure's subjects together, ours first.
-fn arranged(mut rows: Vec<Row>, catalogue: &str) -> Vec<Row> {
-    let mut order: HashMap<(String, String), usize> = HashMap::new();
-    let mut groups: Vec<String> = Vec::new();
-    for line in catalogue.lines() {
-        let entry: Value = serde_json::from_str(line).unwrap_or_default();
-        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-        let next = order.len();
-        order
-            .entry((text("group"), text("workload")))
-            .or_insert(next);
-        if !groups.contains(&text("group")) {
-            groups.push(text("group"));
-        }
-    }
-    // Stable: the subjects stay as they are.
-    rows.sort_by_key(|r| {
-        let group = groups.iter().position(|g| *g == r.group);
-        let figure = order.get(&(r.group.clone(), r.workload.clone())).copied();
-        (group, figure, r.procs)
-    });
-    rows
-}
-
-fn take_turns(turns: &mut [Turn], effort: Effort) {
+fn take_turns(turns: &mut [Turn], effort: Effort, done: &mut dyn FnMut(&[Turn])) {
     let start = Instant::now();
     let figures: usize = turns.iter().map(|t| t.rows.len()).sum();
-    let mut done = 0;
-    for these in turns.chunk_by_mut(Turn::beside) {
-        let first = &these[0].rows[0];
-        eprintln!(
-            "[{done}/{figures}, {} s] {} {} P{}",
-            start.elapsed().as_secs(),
-            first.group,
-            these[0].from,
-            first.procs
-        );
+    let (mut from, mut filled) = (0, 0);
+    while from < turns.len() {
+        let same = turns[from..].iter().take_while(|t| t.beside(&turns[from]));
+        let these = from..from + same.count();
+        progress(&turns[from], filled, figures, start);
         for round in 0..effort.rounds {
-            for turn in these.iter_mut() {
-                if round < effort.least || turn.spent < effort.budget {
+            for turn in &mut turns[these.clone()] {
+                if turn.program.is_some() && (round < effort.least || turn.spent < effort.budget) {
                     let begun = Instant::now();
-                    sample(turn);
+                    sample(turn, effort.limit);
                     turn.spent += begun.elapsed();
                 }
             }
         }
-        for row in these.iter_mut().flat_map(|t| &mut t.rows) {
-            row.samples.sort_by(f64::total_cmp);
-            done += 1;
-        }
+        filled += turns[these.clone()]
+            .iter()
+            .map(|t| t.rows.len())
+            .sum::<usize>();
+        from = these.end;
+        done(turns);
     }
-    eprintln!("[{done}/{figures}, {} s] done", start.elapsed().as_secs());
+    eprintln!(
+        "[{filled} of {figures}, {} s] done",
+        start.elapsed().as_secs()
+    );
+}
+
+fn progress(turn: &Turn, filled: usize, figures: usize, start: Instant) {
+    let row = &turn.rows[0];
+    eprintln!(
+        "[{filled} of {figures}, {} s] {} {} P{}",
+        start.elapsed().as_secs(),
+        row.group,
+        turn.from,
+        row.procs
+    );
 }
 
 /// One process, one sample of each of its figures. A subject that fails says so, loses what it had, and is
 /// not run again.
-fn sample(turn: &mut Turn) {
+fn sample(turn: &mut Turn, limit: Duration) {
     let Some(program) = &turn.program else { return };
     let row = &turn.rows[0];
     let procs = row.procs.to_string();
@@ -376,55 +121,184 @@ fn sample(turn: &mut Turn) {
         "--samples",
         "1",
     ];
-    let out = within(Command::new(program).args(args), LIMIT);
-    let filled = out.as_deref().is_some_and(|out| fill(&mut turn.rows, out));
-    if !filled {
-        let row = &turn.rows[0];
-        eprintln!(
-            "    {} FAILED: {} {} {} {} --procs {procs} --samples 1",
-            row.subject,
-            program.display(),
-            row.group,
-            turn.from,
-            row.subject,
-        );
-        turn.rows.iter_mut().for_each(|r| r.samples.clear());
+    let shown = format!("{} {}", program.display(), args.join(" "));
+    let out = within(Command::new(program).args(args), limit);
+    let filled = out.and_then(|out| fill(turn, &out));
+    if let Err(e) = filled {
+        eprintln!("    {} FAILED: {shown}: {e}", turn.rows[0].subject);
         turn.program = None;
+        turn.samples.iter_mut().for_each(Vec::clear);
+        for row in &mut turn.rows {
+            (row.stats, row.failed) = (None, true);
+        }
     }
 }
 
-/// Puts a run's output into its rows; whether each got something.
-fn fill(rows: &mut [Row], out: &str) -> bool {
-    let before: Vec<usize> = rows.iter().map(|r| r.samples.len()).collect();
+/// Puts a run's output into its rows.
+fn fill(turn: &mut Turn, out: &str) -> Result<(), String> {
+    let before: Vec<usize> = turn.samples.iter().map(Vec::len).collect();
     for line in out.lines() {
         let Ok(line) = serde_json::from_str::<Value>(line) else {
             continue;
         };
-        for row in rows.iter_mut() {
-            if line["workload"].as_str().is_none_or(|w| w == row.workload) {
-                row.samples.extend(line["value"].as_f64());
+        let named = line["workload"].as_str();
+        for (row, samples) in turn.rows.iter_mut().zip(&mut turn.samples) {
+            if named.is_some_and(|w| w != row.workload) {
+                continue;
+            }
+            samples.extend(line["value"].as_f64());
+            if line["curve"].is_array() {
+                row.curve =
+                    serde_json::from_value(line["curve"].clone()).map_err(|e| e.to_string())?;
             }
             if let Some(version) = line["version"].as_str() {
-                row.version = version.trim_start_matches("go").to_owned();
+                version
+                    .trim_start_matches("go")
+                    .clone_into(&mut row.version);
             }
         }
     }
-    rows.iter().zip(before).all(|(r, n)| r.samples.len() > n)
+    for (row, samples) in turn.rows.iter_mut().zip(&turn.samples) {
+        row.stats = Stats::of(samples);
+    }
+    match turn
+        .samples
+        .iter()
+        .zip(before)
+        .position(|(s, n)| s.len() <= n)
+    {
+        None => Ok(()),
+        Some(i) => Err(format!("no figure for {}", turn.rows[i].workload)),
+    }
 }
 
-/// What the command printed; `None` if it fails, or takes longer than `limit`.
-fn within(command: &mut Command, limit: Duration) -> Option<String> {
+/// What the command printed; an error if it fails, or takes longer than `limit`.
+fn within(command: &mut Command, limit: Duration) -> Result<String, String> {
     let start = Instant::now();
-    let mut child = command.stdout(Stdio::piped()).spawn().ok()?;
-    while child.try_wait().ok()?.is_none() {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    while child.try_wait().map_err(|e| e.to_string())?.is_none() {
         if start.elapsed() > limit {
-            child.kill().ok()?;
-            child.wait().ok()?;
-            return None;
+            let ended = child.kill().and_then(|()| child.wait());
+            ended.map_err(|e| e.to_string())?;
+            return Err(format!("ended after {} s", limit.as_secs()));
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(5));
     }
-    let out = child.wait_with_output().ok()?;
-    let text = || String::from_utf8_lossy(&out.stdout).trim().to_owned();
-    out.status.success().then(text)
+    let out = child.wait_with_output().map_err(|e| e.to_string())?;
+    if !out.status.success() {
+        return Err(out.status.to_string());
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::row::Better;
+    use super::super::row::tests::row;
+    use super::*;
+
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    const EFFORT: Effort = Effort {
+        rounds: 3,
+        least: 3,
+        budget: Duration::from_secs(60),
+        limit: Duration::from_secs(1),
+    };
+
+    /// A program that is a line of shell.
+    fn script(name: &str, line: &str) -> PathBuf {
+        let file = format!("gort-measure-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(file);
+        std::fs::write(&path, format!("#!/bin/sh\n{line}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn turn(workload: &str, subject: &str, program: Option<PathBuf>) -> Turn {
+        let mut row = row(workload, subject, Better::Lower, 1.0);
+        row.stats = None;
+        Turn {
+            program,
+            from: workload.into(),
+            rows: vec![row],
+            samples: vec![Vec::new()],
+            spent: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_subject_that_fails_or_hangs_or_says_nothing_loses_no_other_row() {
+        let good = script("good", r#"echo '{"value":4.5,"version":"go9.9"}'"#);
+        let bad = script("bad", "exit 3");
+        let hung = script("hung", "exec sleep 100");
+        let mute = script("mute", "true");
+        let mut turns = vec![
+            turn("yield", "gort", Some(good.clone())),
+            turn("yield", "tokio", Some(bad.clone())),
+            turn("yield", "may", Some(hung.clone())),
+            turn("yield", "go", None),
+            turn("ring", "gort", Some(mute.clone())),
+            turn("ring", "go", Some(good.clone())),
+            turn(
+                "ring",
+                "absent",
+                Some(PathBuf::from("/nonexistent/program")),
+            ),
+        ];
+        let mut kept = Vec::new();
+        take_turns(&mut turns, EFFORT, &mut |turns| {
+            kept.push(turns.iter().filter(|t| t.rows[0].stats.is_some()).count());
+        });
+        let said: Vec<_> = turns
+            .iter()
+            .map(|t| {
+                (
+                    t.rows[0].stats.map(|s| (s.n, s.median)),
+                    t.rows[0].absence(),
+                )
+            })
+            .collect();
+        let three = Some((3, 4.5));
+        assert_eq!(
+            said,
+            [
+                (three, "not run"),
+                (None, "failed"),
+                (None, "failed"),
+                (None, "not run"),
+                (None, "failed"),
+                (three, "not run"),
+                (None, "failed"),
+            ]
+        );
+        assert_eq!(turns[0].rows[0].version, "9.9");
+        assert_eq!(kept, [1, 2], "told after every workload");
+        for path in [good, bad, hung, mute] {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_run_fills_each_of_its_figures_and_its_curve() {
+        let mut both = turn("send_latency_p50", "gchan", None);
+        both.rows
+            .push(row("send_latency_p99", "gchan", Better::Lower, 1.0));
+        both.samples.push(Vec::new());
+        let out = "{\"workload\":\"send_latency_p50\",\"value\":30,\"curve\":[[0.5,30],[0.99,350]]}\n\
+                   {\"workload\":\"send_latency_p99\",\"value\":350}";
+        fill(&mut both, out).unwrap();
+        assert_eq!(both.rows[0].median(), Some(30.0));
+        assert_eq!(both.rows[1].median(), Some(350.0));
+        assert_eq!(both.rows[0].curve, [(0.5, 30.0), (0.99, 350.0)]);
+        let half = fill(
+            &mut both,
+            "{\"workload\":\"send_latency_p50\",\"value\":31}",
+        );
+        assert_eq!(half, Err("no figure for send_latency_p99".into()));
+    }
 }

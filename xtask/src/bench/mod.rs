@@ -3,16 +3,22 @@
 //! The workloads are in `benches/` (`bench-runner` and `benches/go/main.go`). Each subject runs in a process
 //! of its own, and a workload's subjects take turns (A B A B), so that a machine that slows down slows all.
 
+mod build;
 mod compare;
+mod curves;
+mod files;
 mod html;
 mod measure;
-mod report;
+mod plan;
+mod row;
+mod splice;
+mod tables;
 
 use crate::run::Result;
 
 use lexopt::prelude::*;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 cargo xtask bench-all [OPTIONS]
@@ -24,7 +30,8 @@ cargo xtask bench-all [OPTIONS]
   --peers none|rust|all  which peers: none, the Rust crates, or Go as well (default all)
   --out DIR              where report.{json,md,html} go (default target/bench-all)
   --record               also a CSV under benches/record/<arch>/
-  --splice               also the summary into README.md, between its bench-all markers
+  --splice               also the tables into README.md and the crates', between their bench-all markers
+  --from DIR             measure nothing: the reports of an earlier run's DIR; of several, the later wins
   --compare A B          measure nothing: what changed from A/report.json to B/report.json beyond noise
 
 It fails if a workload fails on one of our crates; a peer that fails is said to be \"not run\".
@@ -52,26 +59,62 @@ struct Options {
     out: PathBuf,
     record: bool,
     splice: bool,
+    from: Vec<PathBuf>,
 }
 
 impl Options {
+    fn new(root: &Path) -> Self {
+        Self {
+            only: Vec::new(),
+            workload: None,
+            quick: false,
+            procs: vec![1, 2],
+            peers: Peers::All,
+            out: root.join("target/bench-all"),
+            record: false,
+            splice: false,
+            from: Vec::new(),
+        }
+    }
+
     fn wants(&self, group: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|g| g == group)
     }
 }
 
-pub(crate) fn run(mut args: lexopt::Parser) -> Result {
-    let root = measure::root();
-    let mut o = Options {
-        only: Vec::new(),
-        workload: None,
-        quick: false,
-        procs: vec![1, 2],
-        peers: Peers::All,
-        out: root.join("target/bench-all"),
-        record: false,
-        splice: false,
-    };
+/// The workspace's folder.
+fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask
+        .parent()
+        .expect("xtask is inside the workspace")
+        .to_owned()
+}
+
+pub(crate) fn run(args: lexopt::Parser) -> Result {
+    let root = root();
+    match parse(args, &root)? {
+        Asked::Help => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Asked::Compare(a, b) => compare::run(&a, &b),
+        Asked::Measure(o) => report(&root, &o),
+    }
+}
+
+#[derive(Debug)]
+enum Asked {
+    Help,
+    Compare(PathBuf, PathBuf),
+    Measure(Options),
+}
+
+fn parse(
+    mut args: lexopt::Parser,
+    root: &Path,
+) -> std::result::Result<Asked, Box<dyn std::error::Error>> {
+    let mut o = Options::new(root);
     while let Some(arg) = args.next()? {
         match arg {
             Long("only") => {
@@ -104,42 +147,92 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result {
             Long("out") => o.out = args.value()?.into(),
             Long("record") => o.record = true,
             Long("splice") => o.splice = true,
+            Long("from") => o.from.push(args.value()?.into()),
             Long("compare") => {
-                let (a, b) = (args.value()?, args.value()?);
-                return compare::run(a.as_ref(), b.as_ref());
+                return Ok(Asked::Compare(args.value()?.into(), args.value()?.into()));
             }
-            Long("help") | Short('h') => {
-                print!("{HELP}");
-                return Ok(());
-            }
+            Long("help") | Short('h') => return Ok(Asked::Help),
             other => return Err(format!("{}\n\n{HELP}", other.unexpected()).into()),
         }
     }
-    let rows = measure::all(&root, &o)?;
-    let machine = measure::machine(&root);
-    report::tables(&rows);
-    std::fs::create_dir_all(&o.out)?;
-    report::json(&rows, &o.out.join("report.json"))?;
-    let markdown = report::markdown(&rows);
-    std::fs::write(
-        o.out.join("report.md"),
-        format!("# bench-all\n\n{machine}\n\n{markdown}"),
-    )?;
+    // A part of a group's rows would take the place of all of them.
+    if o.splice && o.workload.is_some() {
+        return Err("--splice puts whole groups: not with --workload".into());
+    }
+    Ok(Asked::Measure(o))
+}
+
+/// Measures, or reads what was; then writes all that was asked for.
+fn report(root: &Path, o: &Options) -> Result {
+    let (rows, machine) = if o.from.is_empty() {
+        let machine = build::machine(root);
+        let mut keep = |rows: &[row::Row]| {
+            if let Err(e) = files::write(rows, &machine, &o.out) {
+                eprintln!("    {}: {e}", o.out.display());
+            }
+        };
+        (measure::all(root, o, &mut keep)?, machine)
+    } else {
+        files::read(&o.from)?
+    };
+    tables::terminal(&rows);
+    files::write(&rows, &machine, &o.out)?;
+    let markdown = tables::report(&rows, &machine);
+    std::fs::write(o.out.join("report.md"), markdown)?;
     std::fs::write(o.out.join("report.html"), html::page(&rows, &machine))?;
     eprintln!("wrote {}", o.out.join("report.{json,md,html}").display());
     if o.record {
-        report::record(&rows, &root, &machine)?;
+        files::record(&rows, root, &machine)?;
+    }
+    let failed = tables::failed(&rows);
+    if !failed.is_empty() {
+        return Err(format!("ours failed: {}", failed.join("; ")).into());
     }
     if o.splice {
-        report::splice(&root.join("README.md"), &markdown)?;
+        splice::all(&rows, root, &machine)?;
     }
-    let failed = rows.iter().filter(|r| !r.peer && r.samples.is_empty());
-    match failed.map(|r| r.workload.as_str()).collect::<Vec<_>>() {
-        none if none.is_empty() => Ok(()),
-        failed => Err(format!("ours failed: {}", failed.join(", ")).into()),
-    }
+    Ok(())
 }
 
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(args: &[&str]) -> std::result::Result<Asked, String> {
+        let parser = lexopt::Parser::from_args(args.iter().copied());
+        parse(parser, &root()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn wrong_arguments_are_refused_with_what_is_allowed() {
+        for (args, says) in [
+            (&["--only", "maps"][..], "sched, map, chan"),
+            (&["--procs", "0"], "whole numbers from 1"),
+            (&["--peers", "some"], "none, rust or all"),
+            (&["--fast"], "--quick"),
+            (&["--splice", "--workload", "hit"], "whole groups"),
+        ] {
+            let e = asked(args).unwrap_err();
+            assert!(e.contains(says), "{args:?}: {e}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_taken() {
+        let Ok(Asked::Measure(o)) =
+            asked(&["--only", "map,pool", "--procs", "1,4", "--peers", "rust"])
+        else {
+            panic!("measures");
+        };
+        assert!(o.wants("map") && o.wants("pool") && !o.wants("chan"));
+        assert_eq!((o.procs, o.peers), (vec![1, 4], Peers::Rust));
+        assert!(matches!(
+            asked(&["--compare", "a", "b"]),
+            Ok(Asked::Compare(..))
+        ));
+    }
 }
