@@ -18,7 +18,7 @@
 //! Memory ordering: a place is written with Release and read with Acquire, which shows the empty shard.
 //! `used` is Relaxed, as a hint: what it misses is a shard whose first put does not happen before.
 //!
-//! Rejected: shards in the array itself, as in Go: one load less, which is not to be measured, but
+//! Rejected: shards in the array itself, as in Go: as many loads, where the array is behind a header, and
 //! 128 bytes for each thread of the process in each pool, which no unused pool gets rid of.
 
 use core::ptr;
