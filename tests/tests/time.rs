@@ -226,3 +226,28 @@ fn r62_a_timer_fires_beside_pairs_that_hand_over() {
         });
     });
 }
+/// R63, TestSleepZeroDeadlock: a sleep of zero returns, however many do it at once.
+#[test]
+fn r63_a_sleep_of_zero_returns() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let hs: Vec<_> = (0..4)
+                .map(|_| go(|| (0..1_000).for_each(|_| gort::sleep(Duration::ZERO))))
+                .collect();
+            hs.into_iter().for_each(|h| h.join().unwrap());
+        });
+    });
+}
+
+/// A program whose goroutines all wait is not stuck as long as a timer will wake one of them.
+#[test]
+fn a_pending_timer_is_no_deadlock() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let (tx, rx) = chan::bounded::<u32>(0);
+            let waits = go(move || rx.recv().unwrap());
+            let _soon = gort::time::after_func(MS * 10, move || tx.send(1).unwrap());
+            assert_eq!(waits.join().unwrap(), 1);
+        });
+    });
+}

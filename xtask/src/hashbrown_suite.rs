@@ -18,6 +18,8 @@ struct Suite {
     dev: &'static str,
     /// Unit tests: source file, module, name of the generated test file.
     units: &'static [(&'static str, &'static str, &'static str)],
+    /// Source files whose examples are run.
+    examples: &'static [&'static str],
     /// Integration tests taken as they are.
     tests: &'static [&'static str],
     /// Words of the crate's insides; a unit test that says one of them is left out.
@@ -35,12 +37,16 @@ const SUITES: &[Suite] = &[
         name: "hashbrown",
         version: "0.17.1",
         features: "\"serde\", \"rayon\", \"allocator-api2\", \"equivalent\"",
-        dev: "allocator-api2 = \"0.2\"\nfnv = \"1\"\nrand = { version = \"0.9\", features = [\"small_rng\"] }\n\
+        dev: "allocator-api2 = \"0.2\"\nbumpalo = { version = \"3\", features = [\"allocator-api2\"] }\n\
+              fnv = \"1\"\nrand = { version = \"0.9\", features = [\"small_rng\"] }\n\
               rayon = \"1\"\nserde_test = \"1\"\n",
         units: &[
             ("src/map.rs", "test_map", "unit_map"),
             ("src/set.rs", "test_set", "unit_set"),
+            ("src/raw_entry.rs", "test_map", "unit_raw_entry"),
+            ("src/table.rs", "tests", "unit_table"),
         ],
+        examples: &["map", "raw_entry", "set", "table"],
         tests: &[
             "equivalent_trait",
             "hasher",
@@ -73,6 +79,11 @@ const SUITES: &[Suite] = &[
             ),
         ],
         paths: &[
+            (
+                "super::make_hash::<i32, _>(",
+                "std::hash::BuildHasher::hash_one(",
+            ),
+            ("super::RawEntryMut", "hashbrown::hash_map::RawEntryMut"),
             ("super::Entry::", "hashbrown::hash_map::Entry::"),
             ("super::EntryRef", "hashbrown::hash_map::EntryRef"),
             ("super::", "hashbrown::"),
@@ -92,16 +103,11 @@ const SUITES: &[Suite] = &[
             ("src/map.rs", "test_map", "unit_map"),
             ("src/set.rs", "test_set", "unit_set"),
         ],
+        examples: &[],
         // Its `serde.rs` tests hashbrown and not griddle.
         tests: &["quick", "rayon", "regressions"],
-        // `raw_entry` and `drain_filter` are gone from hashbrown 0.17's stable names or were renamed.
-        private: &[
-            "raw_capacity",
-            ".table",
-            "raw_entry",
-            "RawEntryMut",
-            "drain_filter",
-        ],
+        // `drain_filter` has been renamed since, and its raw entries tell `is_split`.
+        private: &["raw_capacity", ".table", "drain_filter"],
         adapt: &[("map.get(k).is_some()", "map.get::<u8>(k).is_some()")],
         skip: &[
             (
@@ -114,6 +120,16 @@ const SUITES: &[Suite] = &[
             ),
         ],
         paths: &[
+            (
+                "super::{HashMap, RawEntryMut}",
+                "griddle::{HashMap, hash_map::RawEntryMut}",
+            ),
+            ("super::RawEntryMut", "griddle::hash_map::RawEntryMut"),
+            (
+                "super::make_insert_hash::<i32, _>(",
+                "std::hash::BuildHasher::hash_one(",
+            ),
+            (".raw_entry().map.len()", ".len()"),
             ("super::Entry::", "griddle::hash_map::Entry::"),
             (
                 "super::super::map::DefaultHashBuilder",
@@ -209,6 +225,10 @@ fn write_shim(suite: &Suite, source: &Path, shim: &Path) -> Result {
         let test = unit_tests(suite, &text, module)?;
         fs::write(shim.join(format!("tests/{name}.rs")), test)?;
     }
+    for name in suite.examples {
+        let text = fs::read_to_string(source.join(format!("src/{name}.rs")))?;
+        fs::write(shim.join(format!("tests/doc_{name}.rs")), examples(&text))?;
+    }
     Ok(())
 }
 
@@ -234,8 +254,11 @@ fn unit_tests(
             );
             continue;
         }
-        // An import of a name that is gone, beside one that is not.
-        item.push_str(&line.replace(", RawEntryMut}", "}"));
+        let line = suite
+            .paths
+            .iter()
+            .fold(line.to_string(), |line, (from, to)| line.replace(from, to));
+        item.push_str(&line);
         item.push('\n');
         let statement = line.starts_with("    ") && !line.starts_with("     ");
         let ends = line == "    }" || statement && (line.ends_with(';') || line.ends_with("{}"));
@@ -251,8 +274,55 @@ fn unit_tests(
             item.clear();
         }
     }
-    for (from, to) in suite.paths {
-        kept = kept.replace(from, to);
-    }
     Ok(kept)
+}
+
+/// The examples of a source file's comments, each a test.
+fn examples(text: &str) -> String {
+    let mut tests = String::from("#![allow(warnings)]\n");
+    let mut lines = text.lines().zip(1..);
+    let comment = |line: &str| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("///").or(line.strip_prefix("//!"))?;
+        Some(line.strip_prefix(' ').unwrap_or(line).to_string())
+    };
+    while let Some((line, number)) = lines.next() {
+        let opening = comment(line);
+        let Some(kind) = opening.as_deref().and_then(|line| line.strip_prefix("```")) else {
+            continue;
+        };
+        let body: Vec<String> = lines
+            .by_ref()
+            .map_while(|(line, _)| comment(line).filter(|line| !line.starts_with("```")))
+            // What the page does not show is run all the same, and nothing needs a nightly compiler here.
+            .map(|line| match line.trim_start().strip_prefix('#') {
+                Some(hidden) if !hidden.starts_with('[') => hidden.to_string(),
+                _ => line,
+            })
+            .filter(|line| !line.contains("#[cfg(feature = \"nightly\")]"))
+            .map(|line| line.replace("#[cfg(not(feature = \"nightly\"))]", "#[cfg(any())]"))
+            .collect();
+        if ["ignore", "compile_fail", "text"]
+            .iter()
+            .any(|word| kind.contains(word))
+        {
+            continue;
+        }
+        let body = body.join("\n");
+        let body = if body.contains("fn main") {
+            body.replace("fn main", "pub fn main")
+        } else {
+            format!("pub fn main() {{\n{body}\n}}")
+        };
+        let panics = if kind.contains("should_panic") {
+            "#[should_panic] "
+        } else {
+            ""
+        };
+        tests.push_str(&format!(
+            "mod line_{number} {{\n{body}\n}}\n\
+             #[test] {panics}fn example_{number}() {{ let _ = line_{number}::main(); }}\n"
+        ));
+    }
+    tests
 }

@@ -1,10 +1,12 @@
 //! Arenas of 64 MiB and the table from an address to its span: Go's `heapArena` (`mheap.go`),
 //! R119.
 //!
-//! Address space is taken one arena at a time, from 0xc000000000 up where that is free. The table
-//! has two levels of 2048 entries each over the 48-bit user half; a second level comes from
-//! `persistent_alloc` at first need. An entry, once set, changes only from one record to another
-//! under the heap lock, and records are never unmapped.
+//! Address space is taken one arena at a time, from 0xc000000000 up where that is free. The
+//! table has two levels, as Go's on 64-bit Linux: an entry per arena over the 47-bit user half,
+//! 16 MiB of zero pages of which those with an arena are ever touched, and in each arena's record an
+//! entry per page. (A split first level, which Go uses where memory is not lazily given, cost every
+//! free one more dependent load.) An entry, once set, changes only from one record to another under
+//! the heap lock, and records are never unmapped.
 //!
 //! `spans` is read without a lock by whoever frees an object: that thread got the pointer from the
 //! allocation, which came after the entry was written, so Relaxed is enough.
@@ -18,7 +20,6 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 pub(crate) const ARENA_SIZE: usize = ARENA_PAGES * PAGE_SIZE;
-const LEVEL: usize = 2048;
 /// The first address hint.
 const HINT: usize = 0xc0_0000_0000;
 
@@ -34,49 +35,40 @@ pub(crate) struct HeapArena {
     pub(crate) pages: UnsafeCell<PageAlloc>,
 }
 
-type Second = [AtomicPtr<HeapArena>; LEVEL];
+/// Arenas in 47 bits of addresses.
+const ARENAS: usize = (1 << 47) / ARENA_SIZE;
 
-static TABLE: [AtomicPtr<Second>; LEVEL] = [const { AtomicPtr::new(ptr::null_mut()) }; LEVEL];
+/// Entries are set under the heap lock and read by anyone.
+static TABLE: [AtomicPtr<HeapArena>; ARENAS] = [const { AtomicPtr::new(ptr::null_mut()) }; ARENAS];
 
 /// The span an address lies in; null if the address is not the allocator's.
-#[inline]
+#[inline(always)]
 pub(crate) fn span_of(at: usize) -> *mut Span {
-    let i = at / ARENA_SIZE;
-    let Some(first) = TABLE.get(i / LEVEL) else {
-        return ptr::null_mut();
-    };
-    let second = first.load(Ordering::Acquire);
-    if second.is_null() {
+    let arena = record_of(at);
+    if arena.is_null() {
         return ptr::null_mut();
     }
-    // SAFETY: second levels and arena records are never unmapped once published.
-    unsafe {
-        let arena = (&(*second))[i % LEVEL].load(Ordering::Acquire);
-        if arena.is_null() {
-            return ptr::null_mut();
-        }
-        (*arena).spans[at % ARENA_SIZE / PAGE_SIZE].load(Ordering::Relaxed)
+    // SAFETY: arena records are never unmapped once published.
+    unsafe { (*arena).spans[at % ARENA_SIZE / PAGE_SIZE].load(Ordering::Relaxed) }
+}
+
+/// The record of the arena an address lies in; null if there is none.
+#[inline(always)]
+pub(crate) fn record_of(at: usize) -> *mut HeapArena {
+    match TABLE.get(at / ARENA_SIZE) {
+        Some(entry) => entry.load(Ordering::Acquire),
+        None => ptr::null_mut(),
     }
 }
 
-/// Puts an arena (or with null, nothing) into the table. Heap lock. False without memory.
+/// Puts an arena (or with null, nothing) into the table. Heap lock. False for an address the table
+/// does not reach.
 pub(crate) fn publish(base: usize, arena: *mut HeapArena) -> bool {
-    let i = base / ARENA_SIZE;
-    let Some(first) = TABLE.get(i / LEVEL) else {
-        return false;
-    };
-    let mut second = first.load(Ordering::Relaxed);
-    if second.is_null() {
-        // All zero is LEVEL null pointers.
-        let Some(new) = persistent_alloc(size_of::<Second>(), align_of::<Second>()) else {
-            return false;
-        };
-        second = new.as_ptr().cast();
-        first.store(second, Ordering::Release);
+    let entry = TABLE.get(base / ARENA_SIZE);
+    if let Some(entry) = entry {
+        entry.store(arena, Ordering::Release);
     }
-    // SAFETY: as in `span_of`.
-    unsafe { (&(*second))[i % LEVEL].store(arena, Ordering::Release) };
-    true
+    entry.is_some()
 }
 
 /// A record with no pages taken and no spans. Heap lock.
@@ -97,12 +89,4 @@ pub(crate) fn new_record(base: usize) -> *mut HeapArena {
 pub(crate) fn reserve(n: usize) -> Option<usize> {
     sys::alloc_aligned(HINT + n * ARENA_SIZE, ARENA_SIZE, ARENA_SIZE)
         .or_else(|| sys::alloc_aligned(0, ARENA_SIZE, ARENA_SIZE))
-}
-
-/// The record of the arena an address lies in, which is in the table. Heap lock.
-pub(crate) fn record_of(at: usize) -> *mut HeapArena {
-    let i = at / ARENA_SIZE;
-    let second = TABLE[i / LEVEL].load(Ordering::Relaxed);
-    // SAFETY: as in `span_of`; the caller knows the arena to be there.
-    unsafe { (&(*second))[i % LEVEL].load(Ordering::Relaxed) }
 }

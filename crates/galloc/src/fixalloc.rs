@@ -43,7 +43,8 @@ const _: () = {
 };
 
 impl FixAlloc {
-    /// Blocks of `size` bytes, rounded up to a multiple of 8, aligned to 8. With `zero` every block
+    /// Blocks of `size` bytes, rounded up to a multiple of 8, aligned to the largest power of
+    /// two up to 64 that divides that. With `zero` every block
     /// is zeroed when handed out; without, a reused block keeps its bytes but for the first word,
     /// which is what `first` is for: it sees each block once in its life.
     ///
@@ -82,7 +83,7 @@ impl FixAlloc {
             return Some(block);
         }
         if self.left < self.size {
-            self.chunk = persistent_alloc(FIX_ALLOC_CHUNK, 8)?.as_ptr();
+            self.chunk = persistent_alloc(FIX_ALLOC_CHUNK, 64)?.as_ptr();
             self.left = FIX_ALLOC_CHUNK;
         }
         let block = NonNull::new(self.chunk)?;

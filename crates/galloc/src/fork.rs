@@ -30,6 +30,8 @@ extern "C" fn prepare() {
     HEAP.acquire();
     #[cfg(feature = "hardened")]
     crate::hardened::MAPS.acquire();
+    #[cfg(feature = "profile")]
+    crate::mprof::PROFILE.acquire();
     CHUNK_LEFT.acquire();
 }
 
@@ -37,6 +39,8 @@ extern "C" fn parent() {
     // SAFETY: `prepare` took them all, in this thread.
     unsafe {
         CHUNK_LEFT.release();
+        #[cfg(feature = "profile")]
+        crate::mprof::PROFILE.release();
         #[cfg(feature = "hardened")]
         crate::hardened::MAPS.release();
         HEAP.release();

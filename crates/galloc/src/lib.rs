@@ -5,6 +5,8 @@ compile_error!(
     "galloc needs 64-bit Linux: it relies on mremap, futexes and MADV_DONTNEED's zeroes"
 );
 
+#[cfg(feature = "allocator-api2")]
+mod allocator_api2;
 mod arena;
 mod fixalloc;
 mod fork;
@@ -18,25 +20,38 @@ mod malloc;
 mod mcache;
 mod mcentral;
 mod mheap;
+#[cfg(feature = "profile")]
+mod mprof;
 mod mstats;
 mod pagealloc;
 mod persistent_alloc;
 mod remote;
 mod scavenge;
+mod shelf;
 mod sizeclass;
 mod slot;
 mod span;
 mod sys;
+mod tiny;
+mod tiny_box;
 
 pub use fixalloc::{FIX_ALLOC_CHUNK, FixAlloc};
 pub use govec::GoVec;
 pub use growslice::{GrowError, grow_capacity};
 pub use linear_alloc::LinearAlloc;
 pub use malloc::Galloc;
+#[cfg(feature = "profile")]
+pub use mprof::{
+    MEM_PROFILE_FRAMES, MemProfileRecord, mem_profile, set_mem_profile_rate, write_heap_profile,
+};
 pub use mstats::{BySize, MemStats};
 pub use persistent_alloc::persistent_alloc;
-pub use scavenge::{release, set_memory_limit, set_scavenger};
+pub use scavenge::{
+    Scavenger, release, scavenge_step, set_huge_pages, set_memory_limit, set_scavenger,
+};
 pub use sizeclass::{
     MAX_SMALL_SIZE, NUM_SIZE_CLASSES, PAGE_SIZE, class_of, class_pages, class_size, round_up_size,
 };
 pub use slot::release_slot;
+pub use tiny::TINY_SIZE;
+pub use tiny_box::{TinyBox, tiny_alloc, tiny_free};

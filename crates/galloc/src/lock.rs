@@ -6,6 +6,7 @@
 //! callback. The holder is the one who moved 0 to 1 or 2 by an Acquire operation; leaving is a
 //! Release swap, so what one holder wrote the next one sees.
 
+use crate::sys::keep_errno;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -78,14 +79,10 @@ impl<T> Mutex<T> {
 fn futex(word: &AtomicU32, op: i32, value: u32) {
     let op = op | libc::FUTEX_PRIVATE_FLAG;
     let none = core::ptr::null::<libc::timespec>();
-    // SAFETY: the word lives for the call; spurious returns are allowed for by every caller. errno
-    // is put back, for a free must not change it.
-    unsafe {
-        let errno = libc::__errno_location();
-        let before = *errno;
+    // SAFETY: the word lives for the call; spurious returns are allowed for by every caller.
+    keep_errno(|| unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), op, value, none);
-        *errno = before;
-    }
+    });
 }
 
 impl<T> fmt::Debug for Mutex<T> {

@@ -1,12 +1,17 @@
 //! The allocator as the world sees it: Go's `mallocgc` without the collector (`malloc.go`).
 
 use crate::arena::span_of;
-use crate::sizeclass::{class_for, class_of};
-use crate::slot::with_cache;
+use crate::mcache::Object;
+#[cfg(feature = "profile")]
+use crate::mprof;
+use crate::shelf::LARGEST;
+use crate::sizeclass::{PAGE_SIZE, class_for, class_of, common_class};
+use crate::slot::{self, with_cache};
 use crate::span::Span;
 use crate::{mheap, sys};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
+use core::sync::atomic::Ordering;
 
 /// The allocator: a name for the one heap of the process.
 ///
@@ -32,24 +37,73 @@ const _: () = {
 
 /// `size` bytes at a multiple of `align`, and whether they are known to be zero.
 #[inline(always)]
-fn allocate(size: usize, align: usize) -> (*mut u8, bool) {
-    match class_for(size, align) {
-        Some(class) => with_cache(|cache| cache.alloc(class)),
-        None => allocate_large(size, align),
+fn allocate(size: usize, align: usize) -> Object {
+    let object = allocate_unseen(size, align);
+    #[cfg(feature = "profile")]
+    profile(object.0, size);
+    object
+}
+
+/// Samples a new object if its turn has come.
+#[cfg(feature = "profile")]
+#[inline]
+fn profile(p: *mut u8, size: usize) {
+    if !p.is_null() && with_cache(move |cache| cache.count(size)) {
+        if mprof::sampled(p.addr(), size) {
+            // Whoever frees the object gets it after this.
+            span_of_object(p).sampled.fetch_add(1, Ordering::Relaxed);
+        }
+        with_cache(crate::mcache::Cache::end_sample);
+    }
+}
+
+/// Takes an object out of the profile that is about to go.
+#[cfg(feature = "profile")]
+#[inline]
+fn unprofile(span: &Span, p: *mut u8) {
+    if span.sampled.load(Ordering::Relaxed) != 0 && mprof::freed(p.addr()) {
+        span.sampled.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[inline(always)]
+fn allocate_unseen(size: usize, align: usize) -> Object {
+    match common_class(size, align) {
+        Some(class) => with_cache(move |cache| cache.alloc(class)),
+        None => allocate_slow(size, align),
     }
 }
 
 #[inline(never)]
-fn allocate_large(size: usize, align: usize) -> (*mut u8, bool) {
-    let span = mheap::alloc_large(size, align);
+fn allocate_slow(size: usize, align: usize) -> Object {
+    match class_for(size, align) {
+        Some(class) => with_cache(move |cache| cache.alloc(class)),
+        None => allocate_large(size, align),
+    }
+}
+
+fn allocate_large(size: usize, align: usize) -> Object {
+    let n = size.div_ceil(PAGE_SIZE).max(1);
+    let mut span = ptr::null_mut();
+    if n <= LARGEST {
+        span = with_cache(move |cache| cache.alloc_large(n, align));
+    }
+    if span.is_null() {
+        span = mheap::alloc_large(size, align);
+    }
     if span.is_null() {
         return (ptr::null_mut(), false);
     }
     // SAFETY: the new object is ours.
     unsafe {
+        (*span).live.store(1, Ordering::Relaxed);
+        sys::unpoison(
+            ptr::with_exposed_provenance_mut((*span).base),
+            (*span).bytes(),
+        );
         (
             ptr::with_exposed_provenance_mut((*span).base),
-            !(*span).needzero,
+            !(*span).needzero.get(),
         )
     }
 }
@@ -72,26 +126,52 @@ unsafe fn free(p: *mut u8) {
     // Blocks are linked by address, so their provenance is that of the heap's mappings.
     p.expose_provenance();
     let span = ptr::from_ref(span_of_object(p)).cast_mut();
+    // SAFETY: as the caller promises. A span that names this thread's cache as its owner is of a
+    // small class and stays the cache's while this thread is here.
+    unsafe {
+        #[cfg(feature = "profile")]
+        unprofile(&*span, p);
+        let cache = slot::own();
+        if (*span).owner.load(Ordering::Relaxed) == cache.addr() {
+            return (*cache).free_own(span, p.cast());
+        }
+        free_slow(span, p);
+    }
+}
+
+/// # Safety
+/// As [`free`]; the span is the object's.
+#[inline(never)]
+unsafe fn free_slow(span: *mut Span, p: *mut u8) {
     // SAFETY: as the caller promises.
     unsafe {
         if (*span).class == 0 {
             free_large(span, p);
         } else {
-            with_cache(|cache| cache.free(span, p));
+            with_cache(move |cache| cache.free(span, p));
         }
     }
 }
 
 /// # Safety
 /// As [`free`]; the span is the object's, of class 0.
-#[inline(never)]
 unsafe fn free_large(span: *mut Span, p: *mut u8) {
     // SAFETY: as the caller promises.
     unsafe {
         if (*span).base != p.addr() {
             sys::fatal("free inside a large object:", p.addr());
         }
-        mheap::free_span(span);
+        if (*span).live.load(Ordering::Relaxed) == 0 {
+            sys::fatal("double free of", p.addr());
+        }
+        (*span).live.store(0, Ordering::Relaxed);
+        (*span).needzero.set(true);
+        sys::poison(p, (*span).bytes());
+        if (*span).pages() <= LARGEST {
+            with_cache(move |cache| cache.free_large(span));
+        } else {
+            mheap::free_span(span);
+        }
     }
 }
 
@@ -103,11 +183,18 @@ unsafe fn resize(p: *mut u8, used: usize, align: usize, size: usize) -> *mut u8 
         let span = ptr::from_ref(span_of_object(p)).cast_mut();
         let class = class_for(size, align);
         if (*span).class == 0 {
+            // It may move, and its span's record go; no sample must stay behind.
+            #[cfg(feature = "profile")]
+            unprofile(&*span, p);
             if class.is_none()
                 && align <= crate::arena::ARENA_SIZE
                 && let Some(at) = mheap::resize_large(span, size)
             {
-                return ptr::with_exposed_provenance_mut(at);
+                let new = ptr::with_exposed_provenance_mut(at);
+                sys::unpoison(new, span_of_object(new).usable());
+                #[cfg(feature = "profile")]
+                profile(new, size);
+                return new;
             }
         } else if class.is_some_and(|c| c == (*span).class as usize) {
             return p;

@@ -7,7 +7,7 @@
 use crate::lock::Mutex;
 use crate::mheap;
 use crate::sizeclass::NUM_SIZE_CLASSES;
-use crate::span::{Span, SpanList};
+use crate::span::{NOBODY, Span, SpanList};
 use core::ptr;
 use core::sync::atomic::Ordering;
 
@@ -29,7 +29,7 @@ pub(crate) unsafe fn put(span: *mut Span) {
             return mheap::free_span(span);
         }
         let list = CENTRAL[(*span).class as usize].lock();
-        (*span).owner.store(0, Ordering::Relaxed);
+        (*span).owner.store(NOBODY, Ordering::Relaxed);
         list.push_front(span);
     }
 }

@@ -4,8 +4,8 @@
 //! a mapping of its own at an arena's alignment, entered in the table by its first address, so
 //! that it can grow through `mremap` and goes back to the system when it is freed.
 //!
-//! Lock order: SCAVENGE, a central list, HEAP, then the chunk of `persistent_alloc` and the
-//! bitmaps of `hardened`. No user code runs under any of them.
+//! Lock order: the shared cache of `slot`, SCAVENGE, a central list, HEAP, the bitmaps of `hardened`
+//! or the heap profile, the chunk of `persistent_alloc`. No user code runs under any of them.
 
 use crate::arena::{self, ARENA_SIZE, HeapArena};
 use crate::fixalloc::FixAlloc;
@@ -90,6 +90,7 @@ impl Heap {
             unsafe { sys::unmap(base, ARENA_SIZE) };
             return None;
         }
+        scavenge::advise(base, ARENA_SIZE);
         // SAFETY: the record is valid and this thread holds the lock.
         unsafe { (*record).index = i };
         self.arenas[i] = record;
@@ -178,6 +179,7 @@ impl Heap {
         let Some(base) = sys::alloc_aligned(0, bytes, align.max(ARENA_SIZE)) else {
             return ptr::null_mut();
         };
+        scavenge::advise(base, bytes);
         let span = self.enter_huge(base, bytes);
         if span.is_null() {
             // SAFETY: mapped just now.
@@ -302,10 +304,27 @@ pub(crate) unsafe fn resize_large(span: *mut Span, size: usize) -> Option<usize>
     if huge != (new > HUGE) {
         return None;
     }
-    if huge {
-        // SAFETY: as the caller promises.
-        return unsafe { resize_huge(span, new) };
+    // SAFETY: as the caller promises.
+    let at = unsafe {
+        if huge {
+            resize_huge(span, new)?
+        } else {
+            resize_in_place(span, new)?
+        }
+    };
+    if new > old {
+        scavenge::after_alloc();
+    } else if scavenge::is_wanted(&HEAP.lock()) {
+        scavenge::wake();
     }
+    Some(at)
+}
+
+/// # Safety
+/// As [`resize_large`], for an object that is not huge.
+unsafe fn resize_in_place(span: *mut Span, new: usize) -> Option<usize> {
+    // SAFETY: the span is valid and the caller's.
+    let (base, old) = unsafe { ((*span).base, (*span).bytes()) };
     let mut heap = HEAP.lock();
     let i = heap.index_of(base);
     let at = base % ARENA_SIZE / PAGE_SIZE;

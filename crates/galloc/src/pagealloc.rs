@@ -14,6 +14,8 @@ pub(crate) const ARENA_PAGES: usize = 8192;
 const CHUNK_PAGES: usize = 512;
 const CHUNKS: usize = ARENA_PAGES / CHUNK_PAGES;
 const WORDS: usize = ARENA_PAGES / 64;
+/// Pages of ours in a huge page of the system's, which are of 2 MiB.
+const HUGE_PAGES: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Summary {
@@ -111,7 +113,8 @@ impl PageAlloc {
         self.summarize(start, n);
     }
 
-    /// The highest run of free dirty pages, at most `limit` of them.
+    /// The highest run of free dirty pages: at most `limit` of them, or up to the edge of a huge page
+    /// more.
     pub(crate) fn find_dirty(&self, limit: usize) -> Option<(usize, usize)> {
         let mut w = (0..WORDS)
             .rev()
@@ -119,7 +122,7 @@ impl PageAlloc {
         let bits = self.dirty[w] & !self.used[w];
         let end = w * 64 + 64 - bits.leading_zeros() as usize;
         let mut start = end;
-        while start > 0 && end - start < limit {
+        while start > 0 && (end - start < limit || !start.is_multiple_of(HUGE_PAGES)) {
             w = (start - 1) / 64;
             if (self.dirty[w] & !self.used[w]) >> ((start - 1) % 64) & 1 == 0 {
                 break;
@@ -242,7 +245,11 @@ mod tests {
                     p.free(at, n, true);
                     used[at..at + n].fill(false);
                 } else if what == 1 {
-                    if let Some((at, n)) = p.find_dirty(n) {
+                    let most = n;
+                    if let Some((at, n)) = p.find_dirty(most) {
+                        prop_assert!(n <= most || n < most + HUGE_PAGES);
+                        let go_on = at > 0 && dirty[at - 1] && !used[at - 1];
+                        prop_assert!(!go_on || n >= most && at.is_multiple_of(HUGE_PAGES));
                         prop_assert!((at..at + n).all(|i| dirty[i] && !used[i]));
                         p.free(at, n, false);
                         dirty[at..at + n].fill(false);

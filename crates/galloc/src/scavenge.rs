@@ -3,21 +3,28 @@
 //! A thread, started when first wanted, wakes while more free memory is held than a tenth of what
 //! is in use and 4 MiB, which is Go's goal for a heap that stopped growing, and then releases every
 //! 100 ms the larger of 4 MiB and a quarter of the excess, highest addresses first. A program that
-//! needs the memory again within a second finds much of it; of 400 MiB free, twenty steps leave under 10 by this arithmetic. Eagerly
-//! discarding at each free was rejected: it costs a growing `Vec` ten times its time.
+//! needs the memory again within a second finds much of it; of 400 MiB free, twenty steps leave under
+//! 10 by this arithmetic. Eagerly discarding at each free was rejected: it costs a growing `Vec` ten
+//! times its time.
+//!
+//! A tick also empties the caches that no thread leases and clears the shelves of large objects of
+//! what has lain there for a tick; the thread goes to sleep when a tick found nothing to do.
 //!
 //! The thread is made by `pthread_create` with all signals blocked and a small stack, allocates
 //! nothing through this crate, and sleeps on a futex without a timeout when nothing is to do. If it
-//! cannot be made, the thread that frees does one step itself.
+//! cannot be made, or by choice ([`Scavenger::Inline`]), whoever frees does a tick's work, not more
+//! often than the thread would.
 //!
-//! Pages being discarded are marked in use and the heap lock is not held meanwhile.
+//! Pages being discarded are marked in use and the heap lock is not held meanwhile. A run that is
+//! longer than what is to be discarded is cut at a huge page's edge, as Go cuts it, so as not to split
+//! one that stays half in use.
 
 use crate::lock::Mutex;
 use crate::mheap::{HEAP, Heap};
 use crate::sizeclass::PAGE_SIZE;
 use crate::{mcentral, slot, sys};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Free memory always kept.
 const KEEP: usize = (4 << 20) / PAGE_SIZE;
@@ -25,7 +32,7 @@ const KEEP: usize = (4 << 20) / PAGE_SIZE;
 const STEP: usize = (4 << 20) / PAGE_SIZE;
 /// Most discarded by one system call, and so the longest a run is out of use.
 const RUN: usize = (16 << 20) / PAGE_SIZE;
-const TICK_MS: i64 = 100;
+const TICK_MS: u64 = 100;
 
 /// One releases at a time.
 pub(crate) static SCAVENGE: Mutex<()> = Mutex::new(());
@@ -35,11 +42,30 @@ const ASLEEP: u32 = 1;
 const AWAKE: u32 = 2;
 /// What the thread does: OFF (there is none), ASLEEP or AWAKE. Futex word.
 static THREAD: AtomicU32 = AtomicU32::new(OFF);
-static ENABLED: AtomicBool = AtomicBool::new(true);
+/// A [`Scavenger`].
+static MODE: AtomicU32 = AtomicU32::new(Scavenger::Thread as u32);
+/// When the last tick inline was, in milliseconds of the monotonic clock.
+static TICKED: AtomicU64 = AtomicU64::new(0);
+/// Arenas are advised to be of huge pages.
+static HUGE_PAGES: AtomicBool = AtomicBool::new(false);
 /// Soft limit in bytes; `usize::MAX` for none.
 static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Reads `GALLOC_MEMORY_LIMIT` and `GALLOC_SCAVENGER`, once.
+/// Who gives memory back when it has been free for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Scavenger {
+    /// Nobody: memory goes back through [`release`], [`scavenge_step`] and the memory limit alone.
+    Off,
+    /// The threads that free, at most one tick's work each 100 ms between them. A program that frees
+    /// nothing more gives nothing more back.
+    Inline,
+    /// A thread of its own, which is started when there is something to give back and sleeps when
+    /// there is nothing. The default.
+    Thread,
+}
+
+/// Reads `GALLOC_MEMORY_LIMIT`, `GALLOC_SCAVENGER` and `GALLOC_HUGE_PAGES`, once.
 pub(crate) fn configure() {
     // SAFETY: the names are C strings, and what comes back is null or one. The environment is read
     // once, when the process first allocates.
@@ -50,9 +76,17 @@ pub(crate) fn configure() {
         {
             LIMIT.store(n, Ordering::Relaxed);
         }
-        let on = libc::getenv(c"GALLOC_SCAVENGER".as_ptr());
-        if !on.is_null() && core::ffi::CStr::from_ptr(on) == c"off" {
-            ENABLED.store(false, Ordering::Relaxed);
+        let who = libc::getenv(c"GALLOC_SCAVENGER".as_ptr());
+        if !who.is_null() {
+            match core::ffi::CStr::from_ptr(who).to_bytes() {
+                b"off" => drop(set_scavenger(Scavenger::Off)),
+                b"inline" => drop(set_scavenger(Scavenger::Inline)),
+                _ => {}
+            }
+        }
+        let huge = libc::getenv(c"GALLOC_HUGE_PAGES".as_ptr());
+        if !huge.is_null() && core::ffi::CStr::from_ptr(huge) == c"on" {
+            set_huge_pages(true);
         }
     }
 }
@@ -83,11 +117,52 @@ pub fn set_memory_limit(bytes: usize) -> usize {
     LIMIT.swap(bytes, Ordering::Relaxed)
 }
 
-/// Turns the scavenger off or on; returns what it was. `GALLOC_SCAVENGER=off` does it from outside.
+/// Chooses who gives memory back; returns who did. `GALLOC_SCAVENGER=off` or `=inline` does it from
+/// outside.
 ///
-/// Off, memory goes back through [`release`] and the memory limit alone.
-pub fn set_scavenger(on: bool) -> bool {
-    ENABLED.swap(on, Ordering::Relaxed)
+/// ```
+/// use galloc::{Scavenger, set_scavenger};
+/// assert_eq!(set_scavenger(Scavenger::Inline), Scavenger::Thread);
+/// ```
+pub fn set_scavenger(who: Scavenger) -> Scavenger {
+    match MODE.swap(who as u32, Ordering::Relaxed) {
+        0 => Scavenger::Off,
+        1 => Scavenger::Inline,
+        _ => Scavenger::Thread,
+    }
+}
+
+/// Asks for huge pages of 2 MiB in arenas taken from now on, or no longer; returns what was asked
+/// for. Off at first, for a program of some kilobytes would occupy two mebibytes. Large heaps miss
+/// the TLB less. `GALLOC_HUGE_PAGES=on` does it from outside, for the first arena too.
+///
+/// Linux may refuse (`/sys/kernel/mm/transparent_hugepage/enabled`), which changes nothing else.
+pub fn set_huge_pages(on: bool) -> bool {
+    HUGE_PAGES.swap(on, Ordering::Relaxed)
+}
+
+/// Of a new arena.
+pub(crate) fn advise(base: usize, size: usize) {
+    if HUGE_PAGES.load(Ordering::Relaxed) {
+        sys::advise_huge(base, size);
+    }
+}
+
+/// Does a tick's work of the scavenger in this thread; true if there may be more to do, in 100 ms.
+///
+/// For a runtime that has a thread for such things already and sets [`Scavenger::Off`]. Allocates
+/// nothing. With nothing to do some microseconds; else at most a quarter of what is free beyond the
+/// goal is discarded, some 0.1 ms for each MiB.
+///
+/// ```
+/// galloc::set_scavenger(galloc::Scavenger::Off);
+/// drop(vec![1u8; 1 << 20]);
+/// while galloc::scavenge_step() {
+///     std::thread::sleep(std::time::Duration::from_millis(100));
+/// }
+/// ```
+pub fn scavenge_step() -> bool {
+    step()
 }
 
 /// Gives back all free memory now: what this thread's cache, caches without a thread, the central
@@ -102,6 +177,7 @@ pub fn set_scavenger(on: bool) -> bool {
 pub fn release() -> usize {
     slot::flush_own();
     slot::flush_idle();
+    slot::clear_shelves();
     mcentral::sweep();
     scavenge(usize::MAX) * PAGE_SIZE
 }
@@ -112,7 +188,37 @@ fn excess(heap: &Heap) -> usize {
 
 /// Whether the thread is to be woken. Heap lock.
 pub(crate) fn is_wanted(heap: &Heap) -> bool {
-    excess(heap) > 0 && THREAD.load(Ordering::Relaxed) != AWAKE && ENABLED.load(Ordering::Relaxed)
+    excess(heap) > 0 && is_asleep()
+}
+
+fn is_off() -> bool {
+    MODE.load(Ordering::Relaxed) == Scavenger::Off as u32
+}
+
+/// It is the thread that gives back.
+fn is_threads() -> bool {
+    MODE.load(Ordering::Relaxed) == Scavenger::Thread as u32
+}
+
+/// Whether a tick's time has gone by; to one caller per tick.
+fn is_due() -> bool {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` may be written.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) };
+    let ms = now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000;
+    let last = TICKED.load(Ordering::Relaxed);
+    ms >= last + TICK_MS
+        && TICKED
+            .compare_exchange(last, ms, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+}
+
+/// The thread does not run, and may.
+pub(crate) fn is_asleep() -> bool {
+    THREAD.load(Ordering::SeqCst) != AWAKE && !is_off()
 }
 
 /// After memory was taken: keeps the soft limit.
@@ -125,7 +231,10 @@ pub(crate) fn after_alloc() {
     let occupied = (heap.used + heap.free_dirty) * PAGE_SIZE + heap.huge_bytes;
     let (over, free) = (occupied.saturating_sub(limit), heap.free_dirty);
     drop(heap);
-    if over > 0 && free > 0 {
+    if over > 0 && free == 0 {
+        slot::clear_shelves();
+    }
+    if over > 0 {
         scavenge(over.div_ceil(PAGE_SIZE).max(STEP));
     }
 }
@@ -162,36 +271,51 @@ fn scavenge(limit: usize) -> usize {
     done
 }
 
-fn step() -> usize {
+/// One tick's work; false if there was none.
+fn step() -> bool {
     slot::flush_idle();
+    let shelved = slot::age_shelves();
     mcentral::sweep();
     let excess = excess(&HEAP.lock());
-    scavenge(excess.min(STEP.max(excess / 4)))
+    scavenge(excess.min(STEP.max(excess / 4))) > 0 || shelved
 }
 
-/// Wakes or starts the thread. No lock is held.
+/// Wakes or starts the thread, or does its work. No lock is held.
 #[cold]
 pub(crate) fn wake() {
     if !slot::is_leased() {
         // The caller may hold the shared cache, and making a thread may allocate.
         return;
     }
-    match THREAD.swap(AWAKE, Ordering::AcqRel) {
-        // SAFETY: wakes whoever waits on the word.
-        ASLEEP => unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                THREAD.as_ptr(),
-                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                1,
-            );
-        },
-        OFF if !start() => {
-            THREAD.store(OFF, Ordering::Release);
-            step();
+    sys::keep_errno(|| {
+        if MODE.load(Ordering::Relaxed) == Scavenger::Inline as u32 {
+            if is_due() {
+                step();
+            }
+            return;
         }
-        _ => {}
-    }
+        match THREAD.swap(AWAKE, Ordering::AcqRel) {
+            // SAFETY: wakes whoever waits on the word.
+            ASLEEP => unsafe {
+                libc::syscall(
+                    libc::SYS_futex,
+                    THREAD.as_ptr(),
+                    libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                    1,
+                );
+            },
+            OFF => {
+                let due = is_due();
+                if !due || !start() {
+                    THREAD.store(OFF, Ordering::Release);
+                    if due {
+                        step();
+                    }
+                }
+            }
+            _ => {}
+        }
+    });
 }
 
 fn start() -> bool {
@@ -218,22 +342,22 @@ fn start() -> bool {
 extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
     let tick = libc::timespec {
         tv_sec: 0,
-        tv_nsec: TICK_MS * 1_000_000,
+        tv_nsec: TICK_MS as i64 * 1_000_000,
     };
     loop {
         // SAFETY: sleeps; the word lives for ever.
         unsafe { libc::nanosleep(&tick, ptr::null_mut()) };
-        if ENABLED.load(Ordering::Relaxed) && step() > 0 {
+        if is_threads() && step() {
             continue;
         }
         if THREAD
-            .compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::Relaxed)
             .is_err()
         {
             continue;
         }
         // A free between the step and the sleep saw AWAKE and did not wake: look again.
-        if is_wanted(&HEAP.lock()) {
+        if is_threads() && (excess(&HEAP.lock()) > 0 || slot::age_shelves()) {
             THREAD.store(AWAKE, Ordering::Relaxed);
             continue;
         }

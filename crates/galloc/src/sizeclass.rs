@@ -97,6 +97,25 @@ pub const fn class_pages(class: usize) -> usize {
     PAGES[class] as usize
 }
 
+/// Classes of 0 to 1024 bytes by eighths, a request of no bytes counted as one of one.
+const COMMON: [u8; SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1] = {
+    let mut table = CLASS8;
+    table[0] = 1;
+    table
+};
+
+/// What [`class_for`] says, for the requests that are most common; None for others.
+#[inline(always)]
+pub(crate) const fn common_class(size: usize, align: usize) -> Option<usize> {
+    if align > SMALL_SIZE_DIV || size > MAX_SMALL_SIZE {
+        None
+    } else if size <= SMALL_SIZE_MAX {
+        Some(COMMON[size.div_ceil(SMALL_SIZE_DIV)] as usize)
+    } else {
+        Some(class_of(size))
+    }
+}
+
 /// The class whose objects hold `size` bytes at multiples of `align`, if a small one does.
 ///
 /// Objects lie at multiples of their size from a page, so they are aligned to every power of two
@@ -165,5 +184,8 @@ mod tests {
             }
         }
         assert_eq!(class_for(8, 16384), None);
+        for size in 0..=MAX_SMALL_SIZE {
+            assert_eq!(common_class(size, 8), class_for(size, 8));
+        }
     }
 }

@@ -31,7 +31,7 @@ static LEASED: [AtomicU64; SLOTS / 64] = [const { AtomicU64::new(0) }; SLOTS / 6
 /// The caches made so far; never unmade.
 static CACHES: [AtomicPtr<Cache>; SLOTS] = [const { AtomicPtr::new(ptr::null_mut()) }; SLOTS];
 /// For threads beyond the last slot, or where a cache finds no memory.
-pub(crate) static SHARED: Mutex<Cache> = Mutex::new(Cache::new(usize::MAX));
+pub(crate) static SHARED: Mutex<Cache> = Mutex::new(Cache::new(usize::MAX, usize::MAX));
 
 /// 0, 1 while one thread sets the process up, 2.
 static SETUP: AtomicU32 = AtomicU32::new(0);
@@ -106,17 +106,31 @@ mod tls {
     }
 }
 
+/// This thread's cache; null without one.
+#[inline(always)]
+pub(crate) fn own() -> *const Cache {
+    tls::get()
+}
+
 /// Runs one operation on this thread's cache. `f` must not call back here.
 #[inline(always)]
 pub(crate) fn with_cache<R>(f: impl FnOnce(&Cache) -> R) -> R {
-    let mut cache = tls::get();
+    let cache = tls::get();
     if cache.is_null() {
-        cache = lease();
+        return with_new_cache(f);
     }
+    // SAFETY: caches are never unmade, and this one is leased to this thread.
+    f(unsafe { &*cache })
+}
+
+#[cold]
+#[inline(never)]
+fn with_new_cache<R>(f: impl FnOnce(&Cache) -> R) -> R {
+    let cache = lease();
     if cache.is_null() {
         return f(&SHARED.lock());
     }
-    // SAFETY: caches are never unmade, and this one is leased to this thread.
+    // SAFETY: as in `with_cache`.
     f(unsafe { &*cache })
 }
 
@@ -165,30 +179,35 @@ fn cache_of(i: usize) -> *const Cache {
     {
         cache = p.as_ptr().cast();
         // SAFETY: the right size and alignment, and nobody else's.
-        unsafe { cache.write(Cache::new(i + 1)) };
+        unsafe { cache.write(Cache::new(cache.addr(), i)) };
         CACHES[i].store(cache, Ordering::Release);
     }
     cache
 }
 
-/// Once per process the key and the fork handlers, once per lease the key's value. Both may
-/// allocate, which finds the slot leased already.
+/// Once per process the environment, the key and the fork handlers, once per lease the key's value.
+/// All but the first may allocate, which finds the slot leased already.
 fn set_up() {
     if SETUP.load(Ordering::Acquire) != 2 {
         if SETUP
             .compare_exchange(0, 1, Ordering::Acquire, Ordering::Acquire)
             .is_ok()
         {
+            scavenge::configure();
             let mut key = 0;
             // SAFETY: `exit` is a function for any value.
             if unsafe { libc::pthread_key_create(&mut key, Some(exit)) } == 0 {
                 KEY.store(key + 1, Ordering::Relaxed);
             }
             fork::install();
-            scavenge::configure();
             SETUP.store(2, Ordering::Release);
         }
-        while SETUP.load(Ordering::Acquire) != 2 {
+        // Bounded, for the thread that does it may not be there: a child of `fork` has but one. Then
+        // this thread's cache is not emptied at its exit, and that is all.
+        for _ in 0..10_000 {
+            if SETUP.load(Ordering::Acquire) == 2 {
+                break;
+            }
             std::thread::yield_now();
         }
     }
@@ -209,8 +228,12 @@ extern "C" fn exit(_: *mut libc::c_void) {
 }
 
 /// Ends this thread's lease of a cache, which keeps its spans for the next lessee (the scavenger
-/// gives them back if none comes). For a thread that goes idle; the next allocation leases again.
-/// Exiting threads need no call. Two atomic operations at most.
+/// gives them back if none comes). For a thread that goes idle; the next allocation leases the
+/// lowest free slot again. Exiting threads need no call.
+///
+/// Cheap enough for every time a thread goes idle: O(1), one atomic operation on the slot's own
+/// word, and no other thread's state is looked at. The lease that follows is an atomic operation,
+/// a scan of at most 64 words of bits (one, below 64 threads), and a `pthread_setspecific`.
 ///
 /// ```
 /// galloc::release_slot();
@@ -218,14 +241,10 @@ extern "C" fn exit(_: *mut libc::c_void) {
 /// ```
 pub fn release_slot() {
     let cache = tls::get();
-    if cache.is_null() {
-        return;
-    }
-    tls::set(ptr::null());
-    for (i, c) in CACHES.iter().enumerate() {
-        if ptr::eq(c.load(Ordering::Relaxed), cache) {
-            return unlease(i);
-        }
+    if !cache.is_null() {
+        tls::set(ptr::null());
+        // SAFETY: caches are never unmade; `slot` does not change.
+        unlease(unsafe { (*cache).slot });
     }
 }
 
@@ -239,17 +258,39 @@ pub(crate) fn flush_own() {
     with_cache(Cache::flush);
 }
 
+fn caches() -> impl Iterator<Item = (usize, *const Cache)> {
+    CACHES
+        .iter()
+        .map(|c| c.load(Ordering::Acquire).cast_const())
+        .enumerate()
+        .filter(|(_, c)| !c.is_null())
+}
+
 /// Empties the caches that no thread leases.
 pub(crate) fn flush_idle() {
-    for (i, cache) in CACHES.iter().enumerate() {
-        let cache = cache.load(Ordering::Acquire);
-        if cache.is_null() {
-            continue;
-        }
+    for (i, cache) in caches() {
         if try_lease(i) {
             // SAFETY: leased to this thread until the next line.
             unsafe { (*cache).flush() };
             unlease(i);
         }
     }
+}
+
+/// Frees the large objects on the shelves of all threads.
+pub(crate) fn clear_shelves() {
+    for (_, cache) in caches() {
+        // SAFETY: caches are never unmade, and this is for any thread.
+        unsafe { (*cache).clear_shelf() };
+    }
+}
+
+/// Frees those that have lain there since the last call; true if anything was there.
+pub(crate) fn age_shelves() -> bool {
+    let mut any = false;
+    for (_, cache) in caches() {
+        // SAFETY: as above.
+        any |= unsafe { (*cache).age_shelf() };
+    }
+    any
 }

@@ -6,7 +6,7 @@
 //! faster, and the bitmap's one advantage, that it notices double frees, is the `hardened` feature.
 //!
 //! Owner's fields (`free`, `fresh`, `next`, `prev`) belong to whoever owns the span: the cache
-//! named by `owner`, or with `owner` 0 the holder of its central list's lock, or, full and sealed,
+//! named by `owner`, or with `owner` NOBODY the holder of its central list's lock, or, full and sealed,
 //! nobody. See `remote` for how a full span finds a new owner.
 //!
 //! Records are type-stable: they come from a `FixAlloc` and stay spans for ever.
@@ -17,38 +17,52 @@ use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+/// Owner of a span that no cache owns. Not a cache's address, and not the null of a thread without.
+pub(crate) const NOBODY: usize = 1;
+
+/// The first cache line holds all that an owner's allocation or free touches; what others write
+/// (`remote`) is on the second.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Span {
+    /// The id of the owning cache, or NOBODY. Written by the owner or the adopter.
+    pub(crate) owner: AtomicUsize,
+    /// Freed objects; owner's.
+    free: Cell<*mut Block>,
+    /// Objects handed out, those on `remote` included. Written by the owner, read for statistics.
+    /// Of a large object 1, or 0 while it is on a shelf.
+    pub(crate) live: AtomicU32,
+    /// Objects handed out at least once; owner's.
+    fresh: Cell<u32>,
     /// Address of the first page; written when the span is made, under the heap lock.
     pub(crate) base: usize,
-    /// Bytes of all pages; as `base`, and by the owner of a large object that is resized.
-    bytes: AtomicUsize,
     /// Bytes of an object; as `base`. For class 0 unused.
     pub(crate) size: usize,
+    /// Bytes of all pages; as `base`, and by the owner of a large object that is resized.
+    bytes: AtomicUsize,
     /// Objects the pages hold; as `base`.
     nelems: u32,
     /// Size class, 0 for a large object; as `base`.
     pub(crate) class: u8,
-    /// The pages may hold old bytes; as `base`.
-    pub(crate) needzero: bool,
     /// The object is a mapping of its own, outside the page heap; as `base`.
     pub(crate) huge: bool,
-    /// The id of the owning cache, or 0. Written by the owner or the adopter.
-    pub(crate) owner: AtomicUsize,
-    /// Objects handed out, those on `remote` included. Written by the owner, read for statistics.
-    pub(crate) live: AtomicU32,
+    /// The pages may hold old bytes; as `base`, and for a large object by who frees it.
+    pub(crate) needzero: Cell<bool>,
+    /// Link in a cache's or central list; owner's.
+    pub(crate) prev: Cell<*mut Span>,
     /// Objects others freed.
     pub(crate) remote: RemoteList,
-    /// Freed objects; owner's.
-    free: Cell<*mut Block>,
-    /// Objects handed out at least once; owner's.
-    fresh: Cell<u32>,
-    /// Links in a cache's or central list; owner's.
+    /// As `prev`.
     pub(crate) next: Cell<*mut Span>,
-    pub(crate) prev: Cell<*mut Span>,
+    /// Sampled objects that are out; any thread.
+    #[cfg(feature = "profile")]
+    pub(crate) sampled: AtomicU32,
     #[cfg(feature = "hardened")]
     pub(crate) bits: crate::hardened::AllocBits,
 }
+
+#[cfg(not(loom))]
+const _: () = assert!(core::mem::offset_of!(Span, remote) == 64);
 
 impl Span {
     /// A span no one owns yet. None only under `hardened`, if its bitmap finds no memory.
@@ -61,15 +75,17 @@ impl Span {
             size,
             nelems,
             class: class as u8,
-            needzero,
+            needzero: Cell::new(needzero),
             huge: false,
-            owner: AtomicUsize::new(0),
+            owner: AtomicUsize::new(NOBODY),
             live: AtomicU32::new(u32::from(class == 0)),
             remote: RemoteList::new(),
             free: Cell::new(ptr::null_mut()),
             fresh: Cell::new(0),
             next: Cell::new(ptr::null_mut()),
             prev: Cell::new(ptr::null_mut()),
+            #[cfg(feature = "profile")]
+            sampled: AtomicU32::new(0),
             #[cfg(feature = "hardened")]
             bits: crate::hardened::AllocBits::new(if class == 0 { 0 } else { nelems })?,
         })
@@ -166,6 +182,7 @@ impl Span {
 #[derive(Debug)]
 pub(crate) struct SpanList {
     head: Cell<*mut Span>,
+    tail: Cell<*mut Span>,
     len: Cell<usize>,
 }
 
@@ -173,6 +190,7 @@ impl SpanList {
     pub(crate) const fn new() -> Self {
         Self {
             head: Cell::new(ptr::null_mut()),
+            tail: Cell::new(ptr::null_mut()),
             len: Cell::new(0),
         }
     }
@@ -194,7 +212,9 @@ impl SpanList {
         unsafe {
             (*span).prev.set(ptr::null_mut());
             (*span).next.set(head);
-            if !head.is_null() {
+            if head.is_null() {
+                self.tail.set(span);
+            } else {
                 (*head).prev.set(span);
             }
         }
@@ -202,26 +222,23 @@ impl SpanList {
         self.len.set(self.len.get() + 1);
     }
 
-    /// Puts a span behind the head, which stays the one in use.
+    /// Puts a span at the end.
     ///
     /// # Safety
     /// As [`push_front`](Self::push_front).
-    pub(crate) unsafe fn push_second(&self, span: *mut Span) {
-        let head = self.head.get();
-        if head.is_null() {
+    pub(crate) unsafe fn push_back(&self, span: *mut Span) {
+        let tail = self.tail.get();
+        if tail.is_null() {
             // SAFETY: as the caller promises.
             return unsafe { self.push_front(span) };
         }
-        // SAFETY: as the caller promises; the head and its follower are in the list.
+        // SAFETY: as the caller promises; the tail is in the list.
         unsafe {
-            let next = (*head).next.get();
-            (*span).prev.set(head);
-            (*span).next.set(next);
-            (*head).next.set(span);
-            if !next.is_null() {
-                (*next).prev.set(span);
-            }
+            (*span).prev.set(tail);
+            (*span).next.set(ptr::null_mut());
+            (*tail).next.set(span);
         }
+        self.tail.set(span);
         self.len.set(self.len.get() + 1);
     }
 
@@ -236,7 +253,9 @@ impl SpanList {
             } else {
                 (*prev).next.set(next);
             }
-            if !next.is_null() {
+            if next.is_null() {
+                self.tail.set(prev);
+            } else {
                 (*next).prev.set(prev);
             }
         }

@@ -4,17 +4,63 @@
 //! swap: Linux gives a page at its first touch, zeroed, and again after `MADV_DONTNEED`. So a page
 //! has two states here, clean (never touched or given back: reads as zero, costs nothing) and
 //! dirty, where Go needs four for portability.
+//!
+//! Under `--cfg gort_asan` the memory comes from `posix_memalign` instead, so that AddressSanitizer
+//! knows it, and free objects are poisoned but for the word that links them.
 
 use core::ptr::{self, NonNull};
 
 const PROT_RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
+#[cfg(not(gort_asan))]
 const ANON: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
 
+#[cfg(not(gort_asan))]
 fn map(hint: usize, size: usize, prot: i32) -> Option<usize> {
     // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing; the hint
     // is no MAP_FIXED.
     let p = unsafe { libc::mmap(ptr::without_provenance_mut(hint), size, prot, ANON, -1, 0) };
     (p != libc::MAP_FAILED).then(|| p.expose_provenance())
+}
+
+#[cfg(gort_asan)]
+fn map(_: usize, size: usize, _: i32) -> Option<usize> {
+    alloc_aligned(0, size, 1 << 16)
+}
+
+#[cfg(gort_asan)]
+unsafe extern "C" {
+    fn __asan_poison_memory_region(at: *const u8, size: usize);
+    fn __asan_unpoison_memory_region(at: *const u8, size: usize);
+}
+
+/// Tells AddressSanitizer, if it is there, that an object of `size` bytes is free.
+///
+/// # Safety
+/// The object is the caller's.
+#[inline(always)]
+pub(crate) unsafe fn poison(at: *mut u8, size: usize) {
+    #[cfg(gort_asan)]
+    // SAFETY: as the caller promises; the first word links free objects.
+    unsafe {
+        __asan_poison_memory_region(at.add(8), size - 8);
+    }
+    #[cfg(not(gort_asan))]
+    let _ = (at, size);
+}
+
+/// Tells it that the object is in use.
+///
+/// # Safety
+/// As [`poison`].
+#[inline(always)]
+pub(crate) unsafe fn unpoison(at: *mut u8, size: usize) {
+    #[cfg(gort_asan)]
+    // SAFETY: as the caller promises.
+    unsafe {
+        __asan_unpoison_memory_region(at, size);
+    }
+    #[cfg(not(gort_asan))]
+    let _ = (at, size);
 }
 
 /// `size` zeroed bytes, page-aligned (`sysAlloc`).
@@ -37,10 +83,24 @@ pub(crate) fn reserve(size: usize) -> Option<NonNull<u8>> {
 /// The pages must be part of a mapping the caller owns.
 pub(crate) unsafe fn commit(at: *mut u8, size: usize) -> bool {
     // SAFETY: the caller owns the pages.
-    unsafe { libc::mprotect(at.cast(), size, PROT_RW) == 0 }
+    cfg!(gort_asan) || unsafe { libc::mprotect(at.cast(), size, PROT_RW) == 0 }
+}
+
+#[cfg(gort_asan)]
+pub(crate) fn alloc_aligned(_: usize, size: usize, align: usize) -> Option<usize> {
+    let mut p = ptr::null_mut();
+    // SAFETY: the new block is that long.
+    unsafe {
+        if libc::posix_memalign(&mut p, align.max(4096), size) != 0 {
+            return None;
+        }
+        p.write_bytes(0, size);
+    }
+    Some(p.expose_provenance())
 }
 
 /// `size` zeroed bytes at a multiple of `align`, near `hint` if that is free.
+#[cfg(not(gort_asan))]
 pub(crate) fn alloc_aligned(hint: usize, size: usize, align: usize) -> Option<usize> {
     if hint != 0 {
         let p = map(hint, size, PROT_RW)?;
@@ -66,13 +126,30 @@ pub(crate) fn alloc_aligned(hint: usize, size: usize, align: usize) -> Option<us
     Some(base)
 }
 
+/// Runs `f` and puts errno back: a free must not change it.
+pub(crate) fn keep_errno<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: this thread's errno.
+    let before = unsafe { *libc::__errno_location() };
+    let r = f();
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = before };
+    r
+}
+
 /// Gives the pages and the addresses back.
 ///
 /// # Safety
 /// The caller owns the pages and nobody uses them any more.
 pub(crate) unsafe fn unmap(at: usize, size: usize) {
+    #[cfg(gort_asan)]
+    // SAFETY: as the caller promises; what is unmapped is a whole mapping there.
+    unsafe {
+        unpoison(ptr::with_exposed_provenance_mut(at), size);
+        libc::free(ptr::with_exposed_provenance_mut(at));
+    }
+    #[cfg(not(gort_asan))]
     // SAFETY: as the caller promises.
-    unsafe { libc::munmap(ptr::with_exposed_provenance_mut(at), size) };
+    keep_errno(|| unsafe { libc::munmap(ptr::with_exposed_provenance_mut(at), size) });
 }
 
 /// Gives the pages back and keeps the addresses, which read as zero afterwards. False if the
@@ -81,6 +158,15 @@ pub(crate) unsafe fn unmap(at: usize, size: usize) {
 /// # Safety
 /// The caller owns the pages, and nothing in them is needed.
 pub(crate) unsafe fn discard(at: usize, size: usize) -> bool {
+    #[cfg(gort_asan)]
+    // SAFETY: as the caller promises.
+    unsafe {
+        let p = ptr::with_exposed_provenance_mut(at);
+        unpoison(p, size);
+        p.write_bytes(0, size);
+        true
+    }
+    #[cfg(not(gort_asan))]
     // SAFETY: as the caller promises; private anonymous memory is zero after MADV_DONTNEED.
     unsafe {
         libc::madvise(
@@ -91,12 +177,27 @@ pub(crate) unsafe fn discard(at: usize, size: usize) -> bool {
     }
 }
 
+/// Asks for huge pages.
+pub(crate) fn advise_huge(at: usize, size: usize) {
+    // SAFETY: changes how Linux provides for the pages, not what is in them.
+    unsafe {
+        libc::madvise(
+            ptr::with_exposed_provenance_mut(at),
+            size,
+            libc::MADV_HUGEPAGE,
+        )
+    };
+}
+
 /// Grows or shrinks a whole mapping where it is, or moves its pages to `to`, a mapping of `new`
 /// bytes that they replace. No byte is copied.
 ///
 /// # Safety
 /// `at..at + old` is a mapping the caller owns, and `to`, if any, another.
 pub(crate) unsafe fn remap(at: usize, old: usize, new: usize, to: Option<usize>) -> bool {
+    if cfg!(gort_asan) {
+        return false;
+    }
     let from = ptr::with_exposed_provenance_mut::<libc::c_void>(at);
     // SAFETY: as the caller promises.
     let p = unsafe {

@@ -4,10 +4,11 @@
 //! select wins, so one packet serves them all.
 
 use crate::channel::{Flavor, Receiver, Sender};
-use crate::hchan::{After, Dir, Got, Hchan, Locked, Promise};
+use crate::hchan::{After, Dir, Got, Hchan, Promise};
+use crate::lock::RawLock;
 use crate::now;
 use crate::waitq::{Node, Wake};
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Instant;
 
@@ -89,8 +90,8 @@ impl Later {
 /// One side of a channel, as a select sees it.
 ///
 /// # Safety
-/// Implemented here alone. `key` is the same for all handles of one channel, 0 for those that have no lock, and the
-/// functions marked `unsafe` do what they say under the lock that `lock` takes.
+/// Implemented here alone. `lock` is the same for all handles of one channel, and the functions marked `unsafe` do what
+/// they say under that lock.
 pub(crate) unsafe trait SelectHandle {
     fn raw(&self) -> &dyn RawCase;
 }
@@ -100,12 +101,8 @@ pub(crate) unsafe trait SelectHandle {
 /// # Safety
 /// As there.
 pub(crate) unsafe trait RawCase {
-    /// Identifies the channel and orders its lock; 0 without a lock.
-    fn key(&self) -> usize;
-    fn lock(&self);
-    /// # Safety
-    /// The caller holds the lock.
-    unsafe fn unlock(&self);
+    /// The channel's lock; clocks and `never` have none.
+    fn lock(&self) -> Option<&RawLock>;
     /// Worth trying, as far as can be seen without the lock.
     fn maybe_ready(&self) -> bool;
     /// Tries the case alone: takes the lock, and does what follows the unlock.
@@ -129,30 +126,25 @@ pub(crate) unsafe trait RawCase {
     /// # Safety
     /// The caller holds the lock; the node is this channel's or in no queue.
     unsafe fn unlink(&self, node: *mut Node);
+    /// As `unlink`, and takes the lock for it.
+    /// # Safety
+    /// The caller does not hold the lock; the node is this channel's or in no queue.
+    unsafe fn leave(&self, node: *mut Node);
     fn notify(&self);
     /// When it becomes ready by itself.
     fn due(&self) -> Option<Instant>;
     /// A send.
     fn is_send(&self) -> bool;
-    /// A box for a received value, null if the packet has room for it.
-    fn new_slot(&self) -> *mut ();
+    /// Where a received value goes: to the packet, or to a new box if it has no room there. Null for a send.
+    fn new_slot(&self, packet: *mut Packet) -> *mut ();
     /// # Safety
-    /// `slot` came from `new_slot` and holds no value.
+    /// `slot` is null or a box that came from `new_slot`, and holds no value.
     unsafe fn free_slot(&self, slot: *mut ());
     /// Gives a received value back.
     /// # Safety
     /// `value` holds a value of the channel's type, moved out of it.
     unsafe fn put_back(&self, value: *const (), ticket: u64);
     fn break_promise(&self, promise: Promise);
-}
-
-/// The guard of a lock that the select holds, without the unlock at its end.
-///
-/// # Safety
-/// The caller holds the lock.
-unsafe fn held<T>(chan: &Hchan<T>) -> ManuallyDrop<Locked<'_, T>> {
-    // SAFETY: passed on.
-    ManuallyDrop::new(unsafe { chan.assume_locked() })
 }
 
 // SAFETY: see the functions of `RawCase` below.
@@ -169,19 +161,10 @@ unsafe impl<T> SelectHandle for Receiver<T> {
     }
 }
 
-// SAFETY: the key is the channel's address; all under its lock.
+// SAFETY: the lock is the channel's own; all under it.
 unsafe impl<T> RawCase for Sender<T> {
-    fn key(&self) -> usize {
-        self.chan().key()
-    }
-
-    fn lock(&self) {
-        self.chan().lock_raw();
-    }
-
-    unsafe fn unlock(&self) {
-        // SAFETY: passed on.
-        drop(unsafe { self.chan().assume_locked() });
+    fn lock(&self) -> Option<&RawLock> {
+        Some(self.chan().raw_lock())
     }
 
     fn maybe_ready(&self) -> bool {
@@ -202,7 +185,7 @@ unsafe impl<T> RawCase for Sender<T> {
     unsafe fn attempt(&self, _slot: *mut (), _node: *mut Node, later: &mut Later) -> Attempt {
         let _ = later;
         // SAFETY: passed on.
-        match unsafe { held(self.chan()) }.promise() {
+        match unsafe { self.chan().under_lock(|chan| chan.promise()) } {
             Promise::Full => Attempt::Blocks,
             Promise::Closed => Attempt::Closed,
             promise => Attempt::Promise(promise),
@@ -211,25 +194,33 @@ unsafe impl<T> RawCase for Sender<T> {
 
     unsafe fn is_ready(&self) -> bool {
         // SAFETY: passed on.
-        unsafe { held(self.chan()) }.writable()
+        unsafe { self.chan().under_lock(|chan| chan.writable()) }
     }
 
     unsafe fn enqueue(&self, node: *mut Node) -> bool {
         // SAFETY: passed on; the node is not queued, so it is ours.
         unsafe {
             (*node).deferred = true;
-            held(self.chan()).enqueue(node, Dir::Send)
+            self.chan().under_lock(|chan| chan.enqueue(node, Dir::Send))
         }
     }
 
     unsafe fn enqueue_watcher(&self, node: *mut Node) {
         // SAFETY: passed on.
-        unsafe { held(self.chan()).enqueue_watcher(node, Dir::Send) }
+        unsafe {
+            self.chan()
+                .under_lock(|chan| chan.enqueue_watcher(node, Dir::Send))
+        }
     }
 
     unsafe fn unlink(&self, node: *mut Node) {
         // SAFETY: passed on.
-        unsafe { held(self.chan()).unlink(node) };
+        unsafe { self.chan().under_lock(|chan| chan.unlink(node)) };
+    }
+
+    unsafe fn leave(&self, node: *mut Node) {
+        // SAFETY: passed on.
+        unsafe { self.chan().lock().unlink(node) };
     }
 
     fn notify(&self) {
@@ -244,7 +235,7 @@ unsafe impl<T> RawCase for Sender<T> {
         true
     }
 
-    fn new_slot(&self) -> *mut () {
+    fn new_slot(&self, _packet: *mut Packet) -> *mut () {
         ptr::null_mut()
     }
 
@@ -266,23 +257,10 @@ impl<T> Receiver<T> {
     }
 }
 
-// SAFETY: the key is the channel's address; all under its lock. Clocks have a lock of their own, held by no caller.
+// SAFETY: the lock is the channel's own; all under it. Clocks have a lock of their own, held by no caller.
 unsafe impl<T> RawCase for Receiver<T> {
-    fn key(&self) -> usize {
-        self.as_chan().map_or(0, Hchan::key)
-    }
-
-    fn lock(&self) {
-        if let Some(chan) = self.as_chan() {
-            chan.lock_raw();
-        }
-    }
-
-    unsafe fn unlock(&self) {
-        if let Some(chan) = self.as_chan() {
-            // SAFETY: passed on.
-            drop(unsafe { chan.assume_locked() });
-        }
+    fn lock(&self) -> Option<&RawLock> {
+        self.as_chan().map(Hchan::raw_lock)
     }
 
     fn maybe_ready(&self) -> bool {
@@ -297,8 +275,10 @@ unsafe impl<T> RawCase for Receiver<T> {
         if !self.maybe_ready() {
             return Attempt::Blocks;
         }
-        *slot = self.new_slot();
-        let to = if slot.is_null() { packet.cast() } else { *slot };
+        let to = self.new_slot(packet);
+        if to != packet.cast() {
+            *slot = to;
+        }
         let attempt = match self.as_chan() {
             // SAFETY: passed on: the packet takes the value if it fits, else the box does.
             Some(chan) => match unsafe { now::recv(chan, to.cast::<T>()) } {
@@ -321,7 +301,11 @@ unsafe impl<T> RawCase for Receiver<T> {
             Flavor::Chan(shared) => {
                 let mut after = After::nothing();
                 // SAFETY: passed on.
-                let got = unsafe { held(&shared.chan).recv(slot.cast(), node, &mut after) };
+                let got = unsafe {
+                    shared
+                        .chan
+                        .under_lock(|chan| chan.recv(slot.cast(), node, &mut after))
+                };
                 later.take(after);
                 match got {
                     Got::Received => Attempt::Value,
@@ -346,7 +330,7 @@ unsafe impl<T> RawCase for Receiver<T> {
     unsafe fn is_ready(&self) -> bool {
         match &self.flavor {
             // SAFETY: passed on.
-            Flavor::Chan(shared) => unsafe { held(&shared.chan) }.readable(),
+            Flavor::Chan(shared) => unsafe { shared.chan.under_lock(|chan| chan.readable()) },
             Flavor::Clock(clock, _) => clock.is_ready(),
             Flavor::Never => false,
         }
@@ -355,20 +339,27 @@ unsafe impl<T> RawCase for Receiver<T> {
     unsafe fn enqueue(&self, node: *mut Node) -> bool {
         // SAFETY: passed on.
         self.as_chan()
-            .is_some_and(|chan| unsafe { held(chan).enqueue(node, Dir::Recv) })
+            .is_some_and(|chan| unsafe { chan.under_lock(|chan| chan.enqueue(node, Dir::Recv)) })
     }
 
     unsafe fn enqueue_watcher(&self, node: *mut Node) {
         if let Some(chan) = self.as_chan() {
             // SAFETY: passed on.
-            unsafe { held(chan).enqueue_watcher(node, Dir::Recv) }
+            unsafe { chan.under_lock(|chan| chan.enqueue_watcher(node, Dir::Recv)) }
         }
     }
 
     unsafe fn unlink(&self, node: *mut Node) {
         if let Some(chan) = self.as_chan() {
             // SAFETY: passed on.
-            unsafe { held(chan).unlink(node) };
+            unsafe { chan.under_lock(|chan| chan.unlink(node)) };
+        }
+    }
+
+    unsafe fn leave(&self, node: *mut Node) {
+        if let Some(chan) = self.as_chan() {
+            // SAFETY: passed on.
+            unsafe { chan.lock().unlink(node) };
         }
     }
 
@@ -389,9 +380,9 @@ unsafe impl<T> RawCase for Receiver<T> {
         false
     }
 
-    fn new_slot(&self) -> *mut () {
+    fn new_slot(&self, packet: *mut Packet) -> *mut () {
         if fits::<T>() {
-            ptr::null_mut()
+            packet.cast()
         } else {
             Box::into_raw(Box::<T>::new_uninit()).cast()
         }

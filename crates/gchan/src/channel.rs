@@ -1,12 +1,14 @@
 //! `Sender` and `Receiver`: the faces of a channel that closes when one side is gone, as Rust's channels do.
 
+use crate::block;
 use crate::clock::Clock;
 use crate::err::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
-use crate::hchan::{Dir, Got, Hchan, Sent};
+use crate::hchan::{Got, Hchan, Sent};
+
 use crate::now;
-use crate::op::{self, Step};
+use crate::op::Step;
 use crate::park::Reason;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::wait::wait_for_time;
@@ -239,12 +241,7 @@ impl<T> Sender<T> {
         let chan = self.chan();
         // SAFETY: the value is moved out exactly once: by the channel if it was sent, else here.
         unsafe {
-            let step = match now::send(chan, &raw const *msg) {
-                Sent::Done => return Ok(()),
-                Sent::Closed => Step::Closed,
-                Sent::Full | Sent::NeedBlock => op::block(chan, Dir::Send, &raw mut *msg, deadline),
-            };
-            match step {
+            match block::send_until(chan, &raw mut *msg, deadline) {
                 Step::Passed => Ok(()),
                 Step::Closed => Err(SendTimeoutError::Disconnected(ManuallyDrop::into_inner(
                     msg,
@@ -417,7 +414,7 @@ fn try_recv_chan<T>(chan: &Hchan<T>) -> Result<T, TryRecvError> {
             Got::Received => return Ok(slot.assume_init()),
             Got::Closed => Step::Closed,
             Got::Empty | Got::Paired => Step::Waiting,
-            Got::Deferred => op::try_recv_deferred(chan, slot.as_mut_ptr()),
+            Got::Deferred => block::try_recv_deferred(chan, slot.as_mut_ptr()),
         };
         match step {
             Step::Passed => Ok(slot.assume_init()),
@@ -435,14 +432,7 @@ pub(crate) fn recv_chan<T>(
     let mut slot = MaybeUninit::uninit();
     // SAFETY: the slot may be written, and was when the answer says so.
     unsafe {
-        let step = match now::recv(chan, slot.as_mut_ptr()) {
-            Got::Received => return Ok(slot.assume_init()),
-            Got::Closed => Step::Closed,
-            Got::Empty | Got::Paired | Got::Deferred => {
-                op::block(chan, Dir::Recv, slot.as_mut_ptr(), deadline)
-            }
-        };
-        match step {
+        match block::recv_until(chan, slot.as_mut_ptr(), deadline) {
             Step::Passed => Ok(slot.assume_init()),
             Step::Closed => Err(RecvTimeoutError::Disconnected),
             Step::Waiting => Err(RecvTimeoutError::Timeout),

@@ -54,9 +54,6 @@ pub(crate) struct Hchan<T> {
     cap: usize,
     /// Guarded by the lock.
     state: UnsafeCell<State<T>>,
-    /// Constant. Loom replays schedules, so the lock order must not depend on where the allocator put a channel.
-    #[cfg(loom)]
-    id: usize,
 }
 
 /// In the order of use, so that a plain send or receive touches the first two cache lines only.
@@ -180,21 +177,7 @@ impl<T> Hchan<T> {
                 watch_send: WaitQ::new(),
                 stash: None,
             }),
-            #[cfg(loom)]
-            id: {
-                static LAST: std::sync::atomic::AtomicUsize =
-                    std::sync::atomic::AtomicUsize::new(0);
-                LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
-            },
         }
-    }
-
-    /// Orders the channel's lock among others; not 0.
-    pub(crate) fn key(&self) -> usize {
-        #[cfg(not(loom))]
-        return ptr::from_ref(self).addr();
-        #[cfg(loom)]
-        self.id
     }
 
     #[inline]
@@ -225,9 +208,9 @@ impl<T> Hchan<T> {
         unsafe { self.assume_locked() }
     }
 
-    /// Takes the lock without a guard; for select, which holds many.
-    pub(crate) fn lock_raw(&self) {
-        self.lock.lock();
+    /// The lock itself, for select, which holds many.
+    pub(crate) fn raw_lock(&self) -> &RawLock {
+        &self.lock
     }
 
     /// The guard of a lock that is held already; releases it when dropped.
@@ -235,11 +218,24 @@ impl<T> Hchan<T> {
     /// # Safety
     /// The caller holds the lock, and no other guard of it is used.
     #[inline]
-    pub(crate) unsafe fn assume_locked(&self) -> Locked<'_, T> {
+    unsafe fn assume_locked(&self) -> Locked<'_, T> {
         Locked {
             chan: self,
             state: self.state.with_mut(|state| state),
         }
+    }
+
+    /// Does something under a lock that is held already, and stays so.
+    ///
+    /// # Safety
+    /// The caller holds the lock, and no guard of it is used.
+    #[inline]
+    pub(crate) unsafe fn under_lock<R>(&self, f: impl FnOnce(&mut Locked<'_, T>) -> R) -> R {
+        // SAFETY: passed on.
+        let mut locked = std::mem::ManuallyDrop::new(unsafe { self.assume_locked() });
+        let result = f(&mut locked);
+        locked.refresh_hint();
+        result
     }
 
     /// Moves up to `limit` values to `dst`, in order, under one turn of the lock unless queued senders are let in, who

@@ -3,6 +3,7 @@
 
 mod alarm;
 mod auto;
+mod block;
 mod case;
 mod chan;
 mod channel;

@@ -48,6 +48,12 @@ impl RawLock {
         self.locked.store(false, Ordering::Release);
     }
 
+    /// Orders this lock among others; not 0.
+    #[inline]
+    pub(crate) fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     #[cold]
     fn lock_contended(&self) {
         let mut round = 0;
@@ -83,11 +89,16 @@ fn relax(round: u32) {
 mod model {
     use loom::sync::{Mutex, MutexGuard};
     use std::cell::Cell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static LAST: AtomicUsize = AtomicUsize::new(0);
 
     pub(crate) struct RawLock {
         mutex: Mutex<()>,
         /// Touched by the holder alone.
         guard: Cell<Option<MutexGuard<'static, ()>>>,
+        /// Constant. Loom replays schedules, so the lock order must not depend on where the allocator put a channel.
+        id: usize,
     }
 
     // SAFETY: `guard` is touched by whoever holds the mutex.
@@ -100,7 +111,12 @@ mod model {
             Self {
                 mutex: Mutex::new(()),
                 guard: Cell::new(None),
+                id: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             }
+        }
+
+        pub(crate) fn key(&self) -> usize {
+            self.id
         }
 
         pub(crate) fn lock(&self) {

@@ -33,8 +33,12 @@ unsafe fn send_general<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, src: *cons
     sent
 }
 
+/// Sends with a block in hand, that the buffer may want.
+///
+/// # Safety
+/// As [`send`].
 #[cold]
-unsafe fn send_with_block<T>(chan: &Hchan<T>, src: *const T) -> Sent {
+pub(crate) unsafe fn send_with_block<T>(chan: &Hchan<T>, src: *const T) -> Sent {
     loop {
         let block = Block::new();
         let mut after = After::nothing();

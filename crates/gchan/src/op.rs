@@ -5,17 +5,14 @@
 //! before its memory ends: [`Op::abandon`], which a guard calls if the wait unwinds and a future's drop calls too.
 //! A value that was handed over meanwhile is not lost: it goes back to the channel (receive) or stays sent (send).
 
-use crate::hchan::{After, Dir, Got, Hchan, Sent};
-use crate::list::Block;
-use crate::park::Reason;
+use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent};
+use crate::now;
 use crate::sync::UnsafeCell;
-use crate::wait::{Blocker, as_blocker};
 use crate::waitq::{Node, Outcome, Waiter};
 use std::marker::PhantomPinned;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::ptr;
-use std::time::Instant;
 
 pub(crate) struct Op<T> {
     pub(crate) waiter: Waiter,
@@ -76,6 +73,16 @@ impl<T> Op<T> {
 
     /// Does the operation or queues it. A sender's value is in the slot.
     pub(crate) fn start(self: Pin<&Self>, chan: &Hchan<T>, dir: Dir, task: bool) -> Step {
+        self.start_under(chan.lock(), dir, task)
+    }
+
+    /// As [`start`](Self::start), in the turn of the lock in which the caller found that it has to wait.
+    pub(crate) fn start_under(
+        self: Pin<&Self>,
+        mut locked: Locked<'_, T>,
+        dir: Dir,
+        task: bool,
+    ) -> Step {
         let node = self.node();
         // SAFETY: the node is in no queue, so it is ours; it is pinned, and leaves the queue before it is dropped.
         unsafe {
@@ -83,46 +90,50 @@ impl<T> Op<T> {
             (*node).slot = self.slot().cast();
             (*node).task = task;
         }
+        if locked.must_wait(dir) {
+            self.set_started(true);
+            // SAFETY: pinned, and unlinked before it goes.
+            unsafe { locked.enqueue(node, dir) };
+            return Step::Waiting;
+        }
         let step = match dir {
             // SAFETY: the slot holds the value, by contract.
-            Dir::Send => unsafe { self.start_send(chan) },
-            Dir::Recv => self.start_recv(chan),
+            Dir::Send => unsafe { self.start_send(locked) },
+            Dir::Recv => self.start_recv(locked),
         };
         self.set_started(step == Step::Waiting);
         step
     }
 
-    unsafe fn start_send(&self, chan: &Hchan<T>) -> Step {
+    unsafe fn start_send(&self, mut locked: Locked<'_, T>) -> Step {
+        let chan = locked.chan();
         let mut after = After::nothing();
-        let mut block = None;
-        let step = loop {
-            let mut locked = chan.lock();
-            let surplus = block
-                .take()
-                .and_then(|b: Box<Block<T>>| locked.give_block(b));
-            // SAFETY: the slot holds the value until the answer is `Done`.
-            match unsafe { locked.send(self.slot(), &mut after) } {
-                Sent::Done => break Step::Passed,
-                Sent::Closed => break Step::Closed,
-                Sent::NeedBlock => {
-                    drop(locked);
-                    drop(surplus);
-                    block = Some(Block::new());
-                }
-                Sent::Full => {
-                    // SAFETY: pinned, and unlinked before it goes.
-                    after.watched = unsafe { locked.enqueue(self.node(), Dir::Send) };
-                    break Step::Waiting;
-                }
+        // SAFETY: the slot holds the value until the answer is `Done`.
+        let step = match unsafe { locked.send(self.slot(), &mut after) } {
+            Sent::Done => Step::Passed,
+            Sent::Closed => Step::Closed,
+            Sent::Full => {
+                // SAFETY: pinned, and unlinked before it goes.
+                after.watched = unsafe { locked.enqueue(self.node(), Dir::Send) };
+                Step::Waiting
+            }
+            Sent::NeedBlock => {
+                drop(locked);
+                // SAFETY: as above. An unbounded channel is never full.
+                return match unsafe { now::send_with_block(chan, self.slot()) } {
+                    Sent::Closed => Step::Closed,
+                    _ => Step::Passed,
+                };
             }
         };
+        drop(locked);
         after.run(chan);
         step
     }
 
-    fn start_recv(&self, chan: &Hchan<T>) -> Step {
+    fn start_recv(&self, mut locked: Locked<'_, T>) -> Step {
+        let chan = locked.chan();
         let mut after = After::nothing();
-        let mut locked = chan.lock();
         // SAFETY: the slot is free; the node is pinned, and unlinked before it goes.
         let step = unsafe {
             match locked.recv(self.slot(), self.node(), &mut after) {
@@ -194,130 +205,4 @@ impl<T> Op<T> {
         // SAFETY: the op is in no queue.
         unsafe { (*self.node()).pairing = 0 };
     }
-}
-
-/// Abandons the op if the wait unwinds.
-struct Guard<'a, T> {
-    op: Pin<&'a Op<T>>,
-    chan: &'a Hchan<T>,
-    dir: Dir,
-}
-
-impl<T> Drop for Guard<'_, T> {
-    fn drop(&mut self) {
-        self.op.abandon(self.chan, self.dir);
-    }
-}
-
-/// Blocks until the operation is done (`Passed`), or the channel is closed, or the deadline has passed (`Waiting`).
-///
-/// # Safety
-/// `value` holds a value (send) or takes one (receive). A send that is not `Passed` leaves the value where it was.
-#[cold]
-pub(crate) unsafe fn block<T>(
-    chan: &Hchan<T>,
-    dir: Dir,
-    value: *mut T,
-    deadline: Option<Instant>,
-) -> Step {
-    as_blocker(|blocker| {
-        let op = std::pin::pin!(Op::new(blocker.waiter()));
-        let op = op.as_ref();
-        // SAFETY: the slot is ours while the op is not started; a value moves between `value` and the slot, and is in
-        // exactly one of them.
-        unsafe {
-            if dir == Dir::Send {
-                ptr::copy_nonoverlapping(value, op.slot(), 1);
-            }
-            let step = run(blocker, op, chan, dir, deadline);
-            if (dir == Dir::Recv) == (step == Step::Passed) {
-                ptr::copy_nonoverlapping(op.slot(), value, 1);
-            }
-            step
-        }
-    })
-}
-
-fn run<T>(
-    blocker: &Blocker,
-    op: Pin<&Op<T>>,
-    chan: &Hchan<T>,
-    dir: Dir,
-    deadline: Option<Instant>,
-) -> Step {
-    let reason = match dir {
-        Dir::Send => Reason::ChanSend,
-        Dir::Recv => Reason::ChanReceive,
-    };
-    let guard = Guard { op, chan, dir };
-    // Before standing in line, give the other side a moment to make room or to fill the buffer: values that go from
-    // hand to hand cost a cache miss each, values in a buffer do not. Who stands in line already is not overtaken,
-    // because then there is nothing to be had.
-    if chan.cap() != Some(0) {
-        blocker.hesitate(|| match dir {
-            Dir::Send => chan.maybe_writable(),
-            Dir::Recv => chan.maybe_readable(),
-        });
-    }
-    loop {
-        match op.start(chan, dir, false) {
-            Step::Waiting => {}
-            step => return step,
-        }
-        if !blocker.wait(&op.waiter, reason, deadline) && op.withdraw(chan, false) {
-            return Step::Waiting;
-        }
-        // Done, or a partner is committed and will finish us soon.
-        blocker.wait(&op.waiter, reason, None);
-        match guard.op.poll() {
-            Some(Outcome::Passed) => return Step::Passed,
-            Some(Outcome::Closed) => return Step::Closed,
-            _ => {
-                op.rearm();
-                blocker.reopen(&op.waiter);
-            }
-        }
-    }
-}
-
-/// Receives from a sender that is a select whose value comes once it is chosen: waits for that, but for nothing else.
-///
-/// # Safety
-/// `dst` may be written, and is when the answer is `Passed`.
-#[cold]
-pub(crate) unsafe fn try_recv_deferred<T>(chan: &Hchan<T>, dst: *mut T) -> Step {
-    as_blocker(|blocker| {
-        let op = std::pin::pin!(Op::new(blocker.waiter()));
-        let op = op.as_ref();
-        let guard = Guard {
-            op,
-            chan,
-            dir: Dir::Recv,
-        };
-        loop {
-            let step = op.start(chan, Dir::Recv, false);
-            let step = match step {
-                // Still queued: the sender went elsewhere. Paired: it comes.
-                Step::Waiting if op.withdraw(chan, false) => return Step::Waiting,
-                Step::Waiting => {
-                    blocker.wait(&op.waiter, Reason::ChanReceive, None);
-                    match guard.op.poll() {
-                        Some(Outcome::Passed) => Step::Passed,
-                        Some(Outcome::Closed) => Step::Closed,
-                        _ => {
-                            op.rearm();
-                            blocker.reopen(&op.waiter);
-                            continue;
-                        }
-                    }
-                }
-                step => step,
-            };
-            if step == Step::Passed {
-                // SAFETY: a passed receive has its value in the slot.
-                unsafe { ptr::copy_nonoverlapping(op.slot(), dst, 1) };
-            }
-            return step;
-        }
-    })
 }

@@ -103,7 +103,8 @@ impl fmt::Display for Reason {
 pub unsafe trait Park: Sync {
     /// The waiter that runs here; `None` means a plain thread, which this crate parks itself.
     ///
-    /// Called afresh for each wait and never across a park.
+    /// Called afresh for each wait and never across a park. It is called under a channel's lock: it must be quick, and
+    /// must not block, allocate or use a channel.
     fn current(&self) -> Option<Handle>;
 
     /// Suspends the current waiter until its handle was unparked since its last park returned, or the deadline has

@@ -16,15 +16,18 @@
 //! The same channel may stand in several cases, its lock is taken once. A select never matches itself: in pass 1 it is
 //! queued nowhere, and once queued it only waits.
 
+mod nodes;
 mod order;
 
-use order::Order;
+use nodes::Nodes;
+use order::{Locks, Order};
 
 use crate::case::{Attempt, EMPTY_PACKET, Later, Packet, RawCase};
 use crate::hchan::Promise;
+use crate::lock::RawLock;
 use crate::park::Reason;
 use crate::sync::UnsafeCell;
-use crate::wait::{Blocker, as_blocker};
+use crate::wait::{Blocker, as_blocker, goroutine};
 use crate::waitq::{Node, Outcome, Waiter, Wake};
 use std::cell::Cell;
 use std::marker::PhantomPinned;
@@ -117,10 +120,10 @@ pub(crate) struct Registration<'c, 'a> {
     cases: &'c [Case<'a>],
     waiter: Waiter,
     /// One per case; guarded by the lock of the case's channel while queued.
-    nodes: UnsafeCell<Vec<Node>>,
+    nodes: UnsafeCell<Nodes>,
     /// Receives the value of whichever case wins, if it is small.
     packet: UnsafeCell<Packet>,
-    locks: Order,
+    locks: Locks<'a>,
     /// In queues, or paired. Owner only.
     entered: Cell<bool>,
     _pinned: PhantomPinned,
@@ -131,52 +134,42 @@ impl<'c, 'a> Registration<'c, 'a> {
         Self {
             cases,
             waiter,
-            nodes: UnsafeCell::new(Vec::new()),
+            nodes: UnsafeCell::new(Nodes::none()),
             packet: UnsafeCell::new(EMPTY_PACKET),
-            locks: Order::locks(cases),
+            locks: Locks::of(cases),
             entered: Cell::new(false),
             _pinned: PhantomPinned,
         }
     }
 
     fn node(&self, i: usize) -> *mut Node {
-        // SAFETY: the vector is filled once, before any node is queued, and only its buffer is shared.
+        // SAFETY: the nodes are filled in once, before any is queued; who reaches one through a queue does so by this
+        // pointer, not through the list.
         self.nodes
             .with_mut(|nodes| unsafe { (*nodes).as_mut_ptr().add(i) })
     }
 
     fn lock_all(&self) {
-        for i in self.locks.iter() {
-            self.cases[i].handle.lock();
-        }
+        self.locks.iter().for_each(RawLock::lock);
     }
 
     fn unlock_all(&self) {
-        for i in self.locks.iter().rev() {
-            // SAFETY: `lock_all` locked it.
-            unsafe { self.cases[i].handle.unlock() };
-        }
+        self.locks.iter().rev().for_each(RawLock::unlock);
     }
 
     /// Makes one node per case, and a box for each receive that needs one. Once.
     fn make_nodes(self: Pin<&Self>, task: bool) {
+        let packet = self.packet.with_mut(|packet| packet);
         let node = |(i, case): (usize, &Case<'_>)| {
-            let mut slot = ptr::null_mut();
-            if !case.handle.is_send() {
-                slot = case.handle.new_slot();
-                if slot.is_null() {
-                    slot = self.packet.with_mut(|packet| packet.cast());
-                }
-            }
-            let mut node = Node::new(&raw const self.waiter, slot);
+            let mut node = Node::new(&raw const self.waiter, case.handle.new_slot(packet));
             node.case = i as u32;
             node.select = true;
             node.task = task;
             node
         };
-        let made = self.cases.iter().enumerate().map(node).collect();
-        // SAFETY: no node is queued yet, so the vector is ours.
-        self.nodes.with_mut(|nodes| unsafe { *nodes = made });
+        // SAFETY: no node is queued yet, so the list is ours.
+        self.nodes
+            .with_mut(|nodes| unsafe { (*nodes).fill(self.cases.iter().enumerate().map(node)) });
     }
 
     /// Passes 1 and 2.
@@ -244,14 +237,12 @@ impl<'c, 'a> Registration<'c, 'a> {
         token
     }
 
-    /// Pass 3.
-    fn unlink_all(&self) {
+    /// Pass 3: `won` is the case whose node its partner unlinked, if one did.
+    fn unlink_all(&self, won: Option<usize>) {
         for (i, case) in self.cases.iter().enumerate() {
-            case.handle.lock();
-            // SAFETY: under the channel's lock.
-            unsafe {
-                case.handle.unlink(self.node(i));
-                case.handle.unlock();
+            if won != Some(i) {
+                // SAFETY: no lock is held; the node is this channel's or in no queue.
+                unsafe { case.handle.leave(self.node(i)) };
             }
         }
         self.entered.set(false);
@@ -260,7 +251,7 @@ impl<'c, 'a> Registration<'c, 'a> {
     /// The result, once the waiter is done. `None` in it means: start again.
     fn result(&self) -> Option<Option<Token>> {
         let (outcome, i) = self.waiter.result()?;
-        self.unlink_all();
+        self.unlink_all(Some(i));
         // SAFETY: the node is unlinked, so it is ours.
         let (ticket, pairing) = unsafe { ((*self.node(i)).ticket, (*self.node(i)).pairing) };
         let chosen = match outcome {
@@ -302,8 +293,11 @@ impl<'c, 'a> Registration<'c, 'a> {
         }
     }
 
-    /// When a case becomes ready by itself.
+    /// When a case becomes ready by itself. Only those without a lock do.
     pub(crate) fn due(&self) -> Option<Instant> {
+        if self.locks.len() == self.cases.len() {
+            return None;
+        }
         self.cases.iter().filter_map(|case| case.handle.due()).min()
     }
 }
@@ -311,7 +305,7 @@ impl<'c, 'a> Registration<'c, 'a> {
 impl Drop for Registration<'_, '_> {
     fn drop(&mut self) {
         if self.entered.get() {
-            self.unlink_all();
+            self.unlink_all(None);
             if let Some(Some(token)) = self.result() {
                 let mut token = token;
                 token.undo(self.cases[token.case].handle);
@@ -321,9 +315,11 @@ impl Drop for Registration<'_, '_> {
             let packet = self.packet.with_mut(|packet| packet.cast::<()>());
             // SAFETY: no node is queued any more; a slot that is neither null nor the packet is an empty box.
             unsafe {
-                for (node, case) in (*nodes).iter().zip(self.cases) {
-                    if node.slot != packet {
-                        case.handle.free_slot(node.slot);
+                let first = (*nodes).as_mut_ptr();
+                for (i, case) in self.cases.iter().enumerate().take((*nodes).len()) {
+                    let slot = (*first.add(i)).slot;
+                    if slot != packet && !slot.is_null() {
+                        case.handle.free_slot(slot);
                     }
                 }
             }
@@ -372,9 +368,19 @@ pub(crate) fn select(cases: &[Case<'_>], biased: bool, patience: Patience) -> Op
     pass0(cases, &mut order).or_else(|| wait(cases, &mut order, patience))
 }
 
+/// One function down to the hook of a goroutine, for the reason given at `block::block`.
 #[cold]
 #[inline(never)]
 fn wait(cases: &[Case<'_>], order: &mut Order, patience: Patience) -> Option<Token> {
+    if let Some(blocker) = goroutine() {
+        let registration = std::pin::pin!(Registration::new(cases, blocker.waiter()));
+        return block(&blocker, registration.as_ref(), order, patience);
+    }
+    wait_thread(cases, order, patience)
+}
+
+#[inline(never)]
+fn wait_thread(cases: &[Case<'_>], order: &mut Order, patience: Patience) -> Option<Token> {
     as_blocker(|blocker| {
         if patience != Patience::Try {
             blocker.hesitate(|| cases.iter().any(|case| case.handle.maybe_ready()));
@@ -387,6 +393,7 @@ fn wait(cases: &[Case<'_>], order: &mut Order, patience: Patience) -> Option<Tok
     })
 }
 
+#[inline(always)]
 fn block(
     blocker: &Blocker,
     reg: Pin<&Registration<'_, '_>>,
@@ -411,7 +418,8 @@ fn block(
             Patience::Try => None,
         };
         let until = [deadline, reg.due()].into_iter().flatten().min();
-        if !blocker.wait(&reg.waiter, reason, until) && reg.withdraw() {
+        let done = blocker.wait(&reg.waiter, reason, until);
+        if !done && reg.withdraw() {
             // The order: a case that is due by now goes before the timeout.
             if let Some(token) = pass0(reg.cases, order) {
                 return Some(token);
@@ -420,7 +428,9 @@ fn block(
                 return None;
             }
         } else {
-            blocker.wait(&reg.waiter, reason, None);
+            if !done {
+                blocker.wait_on(&reg.waiter, reason);
+            }
             if let Some(Some(token)) = reg.result() {
                 return Some(token);
             }
@@ -430,20 +440,21 @@ fn block(
     }
 }
 
+/// Does something under the channel's lock, if it has one.
+fn locked(handle: &dyn RawCase, f: impl FnOnce() -> bool) -> bool {
+    let lock = handle.lock();
+    lock.inspect(|lock| lock.lock());
+    let result = f();
+    lock.inspect(|lock| lock.unlock());
+    result
+}
+
 /// The first case, in order, that would not block now.
 fn find_ready(cases: &[Case<'_>], order: &mut Order) -> Option<usize> {
     (0..order.len()).map(|at| order.draw(at)).find(|&i| {
         let handle = cases[i].handle;
-        if !handle.maybe_ready() {
-            return false;
-        }
-        handle.lock();
         // SAFETY: under the lock.
-        unsafe {
-            let ready = handle.is_ready();
-            handle.unlock();
-            ready
-        }
+        handle.maybe_ready() && locked(handle, || unsafe { handle.is_ready() })
     })
 }
 
@@ -466,7 +477,7 @@ pub(crate) fn ready(cases: &[Case<'_>], biased: bool, patience: Patience) -> Opt
                 let until = [deadline, reg.due()].into_iter().flatten().min();
                 blocker.wait(&reg.waiter, Reason::Select, until);
             }
-            reg.unlink_all();
+            reg.unlink_all(None);
             if let Some(i) = found.or_else(|| find_ready(cases, &mut order)) {
                 return Some(i);
             }
@@ -484,16 +495,14 @@ impl<'c, 'a> Registration<'c, 'a> {
         self.entered.set(true);
         order.iter().find(|&i| {
             let handle = self.cases[i].handle;
-            handle.lock();
             // SAFETY: under the lock; the node is pinned and unlinked before it goes.
-            unsafe {
+            locked(handle, || unsafe {
                 let ready = handle.is_ready();
                 if !ready {
                     handle.enqueue_watcher(self.node(i));
                 }
-                handle.unlock();
                 ready
-            }
+            })
         })
     }
 
@@ -508,7 +517,7 @@ impl<'c, 'a> Registration<'c, 'a> {
                 // SAFETY: the waiter is queued nowhere, so nobody else looks at its waker.
                 drop(unsafe { self.waiter.set_wake(Wake::Waker(waker.clone())) });
                 // SAFETY: the nodes are in no queue.
-                if self.nodes.with_mut(|nodes| unsafe { (*nodes).is_empty() }) {
+                if self.nodes.with_mut(|nodes| unsafe { (*nodes).len() == 0 }) {
                     self.make_nodes(true);
                 }
                 return match self.enter(&order, true) {

@@ -64,18 +64,31 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        KNOWN.set(None);
         let mut free = FREE.lock().unwrap_or_else(|e| e.into_inner());
         self.0.next.set(*free);
         *free = Some(self.0);
     }
 }
 
-thread_local! { static MINE: Lease = Lease::new() }
+thread_local! {
+    static MINE: Lease = Lease::new();
+    /// The record in `MINE`, as long as it is there. Needs no destructor, so a look at it allocates nothing.
+    static KNOWN: Cell<Option<&'static Record>> = const { Cell::new(None) };
+}
+
+/// This thread's record, if it has one by now. Allocates nothing and takes no lock.
+pub(crate) fn known() -> Option<&'static Record> {
+    KNOWN.get()
+}
 
 /// Runs `f` with this thread's record, or with a record leased for the call alone when the thread's own is gone
 /// already (a blocking call inside another thread-local's destructor).
 pub(crate) fn with<R>(f: impl FnOnce(&'static Record) -> R) -> R {
-    let record = MINE.try_with(|lease| lease.0);
+    let record = MINE.try_with(|lease| {
+        KNOWN.set(Some(lease.0));
+        lease.0
+    });
     match record {
         Ok(record) => f(record),
         Err(_) => {

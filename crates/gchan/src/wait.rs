@@ -32,6 +32,24 @@ pub(crate) fn as_blocker<R>(f: impl FnOnce(&Blocker) -> R) -> R {
     f(&Blocker::Thread(model::Parker::new()))
 }
 
+/// The goroutine that runs here, if it is one. Takes no lock and allocates nothing.
+///
+/// Inlined: it uses no thread-local itself, the hook's call is opaque, and what it returns stays in registers.
+#[inline(always)]
+pub(crate) fn goroutine() -> Option<Blocker> {
+    let hook = park::hook()?;
+    Some(Blocker::Goroutine(hook.current()?, hook))
+}
+
+/// This thread, which runs no goroutine, if it has waited before. Takes no lock and allocates nothing.
+#[inline(never)]
+pub(crate) fn known_thread() -> Option<Blocker> {
+    #[cfg(not(loom))]
+    return crate::thread_parker::known().map(Blocker::Thread);
+    #[cfg(loom)]
+    Some(Blocker::Thread(model::Parker::new()))
+}
+
 impl Blocker {
     /// A fresh word for one wait of this blocker.
     pub(crate) fn waiter(&self) -> Waiter {
@@ -97,6 +115,7 @@ impl Blocker {
     /// Waits until the waiter is done, or the deadline has passed. True if it is done.
     ///
     /// The hook's park may unwind; whoever queued the waiter has a guard for that.
+    #[inline(always)]
     pub(crate) fn wait(&self, waiter: &Waiter, reason: Reason, deadline: Option<Instant>) -> bool {
         match self {
             Blocker::Goroutine(_, hook) => loop {
@@ -111,17 +130,14 @@ impl Blocker {
             #[cfg(not(loom))]
             Blocker::Thread(record) => wait_thread(record, waiter, reason, deadline),
             #[cfg(loom)]
-            Blocker::Thread(parker) => {
-                let _ = reason;
-                while !waiter.is_done() {
-                    if deadline.is_some() {
-                        return false;
-                    }
-                    parker.park();
-                }
-                true
-            }
+            Blocker::Thread(parker) => model::wait(parker, waiter, deadline),
         }
+    }
+
+    /// As [`wait`](Self::wait), for as long as it takes.
+    #[cold]
+    pub(crate) fn wait_on(&self, waiter: &Waiter, reason: Reason) {
+        self.wait(waiter, reason, None);
     }
 }
 
@@ -198,6 +214,20 @@ pub(crate) mod model {
         pub(crate) fn park(&self) {
             self.bell.wait();
         }
+    }
+
+    pub(super) fn wait(
+        parker: &Parker,
+        waiter: &crate::waitq::Waiter,
+        deadline: Option<std::time::Instant>,
+    ) -> bool {
+        while !waiter.is_done() {
+            if deadline.is_some() {
+                return false;
+            }
+            parker.park();
+        }
+        true
     }
 
     impl Wake for Parker {

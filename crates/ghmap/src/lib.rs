@@ -19,6 +19,7 @@ mod rayon;
 #[cfg(feature = "serde")]
 mod serde;
 mod set;
+mod table;
 
 pub use crate::alloc::{Allocator, Global};
 pub use crate::cursor::Cursor;
@@ -33,6 +34,7 @@ pub use crate::hash::DefaultHasher;
 pub use crate::hash::{MemHash, MemHasher};
 pub use crate::map::HashMap;
 pub use crate::set::HashSet;
+pub use crate::table::HashTable;
 
 /// The map and the types that its methods give.
 pub mod hash_map {
@@ -53,6 +55,17 @@ pub mod hash_set {
     #[cfg(feature = "rayon")]
     pub mod rayon {
         pub use crate::rayon::set::*;
+    }
+}
+
+/// The table that leaves hashing to its caller, and the types that its methods give.
+pub mod hash_table {
+    pub use crate::table::*;
+
+    /// Parallel iterators.
+    #[cfg(feature = "rayon")]
+    pub mod rayon {
+        pub use crate::rayon::table::*;
     }
 }
 
@@ -84,6 +97,12 @@ const _: () = {
     send_sync::<Cursor<u8>>();
     send_sync::<GoMap<u8, u8, ()>>();
     send_sync::<GoCursor<u8, u8>>();
+    send_sync::<HashTable<u8, Global>>();
+    send_sync::<hash_table::Entry<'_, u8>>();
+    send_sync::<hash_table::IterBuckets<'_, u8>>();
+    send_sync::<hash_table::IterHashMut<'_, u8>>();
+    send_sync::<hash_table::Drain<'_, u8>>();
+    send_sync::<hash_map::RawEntryMut<'_, u8, u8, ()>>();
     send_sync::<hash_map::Iter<'_, u8, u8>>();
     send_sync::<hash_map::IterMut<'_, u8, u8>>();
     send_sync::<hash_map::IntoIter<u8, u8>>();

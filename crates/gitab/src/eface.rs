@@ -14,7 +14,7 @@ use crate::error::TypeAssertionError;
 use crate::global::itab_table;
 use crate::iface::{Iface, IfaceMut, Interface, entry, missing};
 use crate::object::cast_to;
-use crate::rtype::{Describe, RType};
+use crate::rtype::{Describe, RType, is_case, type_hash};
 
 /// A shared reference to a value of any type, which knows the type.
 ///
@@ -115,6 +115,17 @@ impl<'a> Eface<'a> {
     pub fn downcast<T: 'static>(&self) -> Option<&'a T> {
         // SAFETY: the value is a live T, shared for 'a (invariant of this type, and `is`).
         self.is::<T>().then(|| unsafe { self.data.cast().as_ref() })
+    }
+
+    /// [`downcast`](Self::downcast) as an arm of a type switch.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline(always)]
+    pub fn __case<T: 'static>(&self) -> Option<&'a T> {
+        let id = self.typ.id_ref();
+        is_case(id, type_hash(*id), TypeId::of::<T>())
+            // SAFETY: the value is a live T, shared for 'a (invariant of this type, and `is_case`).
+            .then(|| unsafe { self.data.cast().as_ref() })
     }
 
     /// The value, if it is a `T`, or the error that Go would panic with.

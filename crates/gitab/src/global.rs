@@ -7,11 +7,15 @@
 //! Memory ordering: `HOME` is stored with release and loaded with acquire, because the table behind
 //! it may have been filled by another thread.
 
+use alloc::vec::Vec;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::interface::InterfaceType;
 #[cfg(not(loom))]
 use crate::slots::{Slots, Starter};
+#[cfg(not(loom))]
+use crate::sync::Lock;
 use crate::table::ItabTable;
 
 /// The table of this copy of the crate.
@@ -64,5 +68,30 @@ pub fn itab_table() -> &'static ItabTable {
 /// assert!(core::ptr::eq(gitab::itab_table(), host_table));
 /// ```
 pub fn adopt(table: &'static ItabTable) {
-    HOME.store(ptr::from_ref(table).cast_mut(), Ordering::Release);
+    remembering(|interfaces| {
+        HOME.store(ptr::from_ref(table).cast_mut(), Ordering::Release);
+        // What was found in the former table is not to be found any more.
+        for interface in interfaces {
+            interface.forget();
+        }
+    });
+}
+
+/// Whether assertions look into this table.
+pub(crate) fn in_use(table: &'static ItabTable) -> bool {
+    cfg!(loom) || ptr::eq(table, itab_table())
+}
+
+/// Runs `f` under the lock under which interfaces remember entries, on the list of those that do.
+#[cfg(not(loom))]
+pub(crate) fn remembering<R>(f: impl FnOnce(&mut Vec<&'static InterfaceType>) -> R) -> R {
+    static REMEMBERING: Lock<Vec<&'static InterfaceType>> = Lock::new(Vec::new());
+    REMEMBERING.with(f)
+}
+
+/// Loom's locks cannot stand in statics either. Models do without: they do not adopt, and their threads store
+/// entries that are as good as one another's.
+#[cfg(loom)]
+pub(crate) fn remembering<R>(f: impl FnOnce(&mut Vec<&'static InterfaceType>) -> R) -> R {
+    f(&mut Vec::new())
 }

@@ -6,9 +6,6 @@
 //!
 //! Invariant: `tab` is a positive entry of the interface `I` and the type of the live value at `data`,
 //! which is borrowed (shared or exclusively) for `'a`.
-//!
-//! An interface is looked up as [`Structural<I>`], so that one trait may be asked for in both layers
-//! without the two answers meeting in one entry.
 
 use core::any::TypeId;
 use core::fmt;
@@ -19,34 +16,29 @@ use core::ptr::NonNull;
 use crate::eface::{Eface, EfaceMut};
 use crate::error::TypeAssertionError;
 use crate::global::itab_table;
+use crate::interface::InterfaceType;
 use crate::itab::Entry;
 use crate::method::{Fun, IMethod, Recv, RecvMut, merge};
-use crate::rtype::RType;
-use crate::table::InterfaceType;
+use crate::rtype::{RType, is_case};
 
 /// What an interface asks for: implemented by [`interface!`](crate::interface) for `dyn Name`.
 ///
 /// # Safety
 /// `METHODS` is sorted by name, and whoever calls method `k` calls it with the signature that `METHODS[k]`
-/// was made from.
+/// was made from. `interface_type` always returns the same static, made by `InterfaceType::of::<Self>`.
 pub unsafe trait Interface: 'static {
     /// The methods, sorted by name (Go's `interfacetype`).
     const METHODS: &'static [IMethod];
-}
 
-/// The key of an interface in the structural layer.
-struct Structural<I: ?Sized>(PhantomData<I>);
+    /// The interface's description, one in the program, or one in each image of a program with plugins.
+    #[doc(hidden)]
+    fn interface_type() -> &'static InterfaceType;
+}
 
 /// The table's entry of `I` and `typ`, if it is positive.
 #[inline(always)]
 pub(crate) fn entry<I: ?Sized + Interface>(typ: &'static RType) -> Option<Entry> {
-    let inter = const {
-        &InterfaceType {
-            id: TypeId::of::<Structural<I>>(),
-            methods: I::METHODS,
-        }
-    };
-    itab_table().structural(inter, typ)
+    I::interface_type().find(typ)
 }
 
 /// Why there is none. The table does not record it: as in Go, the merge is run again.
@@ -191,6 +183,16 @@ impl<'a, I: ?Sized + Interface> Iface<'a, I> {
     pub fn downcast<T: 'static>(&self) -> Option<&'a T> {
         // SAFETY: the value is a live T, shared for 'a (invariant of this type, and `is`).
         self.is::<T>().then(|| unsafe { self.data.cast().as_ref() })
+    }
+
+    /// [`downcast`](Self::downcast) as an arm of a type switch.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline(always)]
+    pub fn __case<T: 'static>(&self) -> Option<&'a T> {
+        is_case(self.tab.type_id_ref(), self.tab.hash(), TypeId::of::<T>())
+            // SAFETY: the value is a live T, shared for 'a (invariant of this type, and `is_case`).
+            .then(|| unsafe { self.data.cast().as_ref() })
     }
 
     /// The value, if it is a `T`, or the error that Go would panic with.

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! Invariants
-//! - An entry is written once, before it is published, and never changed or freed afterwards.
+//! - An entry is written once, before it is published, and never freed. Nothing in it changes afterwards, but
+//!   that a negative one is marked stale when another takes its place, for those who remember it.
 //! - `verdict` plays the part of Go's `fun[0] != 0`: an interface without methods has no `fun[0]`.
 //! - Of a structural entry that implements, `fun[k]` has the signature of the interface's method `k`
 //!   and takes a receiver that points at a `typ`. Of a nominal one, `fun[0]` is the caster, a
@@ -32,6 +33,7 @@ use core::ptr::{self, NonNull};
 
 use crate::method::Fun;
 use crate::rtype::{RType, type_hash};
+use crate::sync::{AtomicU8, Ordering};
 
 /// What an entry is found by. Identities are borrowed from where they stand (a descriptor, a constant):
 /// copied, they would be stored in halves and loaded whole, which stalls.
@@ -58,7 +60,7 @@ impl<'k> Key<'k> {
 /// The header of an entry of the interface table.
 #[repr(C, align(64))]
 pub(crate) struct Itab {
-    // All fields: written by `Entry::write` before publication, read-only since.
+    // All fields but one: written by `Entry::write` before publication, read-only since.
     inter: TypeId,
     typ: TypeId,
     /// The type's hash, for type switches (R108).
@@ -67,7 +69,9 @@ pub(crate) struct Itab {
     probe: u32,
     /// None only where the value came as `dyn Any` and its type is unknown to the table.
     rtype: Option<&'static RType>,
-    verdict: Verdict,
+    /// A [`Verdict`]. The one field that changes: from a negative verdict to `Stale`, under the table's lock,
+    /// after the entry that supersedes this one has been published.
+    verdict: AtomicU8,
     len: u16,
     /// Lets models see a read that publication does not order after the write.
     #[cfg(loom)]
@@ -80,11 +84,14 @@ pub(crate) struct Itab {
 #[repr(u8)]
 pub(crate) enum Verdict {
     /// It does.
-    Yes,
+    Yes = 0,
     /// It does not: a cached answer.
-    No,
+    No = 1,
     /// It does not, as far as could be told without knowing the type's methods.
-    NotYet,
+    NotYet = 2,
+    /// This entry answered one of the latter two, and a registration turned the answer: another entry has
+    /// taken its place in the table.
+    Stale = 3,
 }
 
 /// Code, or for a nominal entry's second slot a vtable.
@@ -95,8 +102,8 @@ pub(crate) union Slot {
     pub(crate) word: *const (),
 }
 
-// SAFETY: an entry is read-only once shared; the pointers in it are to code and vtables, which are
-// immutable and live for ever.
+// SAFETY: an entry once shared is read-only but for an atomic; the pointers in it are to code and vtables,
+// which are immutable and live for ever.
 unsafe impl Send for Itab {}
 // SAFETY: as above.
 unsafe impl Sync for Itab {}
@@ -129,7 +136,7 @@ impl Entry {
                 hash: type_hash(*header.key.typ),
                 probe: header.key.probe,
                 rtype: header.rtype,
-                verdict: header.verdict,
+                verdict: AtomicU8::new(header.verdict as u8),
                 len,
                 #[cfg(loom)]
                 written: loom::cell::UnsafeCell::new(()),
@@ -209,6 +216,14 @@ impl Itab {
         self.typ == *key.typ && self.inter == *key.inter
     }
 
+    /// Whether the type half is this one.
+    #[inline(always)]
+    pub(crate) fn is_of(&self, typ: &TypeId) -> bool {
+        #[cfg(loom)]
+        self.written.with(|_| ());
+        self.typ == *typ
+    }
+
     #[inline]
     pub(crate) fn key(&self) -> Key<'_> {
         Key {
@@ -222,6 +237,12 @@ impl Itab {
     #[inline]
     pub(crate) fn type_id(&self) -> TypeId {
         self.typ
+    }
+
+    /// The same, where it stands.
+    #[inline]
+    pub(crate) fn type_id_ref(&self) -> &TypeId {
+        &self.typ
     }
 
     /// The type half's hash.
@@ -239,12 +260,24 @@ impl Itab {
     /// Whether the type implements the interface; if not, this entry caches that answer.
     #[inline]
     pub(crate) fn verdict(&self) -> Verdict {
-        self.verdict
+        match self.verdict.load(Ordering::Acquire) {
+            0 => Verdict::Yes,
+            1 => Verdict::No,
+            2 => Verdict::NotYet,
+            _ => Verdict::Stale,
+        }
+    }
+
+    /// Marks a negative entry whose place another has taken. The caller holds the table's lock.
+    pub(crate) fn supersede(&self) {
+        debug_assert!(!self.implements());
+        // Release: whoever sees the mark finds the other entry in the table.
+        self.verdict.store(Verdict::Stale as u8, Ordering::Release);
     }
 
     #[inline]
     pub(crate) fn implements(&self) -> bool {
-        self.verdict == Verdict::Yes
+        self.verdict() == Verdict::Yes
     }
 }
 
@@ -252,7 +285,7 @@ impl fmt::Debug for Itab {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Itab")
             .field("type", &self.rtype.map(RType::name))
-            .field("verdict", &self.verdict)
+            .field("verdict", &self.verdict())
             .field("slots", &self.len)
             .finish_non_exhaustive()
     }

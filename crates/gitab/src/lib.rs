@@ -12,6 +12,7 @@ mod eface;
 mod error;
 mod global;
 mod iface;
+mod interface;
 mod itab;
 mod macros;
 mod method;
@@ -36,6 +37,7 @@ pub use table::{ItabTable, Stats};
 pub mod __private {
     #[cfg(feature = "inventory")]
     pub use crate::auto::Auto;
+    pub use crate::interface::InterfaceType;
     pub use crate::method::{index_of, sorted, sorted_methods};
     pub use crate::object::Caster;
     #[cfg(feature = "inventory")]

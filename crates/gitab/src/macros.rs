@@ -254,6 +254,13 @@ macro_rules! __interface {
                     ::core::stringify!($f),
                 ),
             )*]);
+
+            #[inline]
+            fn interface_type() -> &'static $crate::__private::InterfaceType {
+                static TYPE: $crate::__private::InterfaceType =
+                    $crate::__private::InterfaceType::of::<dyn $name>();
+                &TYPE
+            }
         }
     };
     (

@@ -238,6 +238,16 @@ impl fmt::Display for RType {
     }
 }
 
+/// Whether `id`, whose hash is `hash`, is `wanted`: the test of one arm of a type switch. In a chain of them the
+/// compiler turns the comparisons of hashes, which are constants, into a binary search, as Go does; then one
+/// identity is compared (R108).
+#[inline(always)]
+pub(crate) fn is_case(id: &TypeId, hash: u32, wanted: TypeId) -> bool {
+    // SAFETY: a reference is valid for reads. Volatile, because otherwise the compiler loads the identity ahead
+    // of the first comparison and merges the two of each arm, which leaves no chain of hashes to search.
+    hash == type_hash(wanted) && unsafe { core::ptr::read_volatile(id) } == wanted
+}
+
 /// The compiler's own hash of a type, which `TypeId` gives to a hasher: one load when optimised.
 #[inline]
 pub(crate) fn type_hash(id: TypeId) -> u32 {

@@ -1,9 +1,9 @@
 //! Atomics and the slow path's lock, swapped for loom's under `--cfg loom`.
 
 #[cfg(not(loom))]
-pub(crate) use core::sync::atomic::{AtomicPtr, Ordering};
+pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicPtr, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 #[cfg(loom)]
 pub(crate) use model::Lock;

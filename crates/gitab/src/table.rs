@@ -17,8 +17,7 @@
 //!   global allocator.
 //!
 //! Rejected: purging negative entries by removal (tombstones lengthen every probe), a version counter
-//! in negative entries (a load more on the path of every cached "no"), and a cache of one entry per
-//! call site (the table hit costs no more, and such a cache thrashes).
+//! in negative entries (a load more on the path of every cached "no").
 //!
 //! Memory ordering (R105): `current` is stored with release after the new array was filled, and loaded
 //! with acquire. Everything else is under the lock.
@@ -32,8 +31,9 @@ use core::fmt;
 use core::mem;
 use core::ptr::NonNull;
 
+use crate::interface::InterfaceType;
 use crate::itab::{Entry, Header, Itab, Key, Slot, Verdict};
-use crate::method::{IMethod, merge};
+use crate::method::merge;
 use crate::rtype::RType;
 use crate::slots::Slots;
 use crate::sync::{AtomicPtr, Lock, Ordering};
@@ -87,13 +87,6 @@ pub struct Stats {
     pub compares: usize,
 }
 
-/// What an interface asks for, with the identity that it is found by (Go's `interfacetype`).
-#[derive(Debug)]
-pub(crate) struct InterfaceType {
-    pub(crate) id: TypeId,
-    pub(crate) methods: &'static [IMethod],
-}
-
 impl ItabTable {
     /// A table whose first array is `slots`, empty.
     #[cfg(not(loom))]
@@ -128,20 +121,15 @@ impl ItabTable {
         self.slots().find(key)
     }
 
-    /// The entry of an interface with methods and a type; None if the type lacks one of them.
-    #[inline(always)]
-    pub(crate) fn structural(
-        &self,
-        inter: &'static InterfaceType,
-        typ: &'static RType,
-    ) -> Option<Entry> {
+    /// The entry of an interface with methods and a type, built if there is none (Go's `getitab`).
+    pub(crate) fn structural(&self, inter: &'static InterfaceType, typ: &'static RType) -> Entry {
         if let Some(m) = self.find(Key::new(&inter.id, typ.id_ref())) {
             match m.verdict() {
-                Verdict::Yes => return Some(m),
-                Verdict::No => return None,
+                Verdict::Yes | Verdict::No => return m,
                 // Decided without methods: if they have come with this value, look closer.
-                Verdict::NotYet if !typ.is_described() => return None,
-                Verdict::NotYet => {}
+                Verdict::NotYet if !typ.is_described() => return m,
+                // Or decided anew while this thread looked at the old answer.
+                Verdict::NotYet | Verdict::Stale => {}
             }
         }
         self.structural_slow(inter, typ)
@@ -149,20 +137,17 @@ impl ItabTable {
 
     #[cold]
     #[inline(never)]
-    fn structural_slow(&self, inter: &'static InterfaceType, typ: &'static RType) -> Option<Entry> {
+    fn structural_slow(&self, inter: &'static InterfaceType, typ: &'static RType) -> Entry {
         self.lock.with(|inner| {
             if typ.is_described() {
                 self.learn(inner, typ);
             }
-            let m = match self.find(Key::new(&inter.id, typ.id_ref())) {
-                Some(m) => m,
-                None => {
+            self.find(Key::new(&inter.id, typ.id_ref()))
+                .unwrap_or_else(|| {
                     let m = inner.build(inter, typ);
                     self.add(inner, m);
                     m
-                }
-            };
-            m.implements().then_some(m)
+                })
         })
     }
 
@@ -268,8 +253,8 @@ impl ItabTable {
 
     /// Exchanges a negative entry for another of its key.
     fn exchange(&self, inner: &mut Inner, m: Entry) {
-        let before = self.slots().put(m);
-        debug_assert!(before.is_some_and(|b| !b.implements()));
+        let before = self.slots().put(m).expect("there is one of this key");
+        before.supersede();
         inner.negatives -= usize::from(m.implements());
     }
 

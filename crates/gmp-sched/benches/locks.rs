@@ -1,6 +1,7 @@
 //! Prices of the locks, each answer verified. `cargo bench -p gmp-sched --bench locks`
 //!
 //! - `mutex`: 100 goroutines take one mutex 10,000 times each and count; ns per lock, P = 1 and 2.
+//! - `rwlock`: the same with a `RwLock`, all writers, and one write after nine reads.
 //! - `uncontended`: lock and unlock by one thread; ours, parking_lot's and std's in turns, ns.
 //! - `waiters`: CPU time that 8 goroutines and 8 threads use while they wait for a mutex for 200 ms.
 //!
@@ -24,30 +25,45 @@ fn report(name: &str, mut ns: Vec<f64>) -> f64 {
     median
 }
 
-fn contended(procs: usize) -> f64 {
-    const GOROUTINES: usize = 100;
-    const LOCKS: usize = 10_000;
+const GOROUTINES: usize = 100;
+const LOCKS: usize = 10_000;
+
+/// 100 goroutines call `lock` with 0, 1, .. 9,999; ns per call.
+fn contended(procs: usize, lock: impl Fn(usize) + Copy + Send + 'static) -> f64 {
     // SAFETY: no thread-locals across a park.
     let rt = unsafe { Builder::new().procs(procs).build_stackful() }.unwrap();
-    let total = Arc::new(Mutex::new(0usize));
-    let shared = total.clone();
     let took = rt.run(move || {
         let begin = Instant::now();
         let all: Vec<_> = (0..GOROUTINES)
-            .map(|_| {
-                let total = shared.clone();
-                go(move || {
-                    for _ in 0..LOCKS {
-                        *total.lock() += 1;
-                    }
-                })
-            })
+            .map(|_| go(move || (0..LOCKS).for_each(lock)))
             .collect();
         all.into_iter().for_each(|h| h.join().unwrap());
         begin.elapsed()
     });
-    assert_eq!(*total.lock(), GOROUTINES * LOCKS);
     took.as_nanos() as f64 / (GOROUTINES * LOCKS) as f64
+}
+
+fn mutex(procs: usize) -> f64 {
+    static TOTAL: Mutex<usize> = Mutex::new(0);
+    *TOTAL.lock() = 0;
+    let ns = contended(procs, |_| *TOTAL.lock() += 1);
+    assert_eq!(*TOTAL.lock(), GOROUTINES * LOCKS);
+    ns
+}
+
+/// One of `every` is a write.
+fn rwlock(procs: usize, every: usize) -> f64 {
+    static TOTAL: RwLock<usize> = RwLock::new(0);
+    *TOTAL.write() = 0;
+    let ns = contended(procs, move |i| {
+        if i % every == 0 {
+            *TOTAL.write() += 1;
+        } else {
+            black_box(*TOTAL.read());
+        }
+    });
+    assert_eq!(*TOTAL.read(), GOROUTINES * LOCKS / every);
+    ns
 }
 
 fn per_lock(mut lock: impl FnMut()) -> f64 {
@@ -136,8 +152,12 @@ fn waiters() {
 
 fn main() {
     for procs in [1, 2] {
-        let ns = (0..ROUNDS).map(|_| contended(procs)).collect();
+        let ns = (0..ROUNDS).map(|_| mutex(procs)).collect();
         report(&format!("mutex 100 x 10k, P={procs}"), ns);
+        for every in [1, 10] {
+            let ns = (0..ROUNDS).map(|_| rwlock(procs, every)).collect();
+            report(&format!("rwlock 1 write of {every}, P={procs}"), ns);
+        }
     }
     uncontended();
     waiters();

@@ -9,7 +9,9 @@
 //!
 //! Invariants: a node is cancelled once, with one cause, and never before its ancestor has been if
 //! it was the ancestor that cancelled it; whoever registers with a cancelled node is told at once. No
-//! lock is held while code that is not ours runs, nor the locks of two nodes.
+//! lock is held while code that is not ours runs, nor the locks of two nodes. Wakers and callbacks
+//! come last, when the whole tree is marked: one of them that panics, or takes long, leaves no
+//! descendant alive, and the others are called all the same.
 //!
 //! Ordering: the cause is written under the node's lock, then `done` is set by Release; who sees
 //! `done` (Acquire) sees the cause, and what came before the cancel.
@@ -17,6 +19,7 @@
 use crate::locks::alarm::Alarm;
 use crate::locks::wait;
 use crate::locks::waitq::{NOTIFIED, WaitQueue, Waiter};
+use crate::locks::wake::{Panicked, wake_all};
 use crate::wait_reason::WaitReason;
 use core::any::{Any, TypeId};
 use core::error::Error;
@@ -118,21 +121,24 @@ impl Node {
         self.done.load(Ordering::Acquire)
     }
 
-    /// Ends this node, then its descendants.
-    fn cancel(&self, why: ContextError, cause: &Cause) {
-        let mut todo = self.cancel_one(why, cause);
-        while let Some(child) = todo.pop() {
+    /// Ends this node and its descendants, then tells who waits.
+    fn cancel(&self, why: ContextError, cause: &Cause) -> Panicked {
+        let mut ended = Ended::default();
+        self.end(why, cause, &mut ended);
+        while let Some(child) = ended.children.pop() {
             if let Some(child) = child.upgrade() {
-                todo.extend(child.cancel_one(why, cause));
+                child.end(why, cause, &mut ended);
+                ended.nodes.push(child);
             }
         }
+        ended.tell()
     }
 
-    /// Ends this node alone, and tells who waits. Returns its children.
-    fn cancel_one(&self, why: ContextError, cause: &Cause) -> Vec<Weak<Node>> {
+    /// Ends this node alone.
+    fn end(&self, why: ContextError, cause: &Cause, ended: &mut Ended) {
         let mut state = self.queue.lock();
         if state.ended.is_some() {
-            return Vec::new();
+            return;
         }
         state.ended = Some((why, cause.clone()));
         self.done.store(true, Ordering::Release);
@@ -140,11 +146,10 @@ impl Node {
         let callbacks = core::mem::take(&mut state.callbacks);
         let wakers = state.drain(NOTIFIED);
         drop(state);
-        let alarm = self.alarm.lock().take();
-        drop(alarm);
-        wakers.into_iter().for_each(Waker::wake);
-        callbacks.into_values().for_each(|f| f());
-        children.into_values().collect()
+        ended.children.extend(children.into_values());
+        ended.callbacks.extend(callbacks.into_values());
+        ended.wakers.extend(wakers);
+        ended.alarms.extend(self.alarm.lock().take());
     }
 
     fn poll(&self, waiter: Pin<&Waiter<'_, State>>, waker: &Waker) -> Poll<()> {
@@ -162,6 +167,32 @@ impl Node {
         }
         state.push_back(waiter, waker, 0);
         Poll::Pending
+    }
+}
+
+/// What a cancellation has collected from the nodes that it ended.
+#[derive(Default)]
+struct Ended {
+    /// Still to be ended.
+    children: Vec<Weak<Node>>,
+    wakers: Vec<Waker>,
+    callbacks: Vec<Box<dyn FnOnce() + Send>>,
+    /// Need not ring any more.
+    alarms: Vec<Alarm>,
+    /// Kept until all are ended: the last reference drops what others attached.
+    nodes: Vec<Arc<Node>>,
+}
+
+impl Ended {
+    fn tell(self) -> Panicked {
+        let mut panicked = Panicked::default();
+        panicked.run(|| drop(self.alarms));
+        panicked.run(|| wake_all(self.wakers));
+        for f in self.callbacks {
+            panicked.run(f);
+        }
+        panicked.run(|| drop(self.nodes));
+        panicked
     }
 }
 
@@ -187,7 +218,8 @@ impl Wake for Deadline {
     fn wake(self: Arc<Self>) {
         if let Some(node) = self.0.upgrade() {
             let why = ContextError::DeadlineExceeded;
-            node.cancel(why, &(Arc::new(why) as Cause));
+            // Whoever watches the clock is not to blame.
+            node.cancel(why, &(Arc::new(why) as Cause)).discard();
         }
     }
 }
@@ -229,7 +261,8 @@ impl Context {
         // Its parent may have been cancelled while it could not be upgraded yet.
         let ended = ended.or_else(|| self.node.as_ref().and_then(|p| p.queue.lock().ended.clone()));
         if let Some((why, cause)) = ended {
-            node.cancel(why, &cause);
+            // It has no callbacks and no waiters yet.
+            node.cancel(why, &cause).go_on();
         } else if let Some(at) = deadline
             && earliest == deadline
         {
@@ -372,7 +405,19 @@ impl Context {
 
     /// Calls `f` once when it is done: at once, if it is. `f` runs on whoever cancels, possibly
     /// between two goroutines: it must not park, and should start a goroutine for what lasts.
-    /// Dropping what is returned, before that, unregisters `f`.
+    /// Dropping what is returned, before that, unregisters `f`. A panic of `f` goes on in whoever
+    /// cancels, after all others were called; in a deadline it goes nowhere.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// static STOP: AtomicBool = AtomicBool::new(false);
+    ///
+    /// let (ctx, cancel) = gmp_sched::Context::background().with_cancel();
+    /// let stops = ctx.after_func(|| STOP.store(true, Ordering::Relaxed));
+    /// cancel.cancel();
+    /// assert!(STOP.load(Ordering::Relaxed));
+    /// assert!(!stops.stop(), "it was called already");
+    /// ```
     pub fn after_func(&self, f: impl FnOnce() + Send + 'static) -> AfterDone {
         let Some(node) = &self.node else { return AfterDone { node: Weak::new(), number: 0 } };
         let mut state = node.queue.lock();
@@ -390,6 +435,7 @@ impl Context {
     /// A value kept with the node of the tree, made by `init` at first: the seam by which another
     /// crate gives each context something of its own (`gort`: the channel that `done` gives). One
     /// for each node; `None` on [`background`](Self::background), or if there is one of another type.
+    /// `init` must not park: others that ask meanwhile block their threads.
     pub fn attachment<T: Any + Send + Sync>(&self, init: impl FnOnce() -> T) -> Option<&T> {
         let attached = self.node.as_ref()?.attachment.get_or_init(|| Box::new(init()));
         attached.downcast_ref()
@@ -432,7 +478,7 @@ impl Canceler {
 
     pub(crate) fn cancel_by(&self, cause: &Cause) {
         if let Some(node) = &self.node {
-            node.cancel(ContextError::Canceled, cause);
+            node.cancel(ContextError::Canceled, cause).go_on();
         }
     }
 
@@ -464,6 +510,17 @@ pub struct AfterDone {
 }
 
 impl AfterDone {
+    /// Unregisters the function. False if it was called, or is about to be.
+    pub fn stop(mut self) -> bool {
+        self.unregister()
+    }
+
+    fn unregister(&mut self) -> bool {
+        let Some(node) = core::mem::take(&mut self.node).upgrade() else { return false };
+        let f = node.queue.lock().callbacks.remove(&self.number);
+        f.is_some()
+    }
+
     /// Leaves it registered for as long as the context exists.
     pub fn keep(mut self) {
         self.node = Weak::new();
@@ -472,10 +529,7 @@ impl AfterDone {
 
 impl Drop for AfterDone {
     fn drop(&mut self) {
-        if let Some(node) = self.node.upgrade() {
-            let f = node.queue.lock().callbacks.remove(&self.number);
-            drop(f);
-        }
+        self.unregister();
     }
 }
 

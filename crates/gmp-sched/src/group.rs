@@ -1,23 +1,27 @@
 //! Goroutines for parts of one job: Go's `errgroup` (`golang.org/x/sync`).
 //!
-//! The first failure wins, and cancels the group's context. A panic, a `goexit` and a shutdown are
-//! failures too. A member reports, gives its place up, and counts itself off, in this order, however
-//! it ends: also if it is dropped without having run ([`Member`]'s destructor).
+//! The first failure wins; every wait gives it, and it is the cause of the group's context, as in
+//! Go: so it is shared. A panic, a `goexit` and a shutdown are failures too. However a member ends, also
+//! if it is dropped without having run, its closure or future goes first; then it reports, gives its
+//! place up, and counts itself off, in this order ([`Member`]'s destructor). What others registered
+//! with the context is called in the second step, and may panic: that stops no later step.
 //!
 //! Off a runtime members are threads.
 
 use crate::calls;
-use crate::context::{Canceler, Context};
+use crate::context::{Canceler, Cause, Context};
 use crate::join::JoinError;
+use crate::locks::wake::quietly;
 use crate::locks::{Semaphore, WaitGroup};
 use crate::scope::{my_id, start};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
-use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Why a group failed: how its first member to fail did.
+///
+/// [`Group::wait`] shares it; [`Arc::into_inner`] gives it to who has the last reference, which the
+/// group and its context have too, as long as they exist.
 #[derive(Debug)]
 pub enum GroupError<E> {
     /// It returned this.
@@ -35,7 +39,14 @@ impl<E: fmt::Display> fmt::Display for GroupError<E> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display> core::error::Error for GroupError<E> {}
+impl<E: fmt::Debug + fmt::Display> core::error::Error for GroupError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Failed(_) => None,
+            Self::Died(e) => Some(e),
+        }
+    }
+}
 
 /// Runs parts of one job as goroutines, and waits for them. Cloning shares it.
 ///
@@ -49,8 +60,8 @@ impl<E: fmt::Debug + fmt::Display> core::error::Error for GroupError<E> {}
 ///     watching.wait(); // cancelled by the other's failure
 ///     Ok(())
 /// });
-/// assert!(matches!(group.wait(), Err(GroupError::Failed("no such host"))));
-/// assert!(ctx.is_done());
+/// assert!(matches!(*group.wait().unwrap_err(), GroupError::Failed("no such host")));
+/// assert_eq!(ctx.cause().unwrap().to_string(), "no such host");
 /// ```
 pub struct Group<E> {
     shared: Arc<Shared<E>>,
@@ -58,14 +69,19 @@ pub struct Group<E> {
 
 struct Shared<E> {
     running: WaitGroup,
-    /// By the first member to fail; emptied by the first `wait` to return it.
-    first: Mutex<Option<GroupError<E>>>,
-    /// Set with `first`, and stays.
-    failed: AtomicBool,
-    /// Of the group's own context.
-    canceler: Option<Canceler>,
+    /// By the first member to fail.
+    first: OnceLock<Arc<GroupError<E>>>,
+    /// The group's own context.
+    own: Option<Own<E>>,
     /// Places left, if there is a limit.
     places: Option<Semaphore>,
+}
+
+/// A context of a group's own.
+struct Own<E> {
+    canceler: Canceler,
+    /// An error as the cause of a cancellation.
+    cause: fn(Arc<GroupError<E>>) -> Cause,
 }
 
 impl<E> Clone for Group<E> {
@@ -77,19 +93,11 @@ impl<E> Clone for Group<E> {
 impl<E> Shared<E> {
     fn report(&self, result: Result<(), GroupError<E>>) {
         let Err(e) = result else { return };
-        let mut first = self.first.lock();
-        if self.failed.swap(true, Ordering::Relaxed) {
-            drop(first);
-            return drop(e);
-        }
-        *first = Some(e);
-        drop(first);
-        self.cancel();
-    }
-
-    fn cancel(&self) {
-        if let Some(canceler) = &self.canceler {
-            canceler.cancel();
+        let e = Arc::new(e);
+        if self.first.set(e.clone()).is_ok()
+            && let Some(own) = &self.own
+        {
+            own.canceler.cancel_by(&(own.cause)(e));
         }
     }
 }
@@ -120,26 +128,47 @@ impl<E> Drop for Member<E> {
     fn drop(&mut self) {
         let cancelled = || Err(GroupError::Died(JoinError::cancelled(my_id())));
         let result = self.result.take().unwrap_or_else(cancelled);
-        self.shared.report(result);
+        // The panic hook has reported what panics here; a destructor lets it go no further.
+        quietly(|| self.shared.report(result));
         if self.placed
             && let Some(places) = &self.shared.places
         {
-            places.release(1);
+            quietly(|| places.release(1));
         }
-        self.shared.running.done();
+        quietly(|| self.shared.running.done());
     }
 }
 
-impl<E: Send + 'static> Group<E> {
-    fn build(canceler: Option<Canceler>, places: Option<Semaphore>) -> Self {
+/// What a member runs, and the member: dropped in this order.
+struct Run<F, E> {
+    what: F,
+    member: Member<E>,
+}
+
+impl<E, F: FnOnce() -> Result<(), E>> Run<F, E> {
+    fn call(self) {
+        let Self { what, mut member } = self;
+        member.ended(catch_unwind(AssertUnwindSafe(what)));
+    }
+}
+
+impl<E: Send + Sync + 'static> Group<E> {
+    fn build(own: Option<Own<E>>, places: Option<Semaphore>) -> Self {
         let shared = Shared {
             running: WaitGroup::new(),
-            first: Mutex::new(None),
-            failed: AtomicBool::new(false),
-            canceler,
+            first: OnceLock::new(),
+            own,
             places,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    fn own_context(parent: &Context) -> (Context, Own<E>)
+    where
+        E: fmt::Debug + fmt::Display,
+    {
+        let (ctx, canceler) = parent.with_cancel();
+        (ctx, Own { canceler, cause: |e| e })
     }
 
     /// A group without members, context or limit.
@@ -159,11 +188,15 @@ impl<E: Send + 'static> Group<E> {
     }
 
     /// A group, and a context that is done when a member fails, when [`wait`](Self::wait) returns, when the
-    /// last clone of the group and its last member are gone, or when `parent` is done.
+    /// last clone of the group and its last member are gone, or when `parent` is done. Its
+    /// [cause](Context::cause) is the error of that member, a [`GroupError<E>`].
     #[must_use]
-    pub fn with_context(parent: &Context) -> (Self, Context) {
-        let (ctx, canceler) = parent.with_cancel();
-        (Self::build(Some(canceler), None), ctx)
+    pub fn with_context(parent: &Context) -> (Self, Context)
+    where
+        E: fmt::Debug + fmt::Display,
+    {
+        let (ctx, own) = Self::own_context(parent);
+        (Self::build(Some(own), None), ctx)
     }
 
     /// As [`with_context`](Self::with_context) and [`with_limit`](Self::with_limit).
@@ -171,10 +204,13 @@ impl<E: Send + 'static> Group<E> {
     /// # Panics
     /// If `limit` is 0.
     #[must_use]
-    pub fn with_context_and_limit(parent: &Context, limit: usize) -> (Self, Context) {
+    pub fn with_context_and_limit(parent: &Context, limit: usize) -> (Self, Context)
+    where
+        E: fmt::Debug + fmt::Display,
+    {
         assert!(limit > 0, "Group: a limit of 0 lets nothing run");
-        let (ctx, canceler) = parent.with_cancel();
-        (Self::build(Some(canceler), Some(Semaphore::new(limit))), ctx)
+        let (ctx, own) = Self::own_context(parent);
+        (Self::build(Some(own), Some(Semaphore::new(limit))), ctx)
     }
 
     /// Starts a member; off a runtime, as a thread. **May park**: with a limit it waits for a place.
@@ -216,10 +252,10 @@ impl<E: Send + 'static> Group<E> {
     where
         F: FnOnce() -> Result<(), E> + Send + 'static,
     {
-        let mut member = Member::enter(&self.shared, true);
-        let run = move || member.ended(catch_unwind(AssertUnwindSafe(f)));
+        let member = Member::enter(&self.shared, true);
+        let run = Run { what: f, member };
         // SAFETY: `'static`: nothing is borrowed.
-        unsafe { start(run) };
+        unsafe { start(move || run.call()) };
     }
 
     /// Starts a future as a member, on the caller's runtime. With a limit, it waits for its place as a
@@ -232,21 +268,25 @@ impl<E: Send + 'static> Group<E> {
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
     {
-        let mut member = Member::enter(&self.shared, false);
-        let mut future = Box::pin(future);
+        let member = Member::enter(&self.shared, false);
+        let run = Run { what: Box::pin(future), member };
         drop(calls::spawn(async move {
-            if let Some(places) = &member.shared.places {
+            // As a whole: so that it is dropped in its order, whenever that is.
+            let mut run = run;
+            if let Some(places) = &run.member.shared.places {
                 places.acquire_async(1).await;
-                member.placed = true;
+                run.member.placed = true;
             }
             let result = core::future::poll_fn(|cx| {
-                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                let future = run.what.as_mut();
+                match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
                     Ok(poll) => poll.map(Ok),
                     Err(p) => core::task::Poll::Ready(Err(p)),
                 }
             });
             let result = result.await;
-            drop(future);
+            let Run { what, mut member } = run;
+            quietly(|| drop(what));
             member.ended(result);
         }));
     }
@@ -254,8 +294,8 @@ impl<E: Send + 'static> Group<E> {
     /// Waits until no member runs, and cancels the group's context. **May park.**
     ///
     /// # Errors
-    /// How the first member to fail did; the error goes to the first wait that can have it.
-    pub fn wait(&self) -> Result<(), GroupError<E>> {
+    /// How the first member to fail did: the same to all who wait, then and later.
+    pub fn wait(&self) -> Result<(), Arc<GroupError<E>>> {
         self.shared.running.wait();
         self.outcome()
     }
@@ -264,18 +304,20 @@ impl<E: Send + 'static> Group<E> {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub async fn wait_async(&self) -> Result<(), GroupError<E>> {
+    pub async fn wait_async(&self) -> Result<(), Arc<GroupError<E>>> {
         self.shared.running.wait_async().await;
         self.outcome()
     }
 
-    fn outcome(&self) -> Result<(), GroupError<E>> {
-        self.shared.cancel();
-        self.shared.first.lock().take().map_or(Ok(()), Err)
+    fn outcome(&self) -> Result<(), Arc<GroupError<E>>> {
+        if let Some(own) = &self.shared.own {
+            own.canceler.cancel();
+        }
+        self.shared.first.get().map_or(Ok(()), |e| Err(e.clone()))
     }
 }
 
-impl<E: Send + 'static> Default for Group<E> {
+impl<E: Send + Sync + 'static> Default for Group<E> {
     fn default() -> Self {
         Self::new()
     }
@@ -285,7 +327,7 @@ impl<E> fmt::Debug for Group<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
             .field("running", &self.shared.running.count())
-            .field("failed", &self.shared.failed.load(Ordering::Relaxed))
+            .field("failed", &self.shared.first.get().is_some())
             .finish_non_exhaustive()
     }
 }

@@ -120,6 +120,10 @@ impl fmt::Debug for JoinError {
 
 impl std::error::Error for JoinError {}
 
+// SAFETY: by reference the payload is only asked whether it is a string, which is `Sync`; everything
+// else takes the error itself.
+unsafe impl Sync for JoinError {}
+
 /// The handle of a goroutine: waits for its end and takes its result.
 ///
 /// [`join`](Self::join) blocks, on goroutines and threads; in async code the handle is a future of

@@ -4,9 +4,9 @@
 //! end, by return or by unwinding, before every child has done all that touches borrowed data. What a
 //! child does last is to count itself off; before that its closure has been consumed or dropped and
 //! its result stored, or dropped if nobody has the handle any more ([`Child`]'s destructor has the
-//! order). [`scope`] waits for that count by `steadfast`: the abort of a runtime, which unwinds every
-//! park, unwinds this one only after a second wait, made while unwinding, when parking goes
-//! through. A child that shutdown never starts is dropped, which counts it off as well; one that is
+//! order). [`scope`] waits for that count by a park that the abort of a runtime, which unwinds every
+//! other, does not end; on a goroutine that keeps its thread (`lock_os_thread`) it does, but only
+//! after a second wait, made while unwinding, when parking goes through (`wait::steadfast`). A child that shutdown never starts is dropped, which counts it off as well; one that is
 //! leaked keeps the scope waiting for ever. So forgetting handles, panics, `goexit`, aborts in any order
 //! end no borrow early. There is no `async` form, because a future can be forgotten between two
 //! polls, and then nobody would wait.
@@ -16,6 +16,7 @@
 use crate::bracket::here;
 use crate::handle::{Handle, go_on};
 use crate::join::JoinError;
+use crate::locks::wake::quietly;
 use crate::locks::{WaitGroup, wait};
 use core::any::Any;
 use core::fmt;
@@ -53,7 +54,7 @@ impl<T> Drop for Packet<T> {
     fn drop(&mut self) {
         let result = self.result.get_mut().take();
         let unhandled = matches!(&result, Some(Err(e)) if e.is_panic());
-        if catch_unwind(AssertUnwindSafe(|| drop(result))).is_err() || unhandled {
+        if quietly(|| drop(result)) || unhandled {
             self.shared.panicked.store(true, Ordering::Relaxed);
         }
     }
@@ -159,7 +160,7 @@ where
 {
     let scope = Scope { shared: Arc::default(), scope: PhantomData, env: PhantomData };
     let result: Result<R, Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    wait::steadfast(|| scope.shared.running.wait());
+    wait::steadfast(|| scope.shared.running.outlast());
     match result {
         Err(payload) => resume_unwind(payload),
         Ok(_) if scope.shared.panicked.load(Ordering::Relaxed) => {

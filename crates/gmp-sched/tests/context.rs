@@ -234,3 +234,109 @@ fn a_child_that_nobody_refers_to_leaves_its_parent() {
     }
     assert_eq!(Arc::strong_count(&token), 1);
 }
+
+/// A callback that panics is the canceller's affair, after everybody else was served.
+#[test]
+fn a_panic_in_a_callback_keeps_nobody_from_being_cancelled() {
+    let quiet = |message: &'static str| std::panic::resume_unwind(Box::new(message));
+    let body = move || {
+        let (ctx, cancel) = Context::background().with_cancel();
+        let (child, keep) = ctx.with_cancel();
+        let (grandchild, keep2) = child.with_timeout(Duration::from_secs(3600));
+        let calls = Arc::new(AtomicUsize::new(0));
+        for ctx in [&ctx, &child, &grandchild] {
+            let (calls, all) = (calls.clone(), [ctx.clone(), grandchild.clone()]);
+            ctx.after_func(move || {
+                assert!(all.iter().all(Context::is_done), "all are marked first");
+                calls.fetch_add(1, Ordering::SeqCst);
+                quiet("in a callback");
+            })
+            .keep();
+        }
+        let waits = std::thread::spawn({
+            let grandchild = grandchild.clone();
+            move || grandchild.wait()
+        });
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cancel.cancel()));
+        assert_eq!(
+            *caught.unwrap_err().downcast::<&str>().unwrap(),
+            "in a callback"
+        );
+        assert_eq!(calls.load(Ordering::SeqCst), 3);
+        waits.join().unwrap();
+        drop((keep, keep2));
+
+        // While the canceller unwinds already, and where nobody cancels but the clock.
+        let (ctx, cancel) = Context::background().with_cancel();
+        ctx.after_func(move || quiet("second")).keep();
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _cancel = cancel;
+            quiet("first");
+        }));
+        assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), "first");
+        assert!(ctx.is_done());
+        let (ctx, _cancel) = Context::background().with_timeout(Duration::from_millis(1));
+        ctx.after_func(move || quiet("on the clock")).keep();
+        let (after, _cancel2) = ctx.with_cancel();
+        after.wait();
+    };
+    body();
+    for procs in [1, 2] {
+        // SAFETY: no thread-locals across a park.
+        let rt = unsafe { Builder::new().procs(procs).build_stackful() }.unwrap();
+        rt.run(body);
+    }
+}
+
+/// Wakers that panic, and others behind them.
+#[test]
+fn a_panic_in_a_waker_keeps_no_other_from_being_woken() {
+    struct Bad;
+    impl std::task::Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("in a waker"));
+        }
+    }
+    let bad = std::task::Waker::from(Arc::new(Bad));
+    let mut cx = std::task::Context::from_waker(&bad);
+    let (ctx, cancel) = Context::background().with_cancel();
+    let wg = gmp_sched::WaitGroup::new();
+    wg.add(1);
+    let cond = (gmp_sched::Mutex::new(()), gmp_sched::Condvar::new());
+    let mut first = std::pin::pin!(ctx.done());
+    let mut second = std::pin::pin!(wg.wait_async());
+    let mut third = std::pin::pin!(gmp_sched::AsyncCondvar::wait_async(&cond.1, cond.0.lock()));
+    assert!(first.as_mut().poll(&mut cx).is_pending());
+    assert!(second.as_mut().poll(&mut cx).is_pending());
+    assert!(third.as_mut().poll(&mut cx).is_pending());
+    let panics = |f: &dyn Fn()| {
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err());
+    };
+    std::thread::scope(|s| {
+        s.spawn(|| ctx.wait());
+        s.spawn(|| wg.wait());
+        s.spawn(|| cond.1.wait(&mut cond.0.lock()));
+        std::thread::sleep(Duration::from_millis(20));
+        panics(&|| cancel.cancel());
+        panics(&|| wg.done());
+        panics(&|| _ = cond.1.notify_all());
+        // Whoever came too late for the first.
+        cond.1.notify_all();
+    });
+}
+
+#[test]
+fn a_function_that_was_called_cannot_be_stopped_and_one_that_was_stopped_is_not_called() {
+    let (ctx, cancel) = Context::background().with_cancel();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = |n: usize| {
+        let calls = calls.clone();
+        ctx.after_func(move || _ = calls.fetch_add(n, Ordering::SeqCst))
+    };
+    let (a, b) = (count(1), count(10));
+    assert!(a.stop());
+    cancel.cancel();
+    assert!(!b.stop());
+    assert!(!count(100).stop());
+    assert_eq!(calls.load(Ordering::SeqCst), 110);
+}

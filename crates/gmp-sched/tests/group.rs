@@ -34,8 +34,8 @@ fn part() -> impl Strategy<Value = (Part, usize)> {
 }
 
 /// Which part an error came from; a `goexit` does not say.
-fn source(e: GroupError<usize>) -> (Part, Option<usize>) {
-    match e {
+fn source(e: Arc<GroupError<usize>>) -> (Part, Option<usize>) {
+    match Arc::into_inner(e).expect("the group and its context are gone") {
         GroupError::Failed(i) => (Part::Fails, Some(i)),
         GroupError::Died(e) if e.is_exited() => (Part::Exits, None),
         GroupError::Died(e) => (Part::Panics, e.into_panic().downcast_ref().copied()),
@@ -82,6 +82,11 @@ proptest! {
                 });
             }
             let result = group.wait();
+            let cause = ctx.cause().unwrap();
+            match &result {
+                Ok(()) => assert!(cause.is::<ContextError>()),
+                Err(e) => assert!(std::ptr::addr_eq(Arc::as_ptr(e), Arc::as_ptr(&cause))),
+            }
             (result, ctx.err())
         });
         prop_assert_eq!(cancelled, Some(ContextError::Canceled));
@@ -116,8 +121,12 @@ fn members_are_threads_where_there_is_no_runtime() {
             if i == 5 { Err("five") } else { Ok(()) }
         });
     }
-    assert!(matches!(group.wait(), Err(GroupError::Failed("five"))));
-    assert!(group.wait().is_ok(), "the error was taken");
+    for _ in 0..2 {
+        assert!(matches!(
+            *group.wait().unwrap_err(),
+            GroupError::Failed("five")
+        ));
+    }
     assert_eq!(ran.load(Ordering::SeqCst), 10);
 }
 
@@ -143,7 +152,7 @@ fn futures_are_members_and_wait_for_their_place() {
             }
             ctx.done().await;
             let e = group.wait_async().await.unwrap_err();
-            assert!(matches!(e, GroupError::Failed("stop")), "{e}");
+            assert!(matches!(*e, GroupError::Failed("stop")), "{e}");
             assert_eq!(inside.load(Ordering::SeqCst), 0);
 
             let group = Group::<&str>::new();
@@ -180,4 +189,76 @@ fn a_full_group_gives_the_closure_back() {
     assert!(group.wait().is_ok());
     assert!(group.try_go(|| Ok(())).is_ok());
     assert!(group.wait().is_ok());
+}
+
+/// The context's cause is the error, as in Go; a panic of what was registered there hinders nobody.
+#[test]
+fn the_cause_is_the_error_and_a_panic_in_a_callback_leaves_no_member_behind() {
+    let body = || {
+        let (group, ctx) = Group::with_context_and_limit(&Context::background(), 1);
+        ctx.after_func(|| std::panic::resume_unwind(Box::new("in a callback")))
+            .keep();
+        let (child, _keep) = ctx.with_cancel();
+        for i in 0..4 {
+            group.go(move || Err(std::io::Error::other(format!("part {i}"))));
+        }
+        let e = group.wait().unwrap_err();
+        assert_eq!(e.to_string(), "part 0");
+        let cause = child.cause().unwrap();
+        let cause = cause.downcast_ref::<GroupError<std::io::Error>>().unwrap();
+        assert!(std::ptr::eq(cause, &*e));
+        assert_eq!(ctx.err(), Some(ContextError::Canceled));
+    };
+    body();
+    for procs in [1, 2] {
+        // SAFETY: no thread-locals across a park.
+        let rt = unsafe { Builder::new().procs(procs).build_stackful() }.unwrap();
+        rt.run(body);
+    }
+}
+
+/// What a member holds is gone before the group counts it off, also if it never ran.
+#[test]
+fn a_member_that_never_runs_is_dropped_before_it_is_counted_off() {
+    struct Held(Group<String>, Arc<AtomicUsize>);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            assert!(
+                format!("{:?}", self.0).contains("running: 1"),
+                "{:?}",
+                self.0
+            );
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let group = Group::<String>::new();
+    let held = || Held(group.clone(), dropped.clone());
+    let rt = Builder::new().procs(1).build().unwrap();
+    rt.block_on(async {
+        let h = held();
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            group.go(move || {
+                let _h = h;
+                Ok(())
+            });
+        }));
+        assert!(refused.is_err());
+        assert_eq!(dropped.load(Ordering::SeqCst), 1);
+        // Polled once, then dropped by the shutdown.
+        let h = held();
+        group.spawn(async move {
+            let _h = h;
+            std::future::pending::<()>().await;
+            Ok(())
+        });
+        yield_future().await;
+    });
+    drop(rt);
+    assert_eq!(dropped.load(Ordering::SeqCst), 2);
+    let e = group.wait().unwrap_err();
+    assert!(
+        matches!(&*e, GroupError::Died(e) if e.is_cancelled()),
+        "{e}"
+    );
 }

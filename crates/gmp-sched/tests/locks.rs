@@ -503,3 +503,116 @@ fn a_panic_under_the_guard_unlocks() {
     assert!(std::panic::catch_unwind(panics).is_err());
     assert_eq!(*lock.lock(), 1);
 }
+
+/// One notification, and who was given it gives up before it has the mutex: another gets it.
+#[test]
+fn a_notification_of_a_future_dropped_on_its_way_to_the_mutex_is_passed_on() {
+    let (lock, cond) = (Mutex::new(()), Condvar::new());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut first = Box::pin(cond.wait_async(lock.lock()));
+    assert!(first.as_mut().poll(&mut cx).is_pending());
+    let mut second = std::pin::pin!(cond.wait_async(lock.lock()));
+    assert!(second.as_mut().poll(&mut cx).is_pending());
+    let held = lock.lock();
+    assert!(cond.notify_one());
+    // It has heard, and waits for the mutex.
+    assert!(first.as_mut().poll(&mut cx).is_pending());
+    assert!(second.as_mut().poll(&mut cx).is_pending());
+    drop((held, first));
+    assert!(second.as_mut().poll(&mut cx).is_ready());
+}
+
+/// A timed wait counts as notified exactly if it says so.
+#[test]
+fn a_wait_whose_time_has_run_out_takes_no_notification() {
+    let body = || -> Arc<dyn Fn() + Send + Sync> {
+        let (lock, cond) = (Mutex::new(0usize), Condvar::new());
+        let (heard, told) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let left = AtomicUsize::new(N);
+        Arc::new(move || {
+            for i in 0..40 {
+                let mut guard = lock.lock();
+                if i % 2 == 0 {
+                    let at_most = Duration::from_micros(i as u64 * 20);
+                    if !cond.wait_for(&mut guard, at_most).timed_out() {
+                        heard.fetch_add(1, Ordering::SeqCst);
+                    }
+                } else {
+                    told.fetch_add(usize::from(cond.notify_one()), Ordering::SeqCst);
+                    // Whose time runs out meanwhile waits for the mutex.
+                    gmp_sched::yield_now();
+                }
+            }
+            if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                assert_eq!(heard.load(Ordering::SeqCst), told.load(Ordering::SeqCst));
+            }
+        })
+    };
+    everywhere(body, || ());
+}
+
+/// An abort gives the mutex back to a wait before it unwinds it, whoever has it meanwhile.
+#[test]
+fn an_abort_unwinds_a_condvar_wait_with_the_mutex_locked() {
+    const WAITERS: usize = 300;
+    // SAFETY: no thread-locals across a park.
+    let rt = unsafe { Builder::new().procs(2).max_threads(40).build_stackful() }.unwrap();
+    let shared = Arc::new((Mutex::new(0usize), Condvar::new()));
+    let unwound = Arc::new(AtomicUsize::new(0));
+    for _ in 0..WAITERS {
+        let (shared, unwound) = (shared.clone(), unwound.clone());
+        drop(rt.handle().go(move || {
+            struct Check<'a>(gmp_sched::MutexGuard<'a, usize>, &'a AtomicUsize);
+            impl Drop for Check<'_> {
+                fn drop(&mut self) {
+                    *self.0 -= 1;
+                    self.1.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+            let mut guard = Check(shared.0.lock(), &unwound);
+            *guard.0 += 1;
+            shared.1.wait(&mut guard.0);
+        }));
+    }
+    while *shared.0.lock() < WAITERS {
+        std::thread::yield_now();
+    }
+    let held = shared.0.lock();
+    let late = std::thread::scope(|s| {
+        let ends = s.spawn(|| rt.shutdown(Shutdown::Abort(Duration::from_secs(20))));
+        // They are woken, and wait for the mutex.
+        std::thread::sleep(Duration::from_millis(30));
+        let early = unwound.load(Ordering::SeqCst);
+        drop(held);
+        ends.join().unwrap();
+        early
+    });
+    assert_eq!(late, 0);
+    assert_eq!(unwound.load(Ordering::SeqCst), WAITERS);
+    assert_eq!(*shared.0.lock(), 0);
+    assert!(!shared.1.notify_one());
+}
+
+#[test]
+fn a_timed_wait_with_no_time_left_is_a_try() {
+    let (lock, sema, wg, rw) = (
+        Mutex::new(()),
+        Semaphore::new(0),
+        WaitGroup::new(),
+        RwLock::new(()),
+    );
+    wg.add(1);
+    let guard = lock.lock();
+    let read = rw.read();
+    assert!(lock.try_lock_for(Duration::ZERO).is_none());
+    assert!(!sema.acquire_timeout(1, Duration::ZERO));
+    assert!(!wg.wait_timeout(Duration::ZERO));
+    assert!(rw.try_write_for(Duration::ZERO).is_none());
+    drop((guard, read));
+    assert!(lock.try_lock_for(Duration::ZERO).is_some());
+    assert!(rw.try_write_for(Duration::ZERO).is_some());
+    sema.release(1);
+    assert!(sema.acquire_timeout(1, Duration::ZERO));
+    wg.done();
+    assert!(wg.wait_timeout(Duration::ZERO));
+}

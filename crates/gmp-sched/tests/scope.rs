@@ -204,3 +204,112 @@ fn a_scope_on_a_runtime_for_futures_refuses_children_and_still_ends() {
     let message = *caught.unwrap_err().downcast::<&str>().unwrap();
     assert!(message.contains("futures only"), "{message}");
 }
+
+/// The join is a park like any other, which the abort does not end: no thread per scope.
+#[test]
+fn an_abort_of_many_scopes_takes_no_thread_for_each() {
+    const SCOPES: usize = 600;
+    // SAFETY: no thread-locals across a park.
+    let rt = unsafe { Builder::new().procs(2).max_threads(40).build_stackful() }.unwrap();
+    static UP: AtomicUsize = AtomicUsize::new(0);
+    static LEFT: AtomicUsize = AtomicUsize::new(0);
+    rt.run(|| {
+        for _ in 0..SCOPES {
+            drop(go(|| {
+                struct Leaves<'a>(&'a AtomicUsize);
+                impl Drop for Leaves<'_> {
+                    fn drop(&mut self) {
+                        assert_eq!(self.0.load(Ordering::SeqCst), 0);
+                        LEFT.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+                /// Does not park, unlike `Alive`: that would keep a thread while it unwinds.
+                struct Counted<'a>(&'a AtomicUsize);
+                impl Drop for Counted<'_> {
+                    fn drop(&mut self) {
+                        self.0.fetch_sub(1, Ordering::SeqCst);
+                    }
+                }
+                let alive = AtomicUsize::new(1);
+                let _leaves = Leaves(&alive);
+                scope(|s| {
+                    let counted = Counted(&alive);
+                    s.go(move || {
+                        let _counted = counted;
+                        UP.fetch_add(1, Ordering::SeqCst);
+                        gmp_sched::Semaphore::new(0).acquire(1);
+                    });
+                });
+            }));
+        }
+        while UP.load(Ordering::SeqCst) < SCOPES {
+            yield_now();
+        }
+    });
+    rt.shutdown(Shutdown::Abort(Duration::from_secs(20)));
+    assert_eq!(LEFT.load(Ordering::SeqCst), SCOPES);
+}
+
+/// On a goroutine that keeps its thread the join is waited for while it unwinds.
+#[test]
+fn an_abort_does_not_end_the_scope_of_a_goroutine_that_keeps_its_thread() {
+    static LEFT_EARLY: AtomicBool = AtomicBool::new(false);
+    let rt = stackful(2);
+    rt.run(|| {
+        let up = std::sync::Arc::new(AtomicBool::new(false));
+        let u = up.clone();
+        drop(go(move || {
+            gmp_sched::lock_os_thread();
+            let alive = AtomicUsize::new(0);
+            struct Check<'a>(&'a AtomicUsize);
+            impl Drop for Check<'_> {
+                fn drop(&mut self) {
+                    LEFT_EARLY.fetch_or(self.0.load(Ordering::SeqCst) != 0, Ordering::SeqCst);
+                }
+            }
+            let _check = Check(&alive);
+            scope(|s| {
+                let alive = Alive::new(&alive);
+                s.go(move || {
+                    let _alive = alive;
+                    u.store(true, Ordering::SeqCst);
+                    gmp_sched::Semaphore::new(0).acquire(1);
+                });
+            });
+        }));
+        while !up.load(Ordering::SeqCst) {
+            yield_now();
+        }
+    });
+    rt.shutdown(Shutdown::Abort(Duration::from_secs(20)));
+    assert!(!LEFT_EARLY.load(Ordering::SeqCst));
+}
+
+/// A result and a payload whose destructors panic.
+#[test]
+fn a_destructor_that_panics_does_not_keep_a_scope_waiting() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                std::panic::resume_unwind(Box::new("in a destructor"));
+            }
+        }
+    }
+    everywhere(|| {
+        for payload in [false, true] {
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                scope(|s| {
+                    drop(s.go(move || {
+                        if payload {
+                            std::panic::resume_unwind(Box::new(Panics));
+                        }
+                        Panics
+                    }));
+                });
+            }));
+            let message = *caught.unwrap_err().downcast::<&str>().unwrap();
+            assert!(message.contains("nobody joined it"), "{message}");
+        }
+    });
+}

@@ -5,6 +5,7 @@ mod chain;
 mod dequeue;
 mod guard;
 mod lease;
+mod locals;
 mod pin;
 mod pool;
 #[cfg(all(test, not(loom)))]

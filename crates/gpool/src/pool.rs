@@ -13,8 +13,9 @@ use std::time::Instant;
 use crate::chain::Spare;
 use crate::guard::{ArcGuard, Guard};
 use crate::lease::{self, with_slot};
+use crate::locals::Local;
 use crate::registry::{self, Age};
-use crate::shards::{Missing, Shards};
+use crate::shards::{Missing, Shards, Spares};
 use crate::stats::Stats;
 
 /// A set of items that may be taken and put back by any thread, and that shrinks when unused.
@@ -264,8 +265,8 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
     #[inline(never)]
     fn put_shared(&self, item: T) {
         let kept = match self.shards.get() {
-            Some(shards) => with_slot(|leased| shards.put(leased, item, &mut None)),
-            None => Err((item, Missing::Local(0))),
+            Some(shards) => with_slot(|leased| shards.put(leased, item, &mut Spares::none())),
+            None => Err((item, Missing::Place(0))),
         };
         if let Err((item, missing)) = kept {
             self.put_slow(item, missing);
@@ -280,18 +281,22 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
             return;
         }
         let shards = self.shards();
-        let mut spare = None;
+        let mut spares = Spares::none();
         loop {
             match missing {
                 Missing::Room => return,
-                Missing::Local(id) if !shards.grow(lease::slots(), id) => return,
-                Missing::Local(_) => {}
+                Missing::Place(id) if !shards.grow(lease::slots(), id) => return,
+                Missing::Place(_) => {}
+                Missing::Local => match Local::try_new() {
+                    Some(local) => spares.local = Some(local),
+                    None => return,
+                },
                 Missing::Ring(size) => match Spare::try_new(size) {
-                    Some(ring) => spare = Some(ring),
+                    Some(ring) => spares.ring = Some(ring),
                     None => return,
                 },
             }
-            match with_slot(|leased| shards.put(leased, item, &mut spare)) {
+            match with_slot(|leased| shards.put(leased, item, &mut spares)) {
                 Ok(()) => break,
                 Err(again) => (item, missing) = again,
             }

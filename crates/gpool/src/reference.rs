@@ -10,22 +10,25 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state
 
 use crate::barrier::Barrier;
 use crate::chain::Spare;
+use crate::locals::Local;
 use crate::pin::{Leased, Record, Slots};
-use crate::shards::{Missing, Shards};
+use crate::shards::{Missing, Shards, Spares};
 
+/// The slots that play, on both sides of where an array needs a second allocation.
+const IDS: [usize; SLOTS] = [0, 12, 13];
 const SLOTS: usize = 3;
-/// Arrays have a shard for each of these, the fourth without a thread.
-const LEN: usize = 4;
+/// Grown as far as this, an array also has places without a slot.
+const FAR: usize = 20;
 
 #[derive(Clone, Debug, Default)]
 struct Array {
-    shards: [(Option<u32>, VecDeque<u32>); LEN],
+    shards: [(Option<u32>, VecDeque<u32>); SLOTS],
     drained: bool,
 }
 
 impl Array {
     fn steal(&mut self, from: usize) -> Option<u32> {
-        (0..LEN).find_map(|i| self.shards[(from + i) % LEN].1.pop_front())
+        (0..SLOTS).find_map(|i| self.shards[(from + i) % SLOTS].1.pop_front())
     }
 
     fn items(&self) -> usize {
@@ -129,7 +132,7 @@ impl ReferenceStateMachine for Model {
 }
 
 /// One table for all histories, since records are never freed.
-static TABLE: OnceLock<(Slots, Vec<&'static Record>)> = OnceLock::new();
+static TABLE: OnceLock<(Slots, [&'static Record; SLOTS])> = OnceLock::new();
 
 struct Real {
     slots: &'static Slots,
@@ -145,12 +148,13 @@ impl Real {
     }
 
     fn put(&self, slot: usize, mut item: u32) {
-        let mut spare = None;
-        while let Err((back, missing)) = self.pool.put(&mut self.leased(slot), item, &mut spare) {
+        let mut spares = Spares::none();
+        while let Err((back, missing)) = self.pool.put(&mut self.leased(slot), item, &mut spares) {
             item = back;
             match missing {
-                Missing::Local(_) => assert!(self.pool.grow(self.slots, LEN - 1)),
-                Missing::Ring(size) => spare = Spare::try_new(size),
+                Missing::Place(id) => assert!(self.pool.grow(self.slots, id)),
+                Missing::Local => spares.local = Local::try_new(),
+                Missing::Ring(size) => spares.ring = Spare::try_new(size),
                 Missing::Room => unreachable!("no limit"),
             }
         }
@@ -164,7 +168,8 @@ impl StateMachineTest for Real {
     fn init_test(_: &Model) -> Self {
         let (slots, records) = TABLE.get_or_init(|| {
             let slots = Slots::new(Barrier::of_process());
-            let records = (0..SLOTS).map(|_| slots.lease()).collect();
+            let all: Vec<_> = (0..=FAR).map(|_| slots.lease()).collect();
+            let records = IDS.map(|id| all[id]);
             (slots, records)
         });
         Self {
@@ -183,7 +188,7 @@ impl StateMachineTest for Real {
             }
             Op::Get(slot) => assert_eq!(real.pool.get(&mut real.leased(slot)), model.got),
             Op::Age => drop(real.pool.age(real.slots)),
-            Op::Grow => assert!(real.pool.grow(real.slots, LEN - 1)),
+            Op::Grow => assert!(real.pool.grow(real.slots, FAR)),
             Op::Shrink(keep) => {
                 let mut out = Vec::with_capacity(1); // so that it takes several rounds
                 while !real.pool.shrink(real.slots, keep, &mut out) {

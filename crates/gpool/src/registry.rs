@@ -21,7 +21,7 @@ pub(crate) trait Age: Send + Sync {
 impl<T: Send> Age for Shards<T> {
     fn age(&self) -> usize {
         let old = Shards::age(self, lease::slots());
-        old.map_or(0, |old| old.len()) // dropped here, unpinned and with no lock held
+        old.map_or(0, |old| old.out) // dropped here, unpinned and with no lock held
     }
 }
 

@@ -4,7 +4,7 @@
 //! other half, ageing, is `victim.rs`.
 //!
 //! Invariants
-//! - `locals` and `victim` are null or own an array of shards. They are written under `lock` only;
+//! - `locals` and `victim` are null or own an array of shards (`locals.rs`). They are written under `lock` only;
 //!   whoever sets one to null must not touch the array before `Slots::quiesce` said true.
 //! - Shard `i` of an array has one producer: the thread that holds slot `i`, while pinned.
 //! - Nothing here allocates, frees or runs code of the user: an item that finds no room is handed
@@ -14,123 +14,45 @@
 
 use core::ptr;
 
-use crossbeam_utils::CachePadded;
-
-use crate::chain::{Chain, NeedsRing, Spare, try_box};
-use crate::dequeue::Cell;
+use crate::chain::{NeedsRing, Spare};
+use crate::locals::{Local, Locals};
 use crate::pin::Leased;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering};
-
-/// What one slot keeps in one pool. A multiple of 128 bytes, so that neighbours share no line, nor
-/// the pair of lines that x86 prefetches together (R112).
-#[repr(align(128))]
-pub(crate) struct Local<T> {
-    /// The slot's own item: pushed and popped without a locked instruction.
-    private: Cell<T>,
-    /// The rest: pushed and popped at the head by the slot's thread, at the tail by anybody.
-    shared: Chain<T>,
-}
-
-const _: () = assert!(size_of::<Local<Box<u8>>>() == 128);
-const _: () = assert!(size_of::<Local<[u8; 200]>>().is_multiple_of(128));
-
-impl<T> Local<T> {
-    fn new() -> Self {
-        Self {
-            private: Cell::empty(),
-            shared: Chain::new(),
-        }
-    }
-
-    /// # Safety
-    /// The caller holds this shard's slot, or has the array to itself.
-    #[inline(always)]
-    unsafe fn take_private(&self) -> Option<T> {
-        // SAFETY: the caller is the only one to touch `private`, and it is full.
-        self.private
-            .is_full(Ordering::Relaxed)
-            .then(|| unsafe { self.private.empty_out() })
-    }
-
-    fn len(&self) -> usize {
-        usize::from(self.private.is_full(Ordering::Relaxed)) + self.shared.len()
-    }
-}
-
-impl<T> Drop for Local<T> {
-    fn drop(&mut self) {
-        // SAFETY: the shard is being dropped: nobody else is here.
-        drop(unsafe { self.take_private() });
-    }
-}
-
-/// An array of shards, one for each slot up to its length. Every operation reads this header, so it
-/// is aligned to share no line with what the allocator places beside it.
-#[repr(align(128))]
-pub(crate) struct Locals<T> {
-    shards: Box<[Local<T>]>,
-    /// As a victim: nothing is left to find. Set by who looked in vain, read as a hint.
-    drained: AtomicBool,
-}
-
-impl<T> Locals<T> {
-    /// `None` without memory.
-    pub(crate) fn try_new(len: usize) -> Option<Box<Self>> {
-        let mut shards = Vec::new();
-        shards.try_reserve_exact(len).ok()?;
-        shards.resize_with(len, Local::new);
-        try_box(Self {
-            shards: shards.into_boxed_slice(),
-            drained: AtomicBool::new(false),
-        })
-    }
-
-    pub(crate) fn slots(&self) -> usize {
-        self.shards.len()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(Local::len).sum()
-    }
-
-    /// Takes over the shards of a shorter array, which gets empty ones in exchange.
-    pub(crate) fn adopt(&mut self, old: &mut Self) {
-        for (new, old) in self.shards.iter_mut().zip(&mut old.shards) {
-            core::mem::swap(new, old);
-        }
-    }
-
-    /// Takes one item, the oldest of the first shard that has any; the private ones last.
-    pub(crate) fn take_any(&mut self) -> Option<T> {
-        self.steal(0).or_else(|| {
-            // SAFETY: the array is borrowed exclusively.
-            self.shards.iter().find_map(|l| unsafe { l.take_private() })
-        })
-    }
-
-    /// Pops a tail, looking at every shard once, from number `from` on.
-    fn steal(&self, from: usize) -> Option<T> {
-        let (after, before) = self.shards.split_at(from % self.shards.len());
-        before
-            .iter()
-            .chain(after)
-            .find_map(|local| local.shared.pop_tail())
-    }
-}
 
 /// Why a put did not go through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// An array that has a shard for this slot.
-    Local(usize),
+    /// An array that reaches to this slot.
+    Place(usize),
+    /// This slot's shard.
+    Local,
     /// A ring of this size.
     Ring(usize),
     /// Room: the slot keeps as many items as allowed.
     Room,
 }
 
-/// Events since the pool was made. Written on slow paths by anybody.
+/// What a put may have to bring: made outside the pinned section, taken by the put that needs it.
+pub(crate) struct Spares<T> {
+    pub(crate) local: Option<Box<Local<T>>>,
+    pub(crate) ring: Option<Spare<T>>,
+}
+
+impl<T> Spares<T> {
+    pub(crate) fn none() -> Self {
+        Self {
+            local: None,
+            ring: None,
+        }
+    }
+}
+
+/// Events since the pool was made. Written on slow paths by anybody, so not beside what fast paths
+/// read. The next line is far enough where lines are 64 bytes: to have it prefetched hurts only those
+/// who write here.
 #[derive(Debug, Default)]
+#[cfg_attr(target_arch = "x86_64", repr(align(64)))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(align(128)))]
 pub(crate) struct Counters {
     pub(crate) stolen: AtomicU64,
     pub(crate) revived: AtomicU64,
@@ -143,11 +65,14 @@ pub(crate) struct Shards<T> {
     pub(crate) locals: AtomicPtr<Locals<T>>,
     /// The array of the cycle before. Written under `lock`.
     pub(crate) victim: AtomicPtr<Locals<T>>,
+    /// Nothing is left to find in the victim. Set by who looked in vain, while pinned; cleared under
+    /// `lock` once nobody is inside that may have seen the victim before. Read as a hint.
+    pub(crate) drained: AtomicBool,
     /// Items that one slot may keep. Fixed.
     max_idle: usize,
     /// Serialises ageing, growth and shrinking. No code of the user runs under it.
     pub(crate) lock: Mutex,
-    pub(crate) counters: CachePadded<Counters>,
+    pub(crate) counters: Counters,
 }
 
 // SAFETY: the pointers own their arrays, and items move between threads: `T: Send` is all it takes,
@@ -161,9 +86,10 @@ impl<T> Shards<T> {
         Self {
             locals: AtomicPtr::new(ptr::null_mut()),
             victim: AtomicPtr::new(ptr::null_mut()),
+            drained: AtomicBool::new(false),
             max_idle,
             lock: Mutex::default(),
-            counters: CachePadded::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -179,7 +105,7 @@ impl<T> Shards<T> {
         let pin = leased.pin(self.address());
         // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
         let locals = unsafe { self.locals.load(Ordering::Acquire).as_ref() };
-        let local = locals.and_then(|l| l.shards.get(pin.id()));
+        let local = locals.and_then(|l| l.local(pin.id()));
         if let Some(local) = local {
             // SAFETY: this thread holds the shard's slot.
             if let Some(item) = unsafe { local.take_private() } {
@@ -218,21 +144,18 @@ impl<T> Shards<T> {
         // After the others' shards, so that a victim's items may age out.
         // SAFETY: null, or an array that is not freed before the caller's pin is gone.
         let victim = unsafe { self.victim.load(Ordering::Acquire).as_ref() }?;
-        if victim.drained.load(Ordering::Relaxed) {
+        if self.drained.load(Ordering::Relaxed) {
             return None;
         }
         // SAFETY: this thread holds the shard's slot, in the victim as in the locals.
-        let own = victim
-            .shards
-            .get(id)
-            .and_then(|l| unsafe { l.take_private() });
+        let own = victim.local(id).and_then(|l| unsafe { l.take_private() });
         let item = own.or_else(|| victim.steal(id));
         match item {
             Some(_) => {
                 self.counters.revived.fetch_add(1, Ordering::Relaxed);
             }
             // As Go does: what other slots still have as private may age out.
-            None => victim.drained.store(true, Ordering::Relaxed),
+            None => self.drained.store(true, Ordering::Relaxed),
         }
         item
     }
@@ -244,7 +167,7 @@ impl<T> Shards<T> {
         let pin = leased.pin(self.address());
         // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
         let locals = unsafe { self.locals.load(Ordering::Acquire).as_ref() };
-        let Some(local) = locals.and_then(|l| l.shards.get(pin.id())) else {
+        let Some(local) = locals.and_then(|l| l.local(pin.id())) else {
             return Some(item);
         };
         if local.private.is_full(Ordering::Relaxed) {
@@ -256,26 +179,31 @@ impl<T> Shards<T> {
     }
 
     /// Keeps an item: as the private one if there is none, else at the head (R118). Hands it back
-    /// with what is missing. `spare` may hold a ring that an earlier try asked for.
+    /// with what is missing, unless `spares`, which may hold what earlier tries asked for, has it.
     #[inline]
     pub(crate) fn put(
         &self,
         leased: &mut Leased<'_>,
         item: T,
-        spare: &mut Option<Spare<T>>,
+        spares: &mut Spares<T>,
     ) -> Result<(), (T, Missing)> {
         let pin = leased.pin(self.address());
         // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
         let locals = unsafe { self.locals.load(Ordering::Acquire).as_ref() };
-        let Some(local) = locals.and_then(|l| l.shards.get(pin.id())) else {
-            return Err((item, Missing::Local(pin.id())));
+        let Some(locals) = locals.filter(|l| l.reaches(pin.id())) else {
+            return Err((item, Missing::Place(pin.id())));
+        };
+        // SAFETY: this thread is pinned and holds the slot, which has no shard when this is called.
+        let install = || unsafe { locals.install(pin.id(), spares.local.take()?) };
+        let Some(local) = locals.local(pin.id()).or_else(install) else {
+            return Err((item, Missing::Local));
         };
         if local.private.is_full(Ordering::Relaxed) {
             if self.max_idle != usize::MAX && local.len() >= self.max_idle {
                 return Err((item, Missing::Room));
             }
             // SAFETY: this thread holds the slot, so it is the shard's only producer.
-            return unsafe { local.shared.push_head(item, spare) }
+            return unsafe { local.shared.push_head(item, &mut spares.ring) }
                 .map_err(|(item, NeedsRing(size))| (item, Missing::Ring(size)));
         }
         // SAFETY: this thread holds the shard's slot, and the cell is empty.

@@ -16,8 +16,9 @@
 
 use core::ptr;
 
+use crate::locals::Locals;
 use crate::pin::Slots;
-use crate::shards::{Locals, Shards};
+use crate::shards::Shards;
 use crate::sync::{MutexGuard, Ordering};
 
 /// A pool that nobody else is inside of. Both arrays are this value's until it is dropped, which
@@ -39,6 +40,15 @@ impl<T> Drop for Stopped<'_, T> {
             .locals
             .store(raw(&mut self.locals), Ordering::Release);
     }
+}
+
+/// What an age took out of a pool.
+pub(crate) struct Aged<T> {
+    /// Items among it.
+    pub(crate) out: usize,
+    _victim: Option<Box<Locals<T>>>,
+    /// This cycle's array, if it was empty.
+    _empty: Option<Box<Locals<T>>>,
 }
 
 impl<T> Shards<T> {
@@ -68,29 +78,42 @@ impl<T> Shards<T> {
         })
     }
 
-    /// One age: the victim is handed out, to be dropped by the caller; the shards become victim.
+    /// One age: the victim is handed out, to be dropped by the caller; the shards become victim, or
+    /// are handed out too if they hold nothing that anybody could find there.
     #[must_use = "dropping it drops the items"]
-    pub(crate) fn age(&self, slots: &Slots) -> Option<Box<Locals<T>>> {
+    pub(crate) fn age(&self, slots: &Slots) -> Option<Aged<T>> {
         let mut stopped = self.stop(slots)?;
         let old = stopped.victim.take();
-        stopped.victim = stopped.locals.take();
+        let locals = stopped.locals.take();
+        let (kept, empty) = match locals {
+            Some(locals) if locals.is_empty() => (None, Some(locals)),
+            locals => (locals, None),
+        };
+        stopped.victim = kept;
+        self.drained.store(false, Ordering::Relaxed);
         drop(stopped);
-        let out = old.as_ref().map_or(0, |l| l.len() as u64);
+        let out = old.as_ref().map_or(0, |l| l.len());
         self.counters.ages.fetch_add(1, Ordering::Relaxed);
-        self.counters.aged_out.fetch_add(out, Ordering::Relaxed);
-        old
+        self.counters
+            .aged_out
+            .fetch_add(out as u64, Ordering::Relaxed);
+        Some(Aged {
+            out,
+            _victim: old,
+            _empty: empty,
+        })
     }
 
-    /// Makes sure that slot `id` has a shard. False without memory, or without barrier.
+    /// Makes sure that the array reaches to slot `id`. False without memory, or without barrier.
     pub(crate) fn grow(&self, slots: &Slots, id: usize) -> bool {
-        let Some(mut new) = Locals::try_new((id + 1).next_power_of_two().max(2)) else {
+        let Some(mut new) = Locals::try_new(id) else {
             return false;
         };
         let old = {
             let Some(mut stopped) = self.stop(slots) else {
                 return false;
             };
-            if stopped.locals.as_ref().is_some_and(|l| id < l.slots()) {
+            if stopped.locals.as_ref().is_some_and(|l| l.reaches(id)) {
                 drop(stopped); // before `new`, which another thread's growth made superfluous
                 return true;
             }
@@ -101,7 +124,7 @@ impl<T> Shards<T> {
             stopped.locals = Some(new);
             old
         };
-        drop(old); // empty shards
+        drop(old); // no shards
         true
     }
 
@@ -127,7 +150,7 @@ impl<T> Shards<T> {
         surplus == 0
     }
 
-    /// Slots, items in the shards, items in the victim. O(slots x rings), under the lock.
+    /// Slots, items in the shards, items in the victim. O(slots + rings), under the lock.
     pub(crate) fn census(&self) -> (usize, usize, usize) {
         let _lock = self.lock.lock();
         // SAFETY: arrays leave the pointers only under the lock, which is held.
@@ -135,7 +158,7 @@ impl<T> Shards<T> {
         // SAFETY: as above.
         let victim = unsafe { self.victim.load(Ordering::Acquire).as_ref() };
         (
-            locals.map_or(0, Locals::slots),
+            locals.map_or(0, Locals::shards),
             locals.map_or(0, Locals::len),
             victim.map_or(0, Locals::len),
         )
@@ -147,8 +170,9 @@ mod models {
     use super::*;
     use crate::barrier::Barrier;
     use crate::chain::Spare;
+    use crate::locals::Local;
     use crate::pin::{Leased, Record};
-    use crate::shards::Missing;
+    use crate::shards::{Missing, Spares};
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
 
@@ -168,12 +192,13 @@ mod models {
 
     /// As `Pool::put`.
     fn put(pool: &Shards<Item>, slots: &Slots, record: &'static Record, mut item: Item) {
-        let mut spare = None;
-        while let Err((back, missing)) = pool.put(&mut leased(record), item, &mut spare) {
+        let mut spares = Spares::none();
+        while let Err((back, missing)) = pool.put(&mut leased(record), item, &mut spares) {
             item = back;
             match missing {
-                Missing::Local(id) => assert!(pool.grow(slots, id)),
-                Missing::Ring(size) => spare = Spare::try_new(size),
+                Missing::Place(id) => assert!(pool.grow(slots, id)),
+                Missing::Local => spares.local = Local::try_new(),
+                Missing::Ring(size) => spares.ring = Spare::try_new(size),
                 Missing::Room => unreachable!("no limit"),
             }
         }
@@ -226,6 +251,31 @@ mod models {
             assert_eq!(usize::from(got.is_some()) + usize::from(late.is_some()), 1);
             drop((got, late));
             assert_eq!(drops.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    /// A thief looks while the owner's first puts install a shard and its ring: it finds an item that is
+    /// all there, or none.
+    #[test]
+    fn loom_thief_meets_a_new_shard() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::new(Barrier::Full));
+            let pool = Arc::new(Shards::new(usize::MAX));
+            let drops = Arc::new(AtomicUsize::new(0));
+            let (owner, thief) = (slots.lease(), slots.lease());
+            assert!(pool.grow(&slots, 1));
+            let stolen = {
+                let pool = pool.clone();
+                loom::thread::spawn(move || drop(pool.get(&mut leased(thief))))
+            };
+            for _ in 0..2 {
+                put(&pool, &slots, owner, Item(drops.clone()));
+            }
+            stolen.join().unwrap();
+            let left = pool.census().1;
+            assert_eq!(drops.load(Ordering::Relaxed) + left, 2);
+            drop(pool);
+            assert_eq!(drops.load(Ordering::Relaxed), 2);
         });
     }
 

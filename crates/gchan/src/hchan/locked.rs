@@ -16,24 +16,8 @@ pub(crate) struct Locked<'a, T> {
 impl<T> Drop for Locked<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        let chan = self.chan;
-        let state = self.state();
-        let qcount = chan.qcount.load(Ordering::Relaxed);
-        let (mut hint, mut ready) = (0, 0);
-        if qcount > 0 || !state.sendq.is_empty() || state.stash.is_some() {
-            hint |= READABLE;
-        }
-        if has_room(qcount, state.spoken, chan.cap) || !state.recvq.is_empty() {
-            hint |= WRITABLE;
-        }
-        if state.closed {
-            ready = READABLE | WRITABLE;
-        }
-        hint |= ready;
-        if hint != chan.hint.load(Ordering::Relaxed) {
-            chan.hint.store(hint, Ordering::Release);
-        }
-        chan.lock.unlock();
+        self.refresh_hint();
+        self.chan.lock.unlock();
     }
 }
 
@@ -42,7 +26,34 @@ fn has_room(qcount: usize, spoken: usize, cap: usize) -> bool {
     qcount + spoken < cap
 }
 
+impl<'a, T> Locked<'a, T> {
+    #[inline(always)]
+    pub(crate) fn chan(&self) -> &'a Hchan<T> {
+        self.chan
+    }
+}
+
 impl<T> Locked<'_, T> {
+    /// Brings the hint up to date. To be called before the unlock, after whatever changed the state.
+    #[inline]
+    pub(super) fn refresh_hint(&mut self) {
+        let (chan, qcount) = (self.chan, self.qcount());
+        let state = self.state();
+        let mut hint = 0;
+        if qcount > 0 || !state.sendq.is_empty() || state.stash.is_some() {
+            hint |= READABLE;
+        }
+        if has_room(qcount, state.spoken, chan.cap) || !state.recvq.is_empty() {
+            hint |= WRITABLE;
+        }
+        if state.closed {
+            hint = READABLE | WRITABLE;
+        }
+        if hint != chan.hint.load(Ordering::Relaxed) {
+            chan.hint.store(hint, Ordering::Release);
+        }
+    }
+
     #[inline(always)]
     pub(super) fn state(&mut self) -> &mut State<T> {
         // SAFETY: the lock is held as long as this guard lives, and the guard is borrowed.
@@ -124,6 +135,18 @@ impl<T> Locked<'_, T> {
             chan.hint.store(hint, Ordering::Release);
         }
         chan.lock.unlock();
+    }
+
+    /// There is nothing for a receive, or a send, and nobody else to be told about it: it can only stand in line.
+    #[inline]
+    pub(crate) fn must_wait(&mut self, dir: Dir) -> bool {
+        let (qcount, cap) = (self.qcount(), self.chan.cap);
+        let state = self.state();
+        let dull = !state.closed && !state.cold;
+        dull && match dir {
+            Dir::Recv => qcount == 0 && state.sendq.is_empty(),
+            Dir::Send => state.recvq.is_empty() && !has_room(qcount, state.spoken, cap),
+        }
     }
 
     pub(crate) fn closed(&mut self) -> bool {

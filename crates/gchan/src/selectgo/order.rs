@@ -1,6 +1,7 @@
 //! The orders in which a select goes through its cases: Go's `pollorder` and `lockorder` (`runtime/select.go`, 1.27).
 
 use super::Case;
+use crate::lock::RawLock;
 use std::cell::Cell;
 use std::ptr;
 
@@ -57,37 +58,6 @@ impl Order {
         usize::from(self.as_mut()[at])
     }
 
-    /// By channel, each channel once, without those that have no lock.
-    pub(crate) fn locks(cases: &[Case<'_>]) -> Self {
-        let mut order = Self::identity(cases.len());
-        let key = |i: &u16| cases[usize::from(*i)].handle.key();
-        let slice = order.as_mut();
-        if slice.len() <= FEW {
-            // Insertion: a call of the general sort costs more than sorting four.
-            for i in 1..slice.len() {
-                let mut at = i;
-                while at > 0 && key(&slice[at]) < key(&slice[at - 1]) {
-                    slice.swap(at, at - 1);
-                    at -= 1;
-                }
-            }
-        } else {
-            slice.sort_unstable_by_key(key);
-        }
-        let (mut kept, mut last) = (0, 0);
-        for i in 0..slice.len() {
-            let this = key(&slice[i]);
-            if this != last {
-                last = this;
-                slice[kept] = slice[i];
-                kept += 1;
-            }
-        }
-        order.len = kept;
-        order.drawn = kept;
-        order
-    }
-
     fn as_mut(&mut self) -> &mut [u16] {
         if self.many.is_empty() {
             &mut self.few[..self.len]
@@ -105,6 +75,67 @@ impl Order {
             &self.many[..self.len]
         };
         slice.iter().map(|&i| usize::from(i))
+    }
+}
+
+/// The locks of the cases' channels, in the order in which they are taken, each once.
+pub(crate) struct Locks<'a> {
+    few: [Option<&'a RawLock>; FEW],
+    many: Vec<Option<&'a RawLock>>,
+    len: usize,
+}
+
+impl<'a> Locks<'a> {
+    pub(crate) fn of(cases: &[Case<'a>]) -> Self {
+        let mut locks = Self {
+            few: [None; FEW],
+            many: Vec::new(),
+            len: 0,
+        };
+        let found = cases.iter().filter_map(|case| case.handle.lock());
+        if cases.len() <= FEW {
+            for lock in found {
+                locks.insert(lock);
+            }
+        } else {
+            locks.many = found.map(Some).collect();
+            locks.many.sort_unstable_by_key(Self::key);
+            locks.many.dedup_by_key(|lock| Self::key(lock));
+            locks.len = locks.many.len();
+        }
+        locks
+    }
+
+    fn key(lock: &Option<&RawLock>) -> usize {
+        lock.map_or(0, RawLock::key)
+    }
+
+    /// A call of the general sort costs more than sorting four.
+    fn insert(&mut self, lock: &'a RawLock) {
+        let mut at = self.len;
+        while at > 0 && lock.key() < Self::key(&self.few[at - 1]) {
+            at -= 1;
+        }
+        if at > 0 && lock.key() == Self::key(&self.few[at - 1]) {
+            return;
+        }
+        self.few.copy_within(at..self.len, at + 1);
+        self.few[at] = Some(lock);
+        self.len += 1;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &'a RawLock> + '_ {
+        let slice = if self.many.is_empty() {
+            &self.few[..self.len]
+        } else {
+            &self.many[..]
+        };
+        slice.iter().flatten().copied()
     }
 }
 

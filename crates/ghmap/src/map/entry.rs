@@ -2,7 +2,7 @@
 
 use super::{ByHasher, HashMap};
 use crate::raw::Slot;
-use crate::{Allocator, DefaultHashBuilder, Global};
+use crate::{Allocator, DefaultHashBuilder, Equivalent, Global};
 use core::fmt::{self, Debug};
 use core::hash::{BuildHasher, Hash};
 use core::marker::PhantomData;
@@ -20,6 +20,7 @@ pub enum Entry<'a, K, V, S = DefaultHashBuilder, A: Allocator = Global> {
 ///
 /// Its removals do no growing work: they hold the entry's place already.
 pub struct OccupiedEntry<'a, K, V, S = DefaultHashBuilder, A: Allocator = Global> {
+    hash: u64,
     slot: Slot<K, V>,
     map: &'a mut HashMap<K, V, S, A>,
     _entries: PhantomData<(K, V)>,
@@ -150,7 +151,6 @@ impl<'a, K, V, S, A: Allocator> Entry<'a, K, V, S, A> {
     }
 
     /// Changes the value if the key is present.
-    #[must_use]
     pub fn and_modify<F: FnOnce(&mut V)>(mut self, f: F) -> Self {
         if let Self::Occupied(entry) = &mut self {
             f(entry.get_mut());
@@ -159,11 +159,7 @@ impl<'a, K, V, S, A: Allocator> Entry<'a, K, V, S, A> {
     }
 
     /// Replaces the value of a present key by what `f` makes of it, or removes the entry.
-    pub fn and_replace_entry_with<F: FnOnce(&K, V) -> Option<V>>(self, f: F) -> Self
-    where
-        K: Hash,
-        S: BuildHasher,
-    {
+    pub fn and_replace_entry_with<F: FnOnce(&K, V) -> Option<V>>(self, f: F) -> Self {
         match self {
             Self::Occupied(entry) => entry.replace_entry_with(f),
             vacant => vacant,
@@ -181,9 +177,14 @@ impl<'a, K, V, S, A: Allocator> Entry<'a, K, V, S, A> {
 
 impl<'a, K, V, S, A: Allocator> OccupiedEntry<'a, K, V, S, A> {
     /// # Safety
-    /// `slot` was found in `map`, which has not changed since.
-    pub(super) unsafe fn new(slot: Slot<K, V>, map: &'a mut HashMap<K, V, S, A>) -> Self {
+    /// `slot` was found in `map` by `hash`, and the map has not changed since.
+    pub(super) unsafe fn new(
+        hash: u64,
+        slot: Slot<K, V>,
+        map: &'a mut HashMap<K, V, S, A>,
+    ) -> Self {
         Self {
+            hash,
             slot,
             map,
             _entries: PhantomData,
@@ -209,14 +210,12 @@ impl<'a, K, V, S, A: Allocator> OccupiedEntry<'a, K, V, S, A> {
     }
 
     /// The value, for as long as the map was borrowed.
-    #[must_use]
     pub fn into_mut(self) -> &'a mut V {
         // SAFETY: as for the key; the entry's borrow goes to the result.
         unsafe { &mut *self.slot.value() }
     }
 
     /// Key and value, for as long as the map was borrowed.
-    #[must_use]
     pub fn into_entry(self) -> (&'a K, &'a mut V) {
         // SAFETY: as for the key; the entry's borrow goes to the result.
         unsafe { (&*self.slot.key(), &mut *self.slot.value()) }
@@ -228,10 +227,10 @@ impl<'a, K, V, S, A: Allocator> OccupiedEntry<'a, K, V, S, A> {
     /// If they are not equal.
     pub fn replace_key(&mut self, key: K) -> K
     where
-        K: Eq,
+        K: Equivalent<K>,
     {
         assert!(
-            key == *self.key(),
+            key.equivalent(self.key()),
             "replaced Key is not equal to the new Key"
         );
         // SAFETY: equal.
@@ -265,23 +264,15 @@ impl<'a, K, V, S, A: Allocator> OccupiedEntry<'a, K, V, S, A> {
 
     /// Replaces the value by what `f` makes of it, or removes the entry. If `f` unwinds the entry is
     /// gone.
-    pub fn replace_entry_with<F: FnOnce(&K, V) -> Option<V>>(self, f: F) -> Entry<'a, K, V, S, A>
-    where
-        K: Hash,
-        S: BuildHasher,
-    {
-        let hash = self.map.hash_builder.hash_one(self.key());
+    pub fn replace_entry_with<F: FnOnce(&K, V) -> Option<V>>(self, f: F) -> Entry<'a, K, V, S, A> {
+        let Self {
+            hash, slot, map, ..
+        } = self;
         // SAFETY: as for the key; the entry is consumed.
-        let (key, value) = unsafe { self.map.table.remove_slot(self.slot) };
-        let value = f(&key, value);
-        let vacant = VacantEntry {
-            hash,
-            key,
-            map: self.map,
-        };
-        match value {
-            Some(value) => Entry::Occupied(vacant.insert_entry(value)),
-            None => Entry::Vacant(vacant),
+        match unsafe { map.table.replace_with(slot, f) } {
+            // SAFETY: just put in this map.
+            Ok(slot) => Entry::Occupied(unsafe { Self::new(hash, slot, map) }),
+            Err(key) => Entry::Vacant(VacantEntry { hash, key, map }),
         }
     }
 
@@ -330,7 +321,7 @@ impl<'a, K, V, S, A: Allocator> VacantEntry<'a, K, V, S, A> {
             .table
             .insert_unique(hash, key, value, &ByHasher(&map.hash_builder));
         // SAFETY: just inserted in this map.
-        unsafe { OccupiedEntry::new(slot, map) }
+        unsafe { OccupiedEntry::new(hash, slot, map) }
     }
 
     /// The map.

@@ -122,7 +122,6 @@ impl<'a, 'b, K, Q: ?Sized, V, S, A: Allocator> EntryRef<'a, 'b, K, Q, V, S, A> {
     }
 
     /// Changes the value if the key is present.
-    #[must_use]
     pub fn and_modify<F: FnOnce(&mut V)>(mut self, f: F) -> Self {
         if let Self::Occupied(entry) = &mut self {
             f(entry.get_mut());
@@ -243,7 +242,7 @@ impl<'map, 'key, K, Q: ?Sized, V, S, A: Allocator> VacantEntryRef<'map, 'key, K,
             .table
             .insert_unique(hash, key, value, &ByHasher(&map.hash_builder));
         // SAFETY: just inserted in this map.
-        unsafe { OccupiedEntry::new(slot, map) }
+        unsafe { OccupiedEntry::new(hash, slot, map) }
     }
 
     /// The map.

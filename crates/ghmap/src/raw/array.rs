@@ -201,6 +201,29 @@ impl<K, V> Array<K, V> {
         }
     }
 
+    /// The index of a bucket, if it is of this array: constant on average over all buckets, at worst one
+    /// step for every time the array doubled.
+    ///
+    /// # Safety
+    /// This is an array.
+    pub(super) unsafe fn position(&self, bucket: Bucket<K, V>) -> Option<usize> {
+        let at = bucket.as_ptr().as_ptr() as usize;
+        let (mut from, mut len) = (1usize << self.b >> 1, 1usize << self.b >> 1);
+        for b in (self.first_b..=self.b).rev() {
+            if b == self.first_b {
+                (from, len) = (0, 1 << b);
+            }
+            // SAFETY: below 2^b, being the first bucket of a block.
+            let first = unsafe { self.bucket(from) }.as_ptr().as_ptr() as usize;
+            let i = at.wrapping_sub(first) / Bucket::<K, V>::SIZE;
+            if i < len {
+                return Some(from + i);
+            }
+            (from, len) = (from / 2, len / 2);
+        }
+        None
+    }
+
     /// Buckets that lie side by side from bucket `from` on, if `from` is 0 or where the last run ended.
     #[inline]
     pub(super) fn run_end(&self, from: usize) -> usize {
@@ -267,6 +290,10 @@ mod tests {
                     from = end;
                 }
                 assert_eq!(from, 1 << b);
+                for i in 0..1 << b {
+                    // SAFETY: below 2^b.
+                    assert_eq!(unsafe { array.position(array.bucket(i)) }, Some(i));
+                }
                 places.sort_unstable();
                 assert!(places.windows(2).all(|w| w[1] - w[0] >= 144));
                 assert!(array.double(false, &Global).is_ok());

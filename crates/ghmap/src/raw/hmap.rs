@@ -33,6 +33,16 @@ pub(crate) trait Rehash<K> {
     }
 }
 
+/// A hasher given as a closure.
+pub(crate) struct ByClosure<H>(pub(crate) H);
+
+impl<K, H: Fn(&K) -> u64> Rehash<K> for ByClosure<H> {
+    #[inline(always)]
+    fn hash(&self, key: &K) -> u64 {
+        (self.0)(key)
+    }
+}
+
 /// The most entries of 2^b buckets before the map doubles (R67): 6.5 per bucket, and all eight slots
 /// of a single bucket.
 pub(crate) const fn capacity(b: u8) -> usize {
@@ -96,6 +106,11 @@ impl<K, V> Slot<K, V> {
         self.bucket == other.bucket && self.i == other.i
     }
 
+    /// Bucket and slot.
+    pub(crate) fn place(self) -> (Bucket<K, V>, usize) {
+        (self.bucket, self.i)
+    }
+
     /// The key's place. Dereferencing it needs the map to be as it was when the slot was found.
     #[inline(always)]
     pub(crate) fn key(self) -> *mut K {
@@ -115,12 +130,12 @@ impl<K, V> Slot<K, V> {
 pub(crate) type Assigned<K, V> = (Slot<K, V>, Option<(K, V)>);
 
 /// Where a new entry may go.
-struct Vacancy<K, V> {
+pub(super) struct Vacancy<K, V> {
     head: Bucket<K, V>,
     /// The first empty slot of the chain.
-    empty: Option<(Bucket<K, V>, usize)>,
+    pub(super) empty: Option<(Bucket<K, V>, usize)>,
     /// The last bucket seen: of the whole chain if there is no empty slot.
-    last: Bucket<K, V>,
+    pub(super) last: Bucket<K, V>,
 }
 
 impl<K, V> Hmap<K, V> {
@@ -331,21 +346,21 @@ impl<K, V> Hmap<K, V> {
         // SAFETY: a growth has been started if there was no array. The vacancy is used before anything
         // changes.
         unsafe {
-            let vacancy = self.vacancy(hash);
+            let head = self.chain(hash);
+            head.prefetch_rest();
+            let vacancy = self.vacancy(head);
             self.fill(vacancy, hash, key, value, alloc)
         }
     }
 
-    /// The place for a new entry.
+    /// The place for a new entry in the chain of `head`.
     ///
     /// # Safety
-    /// As for `find_or_vacancy`.
+    /// `head` is live.
     #[inline(always)]
-    unsafe fn vacancy(&self, hash: u64) -> Vacancy<K, V> {
-        // SAFETY: the caller's promise.
+    pub(super) unsafe fn vacancy(&self, head: Bucket<K, V>) -> Vacancy<K, V> {
+        // SAFETY: the buckets of a chain are live.
         unsafe {
-            let head = self.chain(hash);
-            head.prefetch_rest();
             let mut bucket = head;
             loop {
                 let empty = bucket.group().empty().first().map(|i| (bucket, i));

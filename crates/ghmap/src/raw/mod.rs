@@ -1,5 +1,5 @@
 //! The table under the faces. From the lowest: [`tophash`], [`group`], [`bucket`], [`overflow`], [`pages`]
-//! and [`array`]; [`hmap`] (lookup, assignment, deletion) with [`grow`] and [`iter`]; [`table`], which adds
+//! and [`array`]; [`hmap`] (lookup, assignment, deletion) with [`grow`], [`iter`], [`place`] and [`index`]; [`table`], which adds
 //! the allocator and owns the entries. All `unsafe` of the crate is here, but for what a face needs to
 //! lend out an entry for the life of its own borrow.
 
@@ -8,17 +8,21 @@ mod bucket;
 mod group;
 mod grow;
 mod hmap;
+mod index;
 mod iter;
 mod overflow;
 mod pages;
+mod place;
 mod table;
 mod tophash;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use hmap::{Rehash, Slot};
+pub(crate) use hmap::{ByClosure, Rehash, Slot};
+pub(crate) use index::Index;
 #[cfg(feature = "rayon")]
 pub(crate) use iter::Piece;
 pub(crate) use iter::RawIter;
+pub(crate) use place::{Matches, Place};
 pub(crate) use table::{Entries, Extract, RawDrain, RawTable};

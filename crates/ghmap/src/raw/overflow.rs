@@ -26,6 +26,8 @@ const CHUNK_BYTES: usize = 256 << 10;
 struct Chunk {
     /// The chunk before this one.
     older: Option<NonNull<Chunk>>,
+    /// Buckets of all older chunks.
+    base: usize,
     /// Buckets of this chunk.
     cap: usize,
     /// Buckets handed out at least once; `cap` in all chunks but the newest.
@@ -99,11 +101,11 @@ impl<K, V> Pool<K, V> {
         let cap = spares.min(most).max(n);
         let at = allocate(alloc, Self::layout(cap)?, false)?.cast::<Chunk>();
         // What is left of the newest chunk goes on the free list: fewer than `n` buckets.
-        let (mut free, mut free_len) = (None, 0);
+        let (mut free, mut free_len, mut base) = (None, 0, 0);
         if let Some(mut newest) = self.newest {
             // SAFETY: a chunk of the list is alive and only this pool writes it.
             let c = unsafe { newest.as_mut() };
-            (free, free_len) = (c.free, c.free_len);
+            (free, free_len, base) = (c.free, c.free_len, c.base + c.cap);
             while c.used < c.cap {
                 // SAFETY: bucket `used` lies inside the chunk; it is initialised before it is linked.
                 unsafe {
@@ -118,6 +120,7 @@ impl<K, V> Pool<K, V> {
         }
         let header = Chunk {
             older: self.newest,
+            base,
             cap,
             used: 0,
             free,
@@ -186,6 +189,15 @@ impl<K, V> Pool<K, V> {
             next: self.newest,
             _entries: PhantomData,
         }
+    }
+
+    /// Buckets of all chunks.
+    pub(crate) fn buckets(&self) -> usize {
+        self.newest.map_or(0, |chunk| {
+            // SAFETY: a chunk of the list is alive.
+            let c = unsafe { chunk.as_ref() };
+            c.base + c.cap
+        })
     }
 
     /// Buckets of all chunks, and their bytes.
@@ -260,6 +272,46 @@ impl<K, V> Chunks<K, V> {
             next: None,
             _entries: PhantomData,
         }
+    }
+
+    /// How many buckets of the pool come before this one, counted from its oldest chunk: linear in the
+    /// number of chunks.
+    ///
+    /// # Safety
+    /// The pool's chunks are still alive.
+    pub(crate) unsafe fn position(&self, bucket: Bucket<K, V>) -> Option<usize> {
+        let at = bucket.as_ptr().as_ptr() as usize;
+        let mut next = self.next;
+        while let Some(chunk) = next {
+            // SAFETY: the caller's promise.
+            let c = unsafe { chunk.as_ref() };
+            let first = chunk.as_ptr() as usize + Pool::<K, V>::BUCKETS;
+            let i = at.wrapping_sub(first) / Bucket::<K, V>::SIZE;
+            if i < c.cap {
+                return Some(c.base + i);
+            }
+            next = c.older;
+        }
+        None
+    }
+
+    /// The bucket at a position, if that is initialised.
+    ///
+    /// # Safety
+    /// The pool's chunks are still alive.
+    pub(crate) unsafe fn at(&self, position: usize) -> Option<Bucket<K, V>> {
+        let mut next = self.next;
+        while let Some(chunk) = next {
+            // SAFETY: the caller's promise; bucket `i` lies inside the chunk.
+            unsafe {
+                let c = chunk.as_ref();
+                if let Some(i) = position.checked_sub(c.base) {
+                    return (i < c.used).then(|| Pool::bucket(chunk, i));
+                }
+                next = c.older;
+            }
+        }
+        None
     }
 
     /// The next run.

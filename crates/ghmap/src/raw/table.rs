@@ -4,7 +4,9 @@
 use super::bucket::{Boxes, Bucket};
 use super::grow::b_for;
 use super::hmap::{ALLOCATED, Assigned, HUGE_PAGES, Hmap, Rehash, SAME_SIZE, Slot};
+use super::index::Index;
 use super::iter::{ChainIter, RawIter};
+use super::place::{Found, Matches, Place};
 use crate::alloc::Allocator;
 use crate::{Stats, TryReserveError};
 use core::mem::{self, ManuallyDrop};
@@ -155,6 +157,72 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         unsafe { self.map.remove(slot, &self.alloc) }
     }
 
+    /// Growing work, then the entry or its place.
+    #[inline]
+    pub(crate) fn find_or_place(
+        &mut self,
+        hash: u64,
+        eq: impl FnMut(&K) -> bool,
+        rehash: &impl Rehash<K>,
+    ) -> Found<K, V> {
+        must(self.map.find_or_place(hash, eq, &self.alloc, rehash))
+    }
+
+    /// Puts an entry in its place.
+    ///
+    /// # Safety
+    /// `place` is of this table, which has not changed since.
+    #[inline]
+    pub(crate) unsafe fn fill_place(&mut self, place: Place<K, V>, key: K, value: V) -> Slot<K, V> {
+        // SAFETY: the caller's promise.
+        must(unsafe { self.map.fill_place(place, key, value, &self.alloc) })
+    }
+
+    /// Removes the entry of a slot, and gives the place it leaves.
+    ///
+    /// # Safety
+    /// As [`remove_slot`](Self::remove_slot).
+    #[inline]
+    pub(crate) unsafe fn remove_to_place(&mut self, slot: Slot<K, V>) -> ((K, V), Place<K, V>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.map.remove_to_place(slot, &self.alloc) }
+    }
+
+    /// Replaces the value of a slot by what `f` makes of it, or removes the entry and gives the key. If
+    /// `f` unwinds the entry is gone. Nothing is hashed.
+    ///
+    /// # Safety
+    /// As [`remove_slot`](Self::remove_slot).
+    pub(crate) unsafe fn replace_with(
+        &mut self,
+        slot: Slot<K, V>,
+        f: impl FnOnce(&K, V) -> Option<V>,
+    ) -> Result<Slot<K, V>, K> {
+        // SAFETY: the caller's promise; `f` cannot reach the table.
+        unsafe {
+            let ((key, value), place) = self.remove_to_place(slot);
+            match f(&key, value) {
+                Some(value) => Ok(self.fill_place(place, key, value)),
+                None => Err(key),
+            }
+        }
+    }
+
+    /// The entries that may have this hash.
+    pub(crate) fn matches(&self, hash: u64) -> Matches<K, V> {
+        self.map.matches(hash)
+    }
+
+    /// Numbers for the slots.
+    pub(crate) fn index(&self) -> Index<K, V> {
+        self.map.index()
+    }
+
+    /// All numbers are below this.
+    pub(crate) fn numbers(&self) -> usize {
+        self.map.numbers()
+    }
+
     /// # Errors
     /// As `try_reserve` of the faces.
     pub(crate) fn try_reserve(
@@ -272,11 +340,16 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
 
     /// Keeps the entries that `keep` says.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
+        self.retain_mut(|key, value| keep(key, value));
+    }
+
+    /// The same for who may change keys.
+    pub(crate) fn retain_mut(&mut self, mut keep: impl FnMut(&mut K, &mut V) -> bool) {
         let mut walk = ChainIter::new();
         // SAFETY: the walk only removes; the slot is used before the table changes again.
         unsafe {
             while let Some(slot) = walk.next(&self.map) {
-                if !keep(&*slot.key(), &mut *slot.value()) {
+                if !keep(&mut *slot.key(), &mut *slot.value()) {
                     drop(self.map.remove(slot, &self.alloc));
                 }
             }
@@ -466,12 +539,20 @@ unsafe impl<K: Sync, V: Sync, A: Allocator + Sync> Sync for Extract<'_, K, V, A>
 impl<K, V, A: Allocator> Extract<'_, K, V, A> {
     /// The next entry that `chosen` chooses.
     pub(crate) fn next(&mut self, mut chosen: impl FnMut(&K, &mut V) -> bool) -> Option<(K, V)> {
+        self.next_mut(|key, value| chosen(key, value))
+    }
+
+    /// The same for who may change keys.
+    pub(crate) fn next_mut(
+        &mut self,
+        mut chosen: impl FnMut(&mut K, &mut V) -> bool,
+    ) -> Option<(K, V)> {
         // SAFETY: the table is borrowed for the walk, which only removes; a slot is used before the
         // table changes again.
         unsafe {
             while let Some(slot) = self.walk.next(&self.table.map) {
                 self.left -= 1;
-                if chosen(&*slot.key(), &mut *slot.value()) {
+                if chosen(&mut *slot.key(), &mut *slot.value()) {
                     return Some(self.table.remove_slot(slot));
                 }
             }

@@ -3,3 +3,4 @@
 
 pub(crate) mod map;
 pub(crate) mod set;
+pub(crate) mod table;

@@ -45,6 +45,7 @@ impl<T> HashSet<T> {
 #[cfg(feature = "default-hasher")]
 impl<T, A: Allocator> HashSet<T, DefaultHashBuilder, A> {
     /// [`new`](HashSet::new) with memory from `alloc`.
+    #[must_use]
     pub fn new_in(alloc: A) -> Self {
         Self::with_hasher_in(DefaultHashBuilder::default(), alloc)
     }
@@ -53,6 +54,7 @@ impl<T, A: Allocator> HashSet<T, DefaultHashBuilder, A> {
     ///
     /// # Panics
     /// If the size overflows.
+    #[must_use]
     pub fn with_capacity_in(capacity: usize, alloc: A) -> Self {
         Self::with_capacity_and_hasher_in(capacity, DefaultHashBuilder::default(), alloc)
     }

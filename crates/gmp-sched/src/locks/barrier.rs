@@ -5,6 +5,7 @@
 
 use super::wait;
 use super::waitq::{IDLE, NOTIFIED, WaitQueue, Waiter};
+use super::wake::wake_all;
 use crate::wait_reason::WaitReason;
 use core::fmt;
 use core::pin::{Pin, pin};
@@ -49,7 +50,7 @@ impl Meeting<'_, '_> {
         *waiting = 0;
         let wakers = waiting.drain(NOTIFIED);
         drop(waiting);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         Poll::Ready(true)
     }
 }

@@ -6,10 +6,15 @@
 //! gives up (its time has run out, its future is dropped, it is unwound) passes the notification
 //! on: `notify_one` is never lost to somebody who does not look.
 //!
-//! The mutex is locked again before a wait returns *and* before it unwinds, as `lock_api` demands;
-//! see `wait::steadfast`.
+//! The mutex is locked again before a wait returns *and* before it unwinds, as `lock_api` demands:
+//! an abort of the runtime ends the wait, waits for the mutex like anybody else, and unwinds after that
+//! (`wait::block_unless_aborted`, `wait::outlast`). A waiter that was notified returns, also
+//! during an abort. One whose time has run out leaves the queue before it waits for the mutex, so
+//! whoever counts as notified has heard it.
 
-use super::waitq::{NOTIFIED, WaitQueue, Waiter};
+use super::waitq::{IDLE, NOTIFIED, WaitQueue, Waiter};
+#[cfg(not(loom))]
+use super::wake::wake_all;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Poll, Waker};
@@ -43,7 +48,7 @@ impl RawCondvar {
     fn all(&self) -> usize {
         let wakers = self.queue.lock().drain(NOTIFIED);
         let n = wakers.len();
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         n
     }
 }
@@ -80,13 +85,23 @@ impl<'a, 'n> Listening<'a, 'n> {
         self.waiter.reset();
         Poll::Ready(())
     }
+
+    /// Leaves the queue. True if it was notified before.
+    fn leave(&mut self) -> bool {
+        if self.waiter.state() == IDLE {
+            return false;
+        }
+        let removed = self.condvar.queue.lock().remove(self.waiter);
+        drop(removed);
+        let heard = self.waiter.state() == NOTIFIED;
+        self.waiter.reset();
+        heard
+    }
 }
 
 impl Drop for Listening<'_, '_> {
     fn drop(&mut self) {
-        let removed = self.condvar.queue.lock().remove(self.waiter);
-        drop(removed);
-        if self.waiter.state() == NOTIFIED {
+        if self.leave() {
             self.condvar.one();
         }
     }
@@ -133,7 +148,7 @@ mod faces {
         fn lock(&self) {
             wait::steadfast(|| {
                 if self.unlocked.get() {
-                    let _ = self.mutex.lock();
+                    self.mutex.lock_outlasting();
                     self.unlocked.set(false);
                 }
             });
@@ -155,20 +170,43 @@ mod faces {
             };
             let waiter = pin!(Waiter::new(&self.queue));
             let mut listening = Listening::new(self, waiter.as_ref());
-            let heard = wait::block(WaitReason::CondWait, deadline, |w| {
+            let heard = wait::block_unless_aborted(WaitReason::CondWait, deadline, |w| {
                 listening.poll(w, || relock.unlock())
             });
+            let heard = heard.is_some() || listening.leave();
             relock.lock();
-            heard.is_some()
+            if !heard {
+                wait::go_on_aborting();
+            }
+            heard
         }
 
-        /// Joins the queue, calls `unlock`, waits.
-        pub(crate) async fn heard(&self, unlock: impl FnOnce()) {
+        /// Joins the queue, calls `unlock`, waits. What it returns passes the notification on when it
+        /// is dropped.
+        pub(crate) async fn heard(&self, unlock: impl FnOnce()) -> Heard<'_> {
             let mut unlock = Some(unlock);
             let mut unlock = || unlock.take().map_or((), |unlock| unlock());
             let waiter = pin!(Waiter::new(&self.queue));
             let mut listening = Listening::new(self, waiter.as_ref());
             core::future::poll_fn(|cx| listening.poll(cx.waker(), &mut unlock)).await;
+            Heard(self)
+        }
+    }
+
+    /// A notification, on its way to who will look: until it has the mutex, it may give up.
+    #[must_use = "dropped, it passes the notification on"]
+    pub(crate) struct Heard<'a>(&'a RawCondvar);
+
+    impl Heard<'_> {
+        /// The mutex is locked: its owner looks.
+        pub(crate) fn arrived(self) {
+            core::mem::forget(self);
+        }
+    }
+
+    impl Drop for Heard<'_> {
+        fn drop(&mut self) {
+            self.0.one();
         }
     }
 

@@ -146,8 +146,10 @@ impl AsyncCondvar for Condvar {
     ) -> impl Future<Output = Guard<'a, RawMutex, T>> + Send {
         let mutex = Guard::mutex(&guard);
         async move {
-            self.raw().heard(move || drop(guard)).await;
-            mutex.lock_async().await
+            let heard = self.raw().heard(move || drop(guard)).await;
+            let guard = mutex.lock_async().await;
+            heard.arrived();
+            guard
         }
     }
 }

@@ -41,8 +41,13 @@ const STARVING: u32 = 8;
 /// Nanoseconds after which a waiter starves.
 const STARVATION: u64 = 1_000_000;
 /// Looks of an active spin, and pauses between two of them.
-const SPINS: u32 = 4;
+pub(super) const SPINS: u32 = 4;
 const PAUSES: u32 = 30;
+
+/// Between two looks.
+pub(super) fn pause() {
+    (0..PAUSES).for_each(|_| core::hint::spin_loop());
+}
 
 /// The lock inside a [`Mutex`](crate::Mutex). 40 bytes; locking allocates nothing.
 pub struct RawMutex {
@@ -105,12 +110,29 @@ impl RawMutex {
         false
     }
 
+    /// As `lock` if there is no deadline, else as `try_lock_until`.
+    #[cfg(not(loom))]
+    pub(super) fn lock_within(&self, deadline: Option<u64>) -> bool {
+        self.lock_fast() || self.lock_slow(deadline)
+    }
+
     #[cfg(not(loom))]
     #[cold]
     fn lock_slow(&self, deadline: Option<u64>) -> bool {
         let waiter = pin!(Waiter::new(&self.queue));
         let mut locking = Locking::new(self, waiter.as_ref(), true);
         wait::block(crate::WaitReason::MutexLock, deadline, |w| locking.poll(w)).is_some()
+    }
+
+    /// Locks it even while the runtime is being aborted; see [`wait::outlast`].
+    #[cfg(not(loom))]
+    pub(super) fn lock_outlasting(&self) {
+        if self.lock_fast() {
+            return;
+        }
+        let waiter = pin!(Waiter::new(&self.queue));
+        let mut locking = Locking::new(self, waiter.as_ref(), true);
+        wait::outlast(crate::WaitReason::MutexLock, |w| locking.poll(w));
     }
 
     /// Locks it in async code, on any executor: for a type of one's own; a [`Mutex`](crate::Mutex)
@@ -261,7 +283,7 @@ impl<'a, 'n> Locking<'a, 'n> {
             self.awake = true;
         }
         self.spins += 1;
-        (0..PAUSES).for_each(|_| core::hint::spin_loop());
+        pause();
         true
     }
 
@@ -518,6 +540,37 @@ mod loom_tests {
             c.lock.release();
             t.join().unwrap();
             quitter.join().unwrap();
+            c.check(2);
+        });
+    }
+
+    /// The same where it may have been handed the mutex already.
+    #[test]
+    fn loom_mutex_handed_to_a_waiter_that_gives_up_goes_on() {
+        loom::model(|| {
+            let c = Counter::new();
+            c.lock();
+            let waiter = pin!(Waiter::new(&c.lock.queue));
+            let mut quits = Locking::new(&c.lock, waiter.as_ref(), false);
+            assert!(quits.poll(Waker::noop()).is_pending());
+            let owner = {
+                let c = c.clone();
+                thread::spawn(move || {
+                    c.add();
+                    c.lock.hand_over();
+                })
+            };
+            let next = {
+                let c = c.clone();
+                thread::spawn(move || {
+                    c.lock();
+                    c.add();
+                    c.lock.release();
+                })
+            };
+            drop(quits);
+            owner.join().unwrap();
+            next.join().unwrap();
             c.check(2);
         });
     }

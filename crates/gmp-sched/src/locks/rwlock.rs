@@ -6,22 +6,32 @@
 //! in that came meanwhile, and only then gives the mutex to the next writer. So neither side starves.
 //! A goroutine that read-locks twice can therefore deadlock with a writer that comes in between.
 //!
-//! The word: readers that hold it, times 4, and
-//! - `WRITER`: a writer is announced or holds it. Set by the owner of the mutex; cleared by it, when
-//!   it leaves or gives up.
-//! - `WAITING`: readers are queued. Under the queue's lock.
+//! What is added: a writer that finds nobody at all takes the lock *alone*, by one compare-exchange,
+//! without the mutex; that halves what an uncontended write costs. The owner of the mutex then waits
+//! for it as for a reader. One such writer at most gets in before it: who is announced is next.
 //!
-//! Invariants: while `WRITER` is set the number of readers only falls; the writer holds the lock
-//! once it is zero; whoever sees it fall to zero looks for a queued writer under the queue's lock,
-//! as does the writer before it queues, so one finds the other. The writer, if queued, is in front.
+//! The word: readers that hold it, times 8, and
+//! - `WAITING`: readers are, or were, queued. Set under the queue's lock, and cleared there by the
+//!   writer that leaves.
+//! - `ALONE`: a writer holds it that took it alone. Set from a word that is 0; cleared by that writer.
+//! - `ANNOUNCED`: the owner of the mutex waits, or holds it if there are neither readers nor `ALONE`.
+//!   Set and cleared by it.
+//!
+//! Invariants: while one of the last two is set the number of readers only falls, but for those that
+//! a writer lets in as it leaves; whoever makes it the announced writer's turn looks for that one in the queue
+//! under the queue's lock, as does the writer before it queues, so one finds the other. The writer, if
+//! queued, is in front of all readers.
 //!
 //! Ordering: Acquire to get in, Release to get out, on the word; who is let in from the queue gets
 //! it through its waiter's state, by someone who acquired the word, and is counted before it is told.
 
 use super::mutex::RawMutex;
 #[cfg(not(loom))]
+use super::mutex::{SPINS, pause};
+#[cfg(not(loom))]
 use super::wait;
-use super::waitq::{GRANTED, IDLE, WaitQueue, Waiter};
+use super::waitq::{GRANTED, IDLE, Locked, WaitQueue, Waiter};
+use super::wake::wake_all;
 use crate::sync::atomic::{AtomicU32, Ordering};
 #[cfg(not(loom))]
 use crate::wait_reason::WaitReason;
@@ -29,9 +39,12 @@ use core::fmt;
 use core::pin::{Pin, pin};
 use core::task::{Poll, Waker};
 
-const WRITER: u32 = 1;
-const WAITING: u32 = 2;
-const READER: u32 = 4;
+const WAITING: u32 = 1;
+const ALONE: u32 = 2;
+const ANNOUNCED: u32 = 4;
+const READER: u32 = 8;
+/// Newcomers do not read.
+const WRITERS: u32 = ALONE | ANNOUNCED;
 
 /// What the first in the queue is.
 const TAG_READER: u64 = 0;
@@ -40,7 +53,7 @@ const TAG_WRITER: u64 = 1;
 /// The lock inside an [`RwLock`](crate::RwLock). 80 bytes; locking allocates only when a writer
 /// lets waiting readers in.
 pub struct RawRwLock {
-    /// Held by the writer that is announced.
+    /// Held by the writer that is announced, until it has left.
     writers: RawMutex,
     state: AtomicU32,
     /// How many readers are queued.
@@ -71,7 +84,7 @@ impl RawRwLock {
     #[inline]
     fn read_fast(&self) -> bool {
         let mut s = self.state.load(Ordering::Relaxed);
-        while s & WRITER == 0 {
+        while s & WRITERS == 0 {
             assert!(s < u32::MAX - READER, "RwLock: too many readers");
             let to = s + READER;
             match self
@@ -112,7 +125,7 @@ impl RawRwLock {
     #[inline]
     fn read_unlock(&self) {
         let left = self.state.fetch_sub(READER, Ordering::Release) - READER;
-        if left & WRITER != 0 && left < READER {
+        if left & ANNOUNCED != 0 && left < READER {
             self.let_writer_in();
         }
     }
@@ -120,22 +133,39 @@ impl RawRwLock {
     #[cold]
     fn let_writer_in(&self) {
         let mut queue = self.queue.lock();
-        let free = self.state.load(Ordering::Acquire) & !WAITING == WRITER;
-        let writer = (free && queue.front() == Some(TAG_WRITER)).then(|| queue.pop_front(GRANTED));
+        let s = self.state.load(Ordering::Acquire);
+        let writer = pop_writer(&mut queue, s);
         drop(queue);
-        if let Some(Some(waker)) = writer {
-            waker.wake();
-        }
+        wake_all(writer);
+    }
+
+    #[inline]
+    fn write_fast(&self) -> bool {
+        self.state
+            .compare_exchange(0, ALONE, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Announces the owner of the mutex. True if the lock is its own at once.
-    #[inline]
     fn announce(&self) -> bool {
-        self.state.fetch_or(WRITER, Ordering::AcqRel) < READER
+        is_announced_turn(self.state.fetch_or(ANNOUNCED, Ordering::AcqRel) | ANNOUNCED)
     }
 
     #[cfg(not(loom))]
+    #[cold]
     fn write_slow(&self, deadline: Option<u64>) -> bool {
+        // A writer alone is often done before anybody else could be woken.
+        let mut spins = 0;
+        while spins < SPINS && wait::can_spin() {
+            pause();
+            if self.write_fast() {
+                return true;
+            }
+            spins += 1;
+        }
+        if !self.writers.lock_within(deadline) {
+            return false;
+        }
         if self.announce() {
             return true;
         }
@@ -150,6 +180,9 @@ impl RawRwLock {
 
     /// Write-locks it in async code, on any executor. Cancel-safe.
     pub async fn write_future(&self) {
+        if self.write_fast() {
+            return;
+        }
         self.writers.lock_future().await;
         if self.announce() {
             return;
@@ -167,32 +200,62 @@ impl RawRwLock {
     /// announce itself.
     #[inline]
     fn write_unlock(&self, stay: u32) {
-        let to = stay * READER;
-        if self
-            .state
-            .compare_exchange(WRITER, to, Ordering::Release, Ordering::Relaxed)
-            .is_err()
-        {
-            self.let_readers_in(stay);
+        let alone =
+            self.state
+                .compare_exchange(ALONE, stay * READER, Ordering::Release, Ordering::Relaxed);
+        if let Err(s) = alone {
+            self.write_unlock_slow(s, stay);
         }
-        // The announced writer owns it.
-        self.writers.release();
     }
 
     #[cold]
-    fn let_readers_in(&self, stay: u32) {
-        let mut queue = self.queue.lock();
+    fn write_unlock_slow(&self, s: u32, stay: u32) {
+        // Both bits stay what they are while the caller holds it.
+        if s & ALONE != 0 {
+            return self.leave(self.queue.lock(), ALONE, stay);
+        }
+        let nobody_else = self.state.compare_exchange(
+            ANNOUNCED,
+            stay * READER,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        if nobody_else.is_err() {
+            self.leave(self.queue.lock(), ANNOUNCED, stay);
+        }
+        self.writers.release();
+    }
+
+    /// Clears the bit of a writer that leaves as `stay` readers, and lets in who waits to read.
+    fn leave(&self, mut queue: Locked<'_, u32>, writer: u32, stay: u32) {
         let readers = core::mem::take(&mut *queue) + stay;
         // Counted before any of them is told: it may leave at once. One step from
-        // WRITER | WAITING, of which nobody else changes a bit under this lock, on top of the
+        // `writer | WAITING`, of which nobody else changes a bit under this lock, on top of the
         // readers that an announced writer that gives up leaves inside.
         let waiting = self.state.load(Ordering::Relaxed) & WAITING;
-        let step = (readers * READER).wrapping_sub(WRITER | waiting);
-        self.state.fetch_add(step, Ordering::AcqRel);
-        let wakers = queue.drain(GRANTED);
+        let step = (readers * READER).wrapping_sub(writer | waiting);
+        let s = self
+            .state
+            .fetch_add(step, Ordering::AcqRel)
+            .wrapping_add(step);
+        let mut wakers = queue.drain_back(TAG_READER, GRANTED);
+        wakers.extend(pop_writer(&mut queue, s));
         drop(queue);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
+}
+
+/// Whether, by the word, the announced writer holds the lock.
+fn is_announced_turn(s: u32) -> bool {
+    s & WRITERS == ANNOUNCED && s < READER
+}
+
+/// Grants the lock to the announced writer if it is queued and `s`, the word, says that it is its turn.
+fn pop_writer(queue: &mut Locked<'_, u32>, s: u32) -> Option<Waker> {
+    if is_announced_turn(s) && queue.front() == Some(TAG_WRITER) {
+        return queue.pop_front(GRANTED);
+    }
+    None
 }
 
 impl fmt::Debug for RawRwLock {
@@ -200,7 +263,7 @@ impl fmt::Debug for RawRwLock {
         let s = self.state.load(Ordering::Relaxed);
         f.debug_struct("RawRwLock")
             .field("readers", &(s / READER))
-            .field("writer", &(s & WRITER != 0))
+            .field("writer", &(s & WRITERS != 0))
             .finish_non_exhaustive()
     }
 }
@@ -229,7 +292,7 @@ impl Reading<'_, '_> {
             }
             // Only while a writer is there, who will look for us.
             let s = self.lock.state.load(Ordering::Relaxed);
-            let queued = s & WRITER != 0
+            let queued = s & WRITERS != 0
                 && self
                     .lock
                     .state
@@ -252,10 +315,8 @@ impl Drop for Reading<'_, '_> {
         let mut queue = self.lock.queue.lock();
         let removed = queue.remove(self.waiter);
         if removed.is_some() {
+            // `WAITING` may stay: the writer that is there clears it.
             *queue -= 1;
-            if *queue == 0 {
-                self.lock.state.fetch_and(!WAITING, Ordering::AcqRel);
-            }
         }
         drop(queue);
         drop(removed);
@@ -265,7 +326,7 @@ impl Drop for Reading<'_, '_> {
     }
 }
 
-/// The wait of an announced writer for the readers there are. It holds the mutex.
+/// The wait of an announced writer for who is inside. It holds the mutex.
 struct Writing<'a, 'n> {
     lock: &'a RawRwLock,
     waiter: Pin<&'n Waiter<'a, u32>>,
@@ -281,7 +342,7 @@ impl Writing<'_, '_> {
         if self.waiter.state() != GRANTED {
             let waker = waker.clone();
             let mut queue = self.lock.queue.lock();
-            if self.lock.state.load(Ordering::Acquire) >= READER {
+            if !is_announced_turn(self.lock.state.load(Ordering::Acquire)) {
                 queue.push_front(self.waiter, waker, TAG_WRITER);
                 return Poll::Pending;
             }
@@ -294,26 +355,34 @@ impl Writing<'_, '_> {
 }
 
 impl Drop for Writing<'_, '_> {
-    /// A writer that gives up leaves as one that is done.
+    /// A writer that gives up: if another holds the lock, who waits to read waits for that one; else
+    /// it leaves as one that is done.
     fn drop(&mut self) {
         if self.done {
             return;
         }
-        let mut queue = self.lock.queue.lock();
+        let lock = self.lock;
+        let mut queue = lock.queue.lock();
         let removed = queue.remove(self.waiter);
-        drop(queue);
+        // While we are announced, the other takes this lock before it clears its bit.
+        if lock.state.load(Ordering::Relaxed) & ALONE != 0 {
+            lock.state.fetch_and(!ANNOUNCED, Ordering::AcqRel);
+            drop(queue);
+        } else {
+            lock.leave(queue, ANNOUNCED, 0);
+        }
+        lock.writers.release();
         drop(removed);
-        self.lock.write_unlock(0);
     }
 }
 
 #[cfg(not(loom))]
 mod faces {
-    use super::{READER, RawRwLock, WRITER};
+    use super::{READER, RawRwLock, WRITERS};
     use crate::locks::wait;
     use core::sync::atomic::Ordering;
     use core::time::Duration;
-    use lock_api::{GuardSend, RawMutex as _, RawMutexTimed as _};
+    use lock_api::GuardSend;
     use std::time::Instant;
 
     impl Default for RawRwLock {
@@ -322,9 +391,10 @@ mod faces {
         }
     }
 
-    // SAFETY: readers are counted in by a compare-exchange from a word without `WRITER` (Acquire) or by the
-    // writer that leaves; a writer owns the mutex and has seen no readers (Acquire) after it set
-    // `WRITER`. Both leave by Release. A lock that unwinds drops its `Reading` or `Writing`.
+    // SAFETY: readers are counted in by a compare-exchange from a word without `WRITERS` (Acquire) or by the
+    // writer that leaves; a writer takes it alone from a word of 0 (Acquire), or owns the mutex and has seen
+    // neither readers nor `ALONE` (Acquire) after it set `ANNOUNCED`. All leave by Release. A lock
+    // that unwinds drops its `Reading` or `Writing`.
     unsafe impl lock_api::RawRwLock for RawRwLock {
         const INIT: Self = Self::new();
         type SharedGuard = GuardSend;
@@ -350,22 +420,15 @@ mod faces {
 
         #[inline]
         fn lock_exclusive(&self) -> GuardSend {
-            let guard = self.writers.lock();
-            self.write_slow(None);
-            guard
+            if !self.write_fast() {
+                self.write_slow(None);
+            }
+            GuardSend::new()
         }
 
+        #[inline]
         fn try_lock_exclusive(&self) -> Option<GuardSend> {
-            let guard = self.writers.try_lock()?;
-            let free = self
-                .state
-                .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed);
-            if free.is_err() {
-                // SAFETY: locked above.
-                unsafe { self.writers.unlock(guard) };
-                return None;
-            }
-            Some(guard)
+            self.write_fast().then(GuardSend::new)
         }
 
         #[inline]
@@ -379,7 +442,7 @@ mod faces {
 
         fn is_locked_exclusive(&self) -> bool {
             let s = self.state.load(Ordering::Relaxed);
-            s & WRITER != 0 && s < READER
+            s & WRITERS != 0 && s < READER
         }
     }
 
@@ -396,9 +459,8 @@ mod faces {
             (self.read_fast() || self.read_slow(Some(deadline()))).then(GuardSend::new)
         }
 
-        fn write_until(&self, deadline: u64, writers: Option<GuardSend>) -> Option<GuardSend> {
-            let guard = writers?;
-            self.write_slow(Some(deadline)).then_some(guard)
+        fn write_until(&self, deadline: impl FnOnce() -> u64) -> Option<GuardSend> {
+            (self.write_fast() || self.write_slow(Some(deadline()))).then(GuardSend::new)
         }
     }
 
@@ -416,17 +478,11 @@ mod faces {
         }
 
         fn try_lock_exclusive_for(&self, timeout: Duration) -> Option<GuardSend> {
-            self.write_until(
-                wait::nanos_from_now(timeout),
-                self.writers.try_lock_for(timeout),
-            )
+            self.write_until(|| wait::nanos_from_now(timeout))
         }
 
         fn try_lock_exclusive_until(&self, deadline: Instant) -> Option<GuardSend> {
-            self.write_until(
-                wait::nanos_until(deadline),
-                self.writers.try_lock_until(deadline),
-            )
+            self.write_until(|| wait::nanos_until(deadline))
         }
     }
 }
@@ -499,13 +555,55 @@ mod loom_tests {
         });
     }
 
-    /// A writer that waits for a reader gives up, in whatever state: whom it kept out gets in; nor
-    /// is a reader lost that gives up while it is let in.
+    /// A writer alone, one that is announced meanwhile, and a reader that comes after it: as the
+    /// first leaves, the reader gets in, then the writer. Who is let in is counted before it is told:
+    /// it may leave before the one that told it goes on.
     #[test]
-    fn loom_rwlock_quitters_leave_it_as_it_was() {
+    fn loom_rwlock_a_writer_alone_lets_in_the_reader_then_the_announced() {
         loom::model(|| {
             let c = Cell::new();
-            assert!(c.lock.read_fast());
+            assert!(c.lock.write_fast());
+            let writer = {
+                let c = c.clone();
+                thread::spawn(move || c.write())
+            };
+            let waiter = pin!(Waiter::new(&c.lock.queue));
+            let reading = Reading {
+                lock: &c.lock,
+                waiter: waiter.as_ref(),
+            };
+            // Queued: somebody else leaves for us, and we look again without being woken.
+            assert!(reading.poll(Waker::noop()).is_pending());
+            let leaves = {
+                let c = c.clone();
+                thread::spawn(move || {
+                    // SAFETY: the lock is held.
+                    c.value.with_mut(|v| unsafe { *v += 1 });
+                    c.lock.write_unlock(0);
+                })
+            };
+            while reading.poll(Waker::noop()).is_pending() {
+                loom::thread::yield_now();
+            }
+            assert!(
+                c.lock.state.load(Ordering::Relaxed) >= READER,
+                "not counted"
+            );
+            // SAFETY: as above.
+            assert_eq!(c.value.with(|v| unsafe { *v }), 1);
+            c.lock.read_unlock();
+            leaves.join().unwrap();
+            writer.join().unwrap();
+            c.check(2);
+        });
+    }
+
+    /// A writer that waits for `holds` gives up, in whatever state, beside a reader that gives up as
+    /// well: the lock is left as it was, and whoever is kept out gets in.
+    fn quitters(hold: fn(&RawRwLock) -> bool, leave: fn(&Cell)) {
+        loom::model(move || {
+            let c = Cell::new();
+            assert!(hold(&c.lock));
             let (a, b) = (c.clone(), c.clone());
             let quitter = thread::spawn(move || {
                 let lock = &a.lock;
@@ -534,13 +632,50 @@ mod loom_tests {
                     // It is counted before it is told.
                     let s = b.lock.state.load(Ordering::Relaxed);
                     assert!((READER..READER * 4).contains(&s), "{s}");
+                    // SAFETY: as in `read`.
+                    b.value.with(|v| unsafe { *v });
                     b.lock.read_unlock();
                 }
             });
-            c.lock.read_unlock();
+            leave(&c);
             quitter.join().unwrap();
             reader.join().unwrap();
-            c.check(0);
+            assert_eq!(c.lock.state.load(Ordering::Relaxed), 0, "a flag was left");
+        });
+    }
+
+    #[test]
+    fn loom_rwlock_quitters_behind_a_reader_leave_it_as_it_was() {
+        quitters(RawRwLock::read_fast, |c| c.lock.read_unlock());
+    }
+
+    #[test]
+    fn loom_rwlock_quitters_behind_a_writer_leave_it_as_it_was() {
+        quitters(RawRwLock::write_fast, |c| {
+            // SAFETY: as in `write`.
+            c.value.with_mut(|v| unsafe { *v += 1 });
+            c.lock.write_unlock(0);
+        });
+    }
+
+    /// A writer that becomes a reader, while another is announced.
+    #[test]
+    fn loom_rwlock_downgrade_lets_readers_in_and_keeps_the_writer_out() {
+        loom::model(|| {
+            let c = Cell::new();
+            assert!(c.lock.write_fast());
+            let (a, b) = (c.clone(), c.clone());
+            let writer = thread::spawn(move || a.write());
+            let reader = thread::spawn(move || b.read());
+            // SAFETY: the lock is held.
+            c.value.with_mut(|v| unsafe { *v += 1 });
+            c.lock.write_unlock(1);
+            // SAFETY: as above, to read.
+            assert_eq!(c.value.with(|v| unsafe { *v }), 1);
+            c.lock.read_unlock();
+            writer.join().unwrap();
+            assert!((1..=2).contains(&reader.join().unwrap()));
+            c.check(2);
         });
     }
 }

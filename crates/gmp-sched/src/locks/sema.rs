@@ -12,6 +12,7 @@
 #[cfg(not(loom))]
 use super::wait;
 use super::waitq::{GRANTED, IDLE, Locked, WaitQueue, Waiter};
+use super::wake::wake_all;
 use core::fmt;
 use core::pin::{Pin, pin};
 use core::task::{Poll, Waker};
@@ -50,7 +51,7 @@ fn grant(mut free: Locked<'_, usize>) {
         wakers.extend(free.pop_front(GRANTED));
     }
     drop(free);
-    wakers.into_iter().for_each(Waker::wake);
+    wake_all(wakers);
 }
 
 /// A wait that may be dropped or unwound: leaves the queue, or gives back.
@@ -89,7 +90,8 @@ impl Drop for Acquiring<'_, '_> {
         let mut free = self.sema.queue.lock();
         let removed = free.remove(self.waiter);
         if removed.is_none() {
-            *free += self.wants;
+            // More than there can be only if they were released twice.
+            *free = free.saturating_add(self.wants);
         }
         grant(free);
         drop(removed);
@@ -255,6 +257,22 @@ mod loom_tests {
             drop(quits);
             t.join().unwrap();
             assert_eq!(s.available(), 1);
+        });
+    }
+
+    #[test]
+    fn loom_semaphore_one_release_serves_all_that_it_can() {
+        loom::model(|| {
+            let s = Arc::new(Semaphore::new(0));
+            let ts: Vec<_> = (0..2)
+                .map(|_| {
+                    let s = s.clone();
+                    thread::spawn(move || acquire(&s, 1))
+                })
+                .collect();
+            s.release(2);
+            ts.into_iter().for_each(|t| t.join().unwrap());
+            assert_eq!(s.available(), 0);
         });
     }
 }

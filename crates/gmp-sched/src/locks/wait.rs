@@ -5,11 +5,20 @@
 //! `async` form polls it from a future; its blocking form calls [`block`], which waits as whoever
 //! runs here (a goroutine parks, a thread sleeps). A wait with a deadline sets an [`Alarm`], which
 //! wakes it like anybody else; a thread that belongs to no runtime sleeps by its own clock.
+//!
+//! **Shutdown.** The abort of a runtime unwinds every park. Two waits here must not end so: the join of a
+//! [`scope`](crate::scope), whose children borrow, and the second half of a condition variable's
+//! wait, which has to return *or unwind* with the mutex locked. Waiting in a destructor meanwhile would
+//! do, but a goroutine that unwinds keeps its thread: as many threads as scopes, and 15,000 of them
+//! end the process. So there are three ways ([`OnAbort`]) for a wait to meet an abort.
 
 use core::task::{Poll, Waker};
 
 #[cfg(not(loom))]
-pub(crate) use real::{block, can_spin, nanos_from_now, nanos_until, now, steadfast};
+pub(crate) use real::{
+    block, block_unless_aborted, can_spin, go_on_aborting, nanos_from_now, nanos_until, now,
+    outlast, steadfast,
+};
 
 #[cfg(loom)]
 pub(crate) use model::{block, can_spin, now};
@@ -17,10 +26,12 @@ pub(crate) use model::{block, can_spin, now};
 #[cfg(not(loom))]
 mod real {
     use super::{Poll, Waker};
+    use crate::bracket;
     use crate::bracket::here;
     use crate::locks::alarm::Alarm;
+    use crate::runtime2::{G, Post, Stack};
     use crate::wait_reason::WaitReason;
-    use crate::{park, sys};
+    use crate::{park, queues, switch, sys, syscall, unwind};
     use core::cell::RefCell;
     use core::sync::atomic::{AtomicU32, Ordering};
     use core::time::Duration;
@@ -46,9 +57,54 @@ mod real {
         }
     }
 
+    /// What a wait does when the runtime that it parks on is being aborted.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum OnAbort {
+        /// Unwinds: what every park does.
+        Unwind,
+        /// Ends, as if its time had run out.
+        End,
+        /// Waits on.
+        Stay,
+    }
+
     /// Waits until `poll` is ready; `None` once the deadline (of [`sys::nanotime`]) has passed.
     /// May park, and unwinds from there if the runtime is being aborted.
     pub(crate) fn block<R>(
+        reason: WaitReason,
+        deadline: Option<u64>,
+        poll: impl FnMut(&Waker) -> Poll<R>,
+    ) -> Option<R> {
+        block_as(OnAbort::Unwind, reason, deadline, poll)
+    }
+
+    /// As [`block`], but `None` where that would unwind: the caller puts things in order, then
+    /// calls [`go_on_aborting`].
+    pub(crate) fn block_unless_aborted<R>(
+        reason: WaitReason,
+        deadline: Option<u64>,
+        poll: impl FnMut(&Waker) -> Poll<R>,
+    ) -> Option<R> {
+        block_as(OnAbort::End, reason, deadline, poll)
+    }
+
+    /// As [`block`], but goes on waiting during an abort.
+    ///
+    /// Unless the goroutine may not change threads: then an abort unwinds it as usual. [`steadfast`]
+    /// takes care of that.
+    pub(crate) fn outlast<R>(reason: WaitReason, poll: impl FnMut(&Waker) -> Poll<R>) -> R {
+        block_as(OnAbort::Stay, reason, None, poll).expect("without a deadline it ends when ready")
+    }
+
+    /// Unwinds the caller if it is a goroutine whose runtime is being aborted.
+    pub(crate) fn go_on_aborting() {
+        if let Some((_, g)) = park::current() {
+            unwind::check(g);
+        }
+    }
+
+    fn block_as<R>(
+        on_abort: OnAbort,
         reason: WaitReason,
         deadline: Option<u64>,
         poll: impl FnMut(&Waker) -> Poll<R>,
@@ -64,9 +120,10 @@ mod real {
             alarm: None,
             result: None,
         });
+        let late = || deadline.is_some_and(|d| sys::nanotime() >= d);
         let begin = |waker: &Waker| {
             let mut w = waiting.borrow_mut();
-            if w.look(waker) {
+            if w.look(waker) || late() {
                 return true;
             }
             w.alarm = deadline.map(|d| Alarm::set(d, waker));
@@ -76,12 +133,52 @@ mod real {
         let ready = || {
             let mut w = waiting.borrow_mut();
             let waker = w.waker.take().expect("begin stored it");
-            let over = w.look(&waker) || deadline.is_some_and(|d| sys::nanotime() >= d);
+            let over = w.look(&waker) || late();
             w.waker = Some(waker);
             over
         };
-        park::wait_until(reason, begin, ready);
+        wait_until(on_abort, reason, begin, ready);
         waiting.into_inner().result
+    }
+
+    /// [`park::wait_until`], whatever it is to do on an abort.
+    fn wait_until(
+        on_abort: OnAbort,
+        reason: WaitReason,
+        begin: impl FnOnce(&Waker) -> bool,
+        mut ready: impl FnMut() -> bool,
+    ) {
+        match park::current() {
+            Some((s, g)) if on_abort != OnAbort::Unwind => {
+                if begin(&park::waker(g)) {
+                    return;
+                }
+                // A wait in a destructor of what unwinds goes through in any case.
+                let ends =
+                    || on_abort == OnAbort::End && park::aborting(g) && !std::thread::panicking();
+                while !ready() && !ends() {
+                    park_through(s, g, reason);
+                }
+            }
+            _ => park::wait_until(reason, begin, ready),
+        }
+    }
+
+    /// [`park::park_goroutine`] without its looks at an abort; those of a goroutine that keeps its
+    /// thread stay.
+    fn park_through(s: &'static Stack, g: &'static G, reason: WaitReason) {
+        if bracket::is_pinned(s, g) {
+            return park::park_goroutine(s, g, reason);
+        }
+        if g.park.take_permit() {
+            return;
+        }
+        let rt = syscall::enter_may_park(s, g);
+        g.set_reason(reason);
+        let next = queues::pick_directly(&rt);
+        let rt = switch::leave_goroutine(rt, g, Post::Park(g), next);
+        syscall::leave_may_park(rt, s, g);
+        g.park.take_permit();
     }
 
     /// A thread that waits by its own clock. Not counted as parked: it will wake by itself.
@@ -118,8 +215,9 @@ mod real {
         }
     }
 
-    /// Does `wait` to its end, whatever happens: if an abort unwinds it, again while unwinding,
-    /// when parking goes through. `wait` must be one that may be begun anew.
+    /// Does `wait` (an [`outlast`]) to its end, whatever happens: if an abort unwinds it, because its
+    /// goroutine keeps its thread, again while unwinding, when parking goes through. `wait` must be
+    /// one that may be begun anew.
     pub(crate) fn steadfast(wait: impl Fn()) {
         struct Again<F: Fn()>(F);
         impl<F: Fn()> Drop for Again<F> {

@@ -6,6 +6,7 @@
 
 use super::wait;
 use super::waitq::{IDLE, NOTIFIED, WaitQueue, Waiter};
+use super::wake::wake_all;
 use crate::wait_reason::WaitReason;
 use core::fmt;
 use core::pin::{Pin, pin};
@@ -83,7 +84,7 @@ impl WaitGroup {
         }
         let wakers = count.drain(NOTIFIED);
         drop(count);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// Waits until the count is zero. **May park**; inside a future it blocks the thread.
@@ -105,6 +106,13 @@ impl WaitGroup {
             poll(self, waiter, w)
         })
         .is_some()
+    }
+
+    /// As [`wait`](Self::wait), but an abort of the runtime does not end it; see [`wait::outlast`].
+    pub(crate) fn outlast(&self) {
+        let waiter = pin!(Waiter::new(&self.queue));
+        let waiter = waiter.as_ref();
+        wait::outlast(WaitReason::WaitGroupWait, |w| poll(self, waiter, w));
     }
 
     /// As [`wait`](Self::wait), in async code on any executor. Cancel-safe.

@@ -9,7 +9,9 @@
 //! - a waiter is linked exactly if its state is `QUEUED`, and a linked waiter has a waker;
 //! - links, waker and tag of a waiter are touched under the lock of its queue only;
 //! - whoever takes a waiter off stores the new state as its *last* access to it (Release): its
-//!   owner may see it without the lock (Acquire) and be gone at once;
+//!   owner may see it without the lock (Acquire) and be gone at once, while a `&Node` is still in
+//!   scope: allowed because every field is interior-mutable, as in any lock that is freed by
+//!   who is let in;
 //! - a `Waiter` is unlinked before its memory ends: its destructor sees to it.
 //!
 //! No code that is not ours runs under the lock: wakers are cloned before it is taken, and woken
@@ -257,7 +259,23 @@ impl<S> Locked<'_, S> {
         unsafe { self.unlink(first, state) }
     }
 
+    /// Takes off all but those with another tag that stand in front of them, last come first
+    /// off; in the order in which they came.
+    pub(crate) fn drain_back(&mut self, tag: u64, state: u8) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        // SAFETY: as in `front`.
+        while let Some(last) = unsafe { self.inner.tail.as_ref() }
+            && last.tag.get() == tag
+        {
+            // SAFETY: it is linked here.
+            wakers.extend(unsafe { self.unlink(last, state) });
+        }
+        wakers.reverse();
+        wakers
+    }
+
     /// Takes all off.
+    #[cfg(not(loom))]
     pub(crate) fn drain(&mut self, state: u8) -> Vec<Waker> {
         core::iter::from_fn(|| self.pop_front(state)).collect()
     }

@@ -59,7 +59,7 @@ use node::{Body, Node, Ref};
 /// One heap of timers: one per P, or one for a whole program.
 ///
 /// See [`Engine`](crate::Engine) for the rules of the operations, which are also methods here. The heap is
-/// 0.3 KiB when empty, and a timer takes 112 bytes plus 16 in the heap's array.
+/// 0.3 KiB when empty, and a timer takes 112 bytes plus 28 in the heap's arrays.
 ///
 /// ```
 /// use gtimer::{Callback, NEVER, heap::Timers};

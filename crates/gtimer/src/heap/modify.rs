@@ -203,25 +203,33 @@ impl Drop for Handle {
 }
 
 /// Leaves `Modifying` for `Deleted`; `count` says that the timer is not counted as such yet.
+#[inline]
 fn delete(mut held: Held<'_>, count: bool) {
-    let mut crowded = None;
     if count {
-        held.body(|body| {
+        let crowded = held.body(|body| {
             // SAFETY: as in `modify_in_heap`.
             let owner = unsafe { &*body.owner };
             // Before the status says so: afterwards the heap may be gone.
             let deleted = owner.deleted.fetch_add(1, Ordering::Relaxed) + 1;
-            if deleted >= MANY && deleted > owner.len.load(Ordering::Relaxed) / 2 {
-                // SAFETY: `owner` came from `Arc::as_ptr`, and the heap is alive, as above.
-                crowded = Some(unsafe {
-                    Arc::increment_strong_count(body.owner);
-                    Arc::from_raw(body.owner)
-                });
-            }
+            deleted >= MANY && deleted > owner.len.load(Ordering::Relaxed) / 2
         });
+        if crowded {
+            return delete_and_clear(held);
+        }
     }
     held.leave(Deleted);
-    if let Some(owner) = crowded {
-        owner.clear_some();
-    }
+}
+
+/// As `delete`, of a timer that is counted, and clears some of the others.
+#[cold]
+fn delete_and_clear(mut held: Held<'_>) {
+    let owner = held.body(|body| {
+        // SAFETY: the pointer came from `Arc::as_ptr`, and the heap is alive, as in `modify_in_heap`.
+        unsafe {
+            Arc::increment_strong_count(body.owner);
+            Arc::from_raw(body.owner)
+        }
+    });
+    held.leave(Deleted);
+    owner.clear_some();
 }
