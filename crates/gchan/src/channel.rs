@@ -314,7 +314,15 @@ impl<T> Receiver<T> {
     /// [`TryRecvError::Empty`], or [`TryRecvError::Disconnected`] once nothing can come any more.
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        // The look without the lock alone is inlined: whoever polls mostly finds nothing.
         match &self.flavor {
+            Flavor::Chan(shared) if !shared.chan.maybe_readable() => Err(TryRecvError::Empty),
+            flavor => Self::try_recv_from(flavor),
+        }
+    }
+
+    fn try_recv_from(flavor: &Flavor<T>) -> Result<T, TryRecvError> {
+        match flavor {
             Flavor::Chan(shared) => try_recv_chan(&shared.chan),
             Flavor::Clock(clock, make) => clock.try_recv().map(make),
             Flavor::Never => Err(TryRecvError::Empty),
@@ -404,9 +412,6 @@ impl<T> Receiver<T> {
 
 #[inline]
 fn try_recv_chan<T>(chan: &Hchan<T>) -> Result<T, TryRecvError> {
-    if !chan.maybe_readable() {
-        return Err(TryRecvError::Empty);
-    }
     let mut slot = MaybeUninit::uninit();
     // SAFETY: the slot may be written, and was when the answer says so.
     unsafe {

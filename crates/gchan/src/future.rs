@@ -131,9 +131,15 @@ impl<T> Future for SendFut<'_, T> {
         let chan = this.sender.get().chan();
         if let Some(value) = this.value.take() {
             let value = ManuallyDrop::new(value);
+            // Whoever has to wait, as far as can be seen, takes the lock once only: when it stands in line.
             // SAFETY: the value is moved exactly once: by the channel if `Done`, to the error, or into the slot.
             unsafe {
-                match now::send(chan, &raw const *value) {
+                let sent = if chan.maybe_writable() {
+                    now::send(chan, &raw const *value)
+                } else {
+                    Sent::Full
+                };
+                match sent {
                     Sent::Done => return Poll::Ready(Ok(())),
                     Sent::Closed => {
                         return Poll::Ready(Err(SendError(ManuallyDrop::into_inner(value))));
@@ -230,9 +236,15 @@ impl<T> RecvFut<'_, T> {
     ) -> Poll<Result<T, RecvError>> {
         if op.is_none() {
             let mut slot = MaybeUninit::uninit();
+            // As in a send.
             // SAFETY: the slot may be written, and was if the answer is `Received`.
             unsafe {
-                match now::recv(chan, slot.as_mut_ptr()) {
+                let got = if chan.maybe_readable() {
+                    now::recv(chan, slot.as_mut_ptr())
+                } else {
+                    Got::Empty
+                };
+                match got {
                     Got::Received => return Poll::Ready(Ok(slot.assume_init())),
                     Got::Closed => return Poll::Ready(Err(RecvError)),
                     Got::Empty | Got::Deferred | Got::Paired => {}

@@ -11,20 +11,23 @@
 //!
 //! Memory order: acquire on the exchange, release on the store; everything under the lock is ordered by the pair.
 
+#[cfg(not(loom))]
+pub(crate) use ByteLock as RawLock;
 #[cfg(loom)]
 pub(crate) use model::RawLock;
-#[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, Ordering};
 
-#[cfg(not(loom))]
+#[cfg(any(not(loom), test))]
+use crate::sync::{AtomicBool, Ordering};
+
+#[cfg(any(not(loom), test))]
 #[derive(Debug)]
-pub(crate) struct RawLock {
+pub(crate) struct ByteLock {
     /// Written by whoever takes or releases the lock.
     locked: AtomicBool,
 }
 
-#[cfg(not(loom))]
-impl RawLock {
+#[cfg(any(not(loom), test))]
+impl ByteLock {
     pub(crate) fn new() -> Self {
         Self {
             locked: AtomicBool::new(false),
@@ -33,10 +36,26 @@ impl RawLock {
 
     #[inline]
     pub(crate) fn lock(&self) {
-        if self.locked.swap(true, Ordering::Acquire) {
+        if !self.try_take() {
             self.lock_contended();
         }
         held::enter();
+    }
+
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn try_take(&self) -> bool {
+        !self.locked.swap(true, Ordering::Acquire)
+    }
+
+    /// An exchange that finds the lock taken stores the `true` that is there already. Loom may put that store after the
+    /// holder's release, though it follows the store that it replaced, and would see a lock that nobody holds and nobody
+    /// gets. So it is told of an exchange that stores nothing then.
+    #[cfg(loom)]
+    fn try_take(&self) -> bool {
+        self.locked
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Releases the lock.
@@ -49,6 +68,7 @@ impl RawLock {
     }
 
     /// Orders this lock among others; not 0.
+    #[cfg(not(loom))]
     #[inline]
     pub(crate) fn key(&self) -> usize {
         std::ptr::from_ref(self).addr()
@@ -60,7 +80,9 @@ impl RawLock {
         loop {
             relax(round);
             round += 1;
-            if !self.locked.load(Ordering::Relaxed) && !self.locked.swap(true, Ordering::Acquire) {
+            // Loom may let a plain load see the old value for ever.
+            let taken = !cfg!(loom) && self.locked.load(Ordering::Relaxed);
+            if !taken && self.try_take() {
                 return;
             }
         }
@@ -83,8 +105,14 @@ fn relax(round: u32) {
     }
 }
 
-/// The models are about what happens under the lock: here it is loom's own, because a loop that spins makes loom try
-/// endless schedules.
+/// Loom cannot run a loop that spins unless each round lets the others go first.
+#[cfg(all(loom, test))]
+fn relax(_round: u32) {
+    loom::thread::yield_now();
+}
+
+/// The channel's models are about what happens under the lock: for them it is loom's own, because the rounds of one that
+/// spins multiply the schedules. `ByteLock` has models of its own below.
 #[cfg(loom)]
 mod model {
     use loom::sync::{Mutex, MutexGuard};
@@ -160,10 +188,10 @@ pub(crate) mod held {
 
     #[cfg(any(not(debug_assertions), loom))]
     mod imp {
-        #[cfg(not(loom))]
+        #[cfg(any(not(loom), test))]
         #[inline(always)]
         pub(crate) fn enter() {}
-        #[cfg(not(loom))]
+        #[cfg(any(not(loom), test))]
         #[inline(always)]
         pub(crate) fn leave() {}
         #[inline(always)]
@@ -171,8 +199,90 @@ pub(crate) mod held {
     }
 
     pub(crate) use imp::assert_none;
-    #[cfg(not(loom))]
+    #[cfg(any(not(loom), test))]
     pub(crate) use imp::{enter, leave};
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::ByteLock;
+    use crate::sync::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// What the lock guards; loom fails a model in which two touch it at once, or one before it sees the other's write.
+    struct Guarded {
+        lock: ByteLock,
+        turns: UnsafeCell<usize>,
+    }
+
+    // SAFETY: `turns` is touched under the lock.
+    unsafe impl Sync for Guarded {}
+    // SAFETY: a number.
+    unsafe impl Send for Guarded {}
+
+    impl Guarded {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                lock: ByteLock::new(),
+                turns: UnsafeCell::new(0),
+            })
+        }
+
+        /// Under the lock.
+        fn count(&self) -> usize {
+            // SAFETY: by contract.
+            self.turns.with_mut(|turns| unsafe {
+                *turns += 1;
+                *turns
+            })
+        }
+
+        fn turn(&self) -> usize {
+            self.lock.lock();
+            let turns = self.count();
+            self.lock.unlock();
+            turns
+        }
+    }
+
+    #[test]
+    fn loom_the_raw_lock_gives_two_threads_turn_and_turn_about() {
+        loom::model(|| {
+            let guarded = Guarded::new();
+            let other = guarded.clone();
+            let other = thread::spawn(move || {
+                other.turn();
+                other.turn();
+            });
+            guarded.turn();
+            guarded.turn();
+            other.join().unwrap();
+            assert_eq!(guarded.turn(), 5);
+        });
+    }
+
+    /// Two who try once, because loom's waiters that take turns in yielding to one another never end.
+    #[test]
+    fn loom_the_raw_lock_lets_one_of_three_threads_in() {
+        loom::model(|| {
+            let guarded = Guarded::new();
+            let others = [(); 2].map(|()| {
+                let guarded = guarded.clone();
+                thread::spawn(move || {
+                    let in_it = guarded.lock.try_take();
+                    if in_it {
+                        guarded.count();
+                        guarded.lock.unlock();
+                    }
+                    usize::from(in_it)
+                })
+            });
+            guarded.turn();
+            let got_in: usize = others.map(|other| other.join().unwrap()).iter().sum();
+            assert_eq!(guarded.turn(), got_in + 2);
+        });
+    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -35,6 +35,12 @@ impl Handle {
         Self { data, unpark }
     }
 
+    /// The waiter's record, as it was passed to [`new`](Self::new).
+    #[must_use]
+    pub const fn data(self) -> *const () {
+        self.data
+    }
+
     /// Wakes the waiter, or lets its next park return at once.
     pub fn unpark(self) {
         // SAFETY: the contract of `new` allows this call at any time, from any thread.
@@ -107,10 +113,13 @@ pub unsafe trait Park: Sync {
     /// must not block, allocate or use a channel.
     fn current(&self) -> Option<Handle>;
 
-    /// Suspends the current waiter until its handle was unparked since its last park returned, or the deadline has
+    /// Suspends the current waiter, which is `me`, until its handle was unparked since its last park returned, or the deadline has
     /// passed. As with [`std::thread::park`], an unpark before the park makes it return at once, and it may return
     /// for no reason at all. It may return on another OS thread.
-    fn park(&self, reason: Reason, deadline: Option<Instant>);
+    ///
+    /// # Safety
+    /// The caller runs on the waiter `me`, which it had from [`current`](Self::current).
+    unsafe fn park(&self, me: Handle, reason: Reason, deadline: Option<Instant>);
 
     /// Runs `wait`, which puts a plain thread to sleep. A runtime can hand its processor to another thread
     /// meanwhile, or count the sleeper in its deadlock detector. It must call `wait` exactly once.

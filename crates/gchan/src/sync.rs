@@ -1,5 +1,7 @@
 //! The primitives, swapped for loom's under `--cfg loom`, so that the models run the code that ships.
 
+#[cfg(all(loom, test))]
+pub(crate) use loom::sync::atomic::AtomicBool;
 #[cfg(loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
@@ -7,7 +9,7 @@ pub(crate) use loom::{
 };
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// `std`'s cell with loom's way of asking for the pointer.
 #[cfg(not(loom))]

@@ -79,7 +79,8 @@ impl Blocker {
     #[cfg(not(loom))]
     pub(crate) fn pause(&self) {
         match self {
-            Blocker::Goroutine(_, hook) => hook.park(Reason::ChanReceive, None),
+            // SAFETY: a blocker is found afresh for every wait, by the waiter itself.
+            Blocker::Goroutine(me, hook) => unsafe { hook.park(*me, Reason::ChanReceive, None) },
             Blocker::Thread(record) => {
                 sleep_thread(record, Reason::ChanReceive, None);
             }
@@ -118,14 +119,15 @@ impl Blocker {
     #[inline(always)]
     pub(crate) fn wait(&self, waiter: &Waiter, reason: Reason, deadline: Option<Instant>) -> bool {
         match self {
-            Blocker::Goroutine(_, hook) => loop {
+            Blocker::Goroutine(me, hook) => loop {
                 if waiter.is_done() {
                     return true;
                 }
                 if deadline.is_some_and(|d| Instant::now() >= d) {
                     return false;
                 }
-                hook.park(reason, deadline);
+                // SAFETY: a blocker is found afresh for every wait, by the waiter itself.
+                unsafe { hook.park(*me, reason, deadline) };
             },
             #[cfg(not(loom))]
             Blocker::Thread(record) => wait_thread(record, waiter, reason, deadline),

@@ -34,8 +34,9 @@ unsafe impl Park for Runtime {
         Some(unsafe { Handle::new(std::ptr::from_ref(record).cast(), unpark) })
     }
 
-    fn park(&self, reason: Reason, deadline: Option<Instant>) {
+    unsafe fn park(&self, me: Handle, reason: Reason, deadline: Option<Instant>) {
         let record = ME.get().expect("a plain thread parked as a goroutine");
+        assert_eq!(me.data(), std::ptr::from_ref(record).cast());
         record.parks.fetch_add(1, Ordering::Relaxed);
         *record.last_reason.lock().unwrap() = Some(reason);
         if std::mem::take(&mut *record.doomed.lock().unwrap()) {

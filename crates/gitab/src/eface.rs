@@ -117,15 +117,25 @@ impl<'a> Eface<'a> {
         self.is::<T>().then(|| unsafe { self.data.cast().as_ref() })
     }
 
-    /// [`downcast`](Self::downcast) as an arm of a type switch.
+    /// [`is`](Self::is) as an arm of a type switch.
     #[doc(hidden)]
     #[must_use]
     #[inline(always)]
-    pub fn __case<T: 'static>(&self) -> Option<&'a T> {
+    pub fn __case<T: 'static>(&self) -> bool {
         let id = self.typ.id_ref();
         is_case(id, type_hash(*id), TypeId::of::<T>())
-            // SAFETY: the value is a live T, shared for 'a (invariant of this type, and `is_case`).
-            .then(|| unsafe { self.data.cast().as_ref() })
+    }
+
+    /// The value of an arm of a type switch.
+    ///
+    /// # Safety
+    /// The value is a `T`.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn __value<T: 'static>(&self) -> &'a T {
+        // SAFETY: the value is live and shared for 'a (invariant of this type), and a T by contract.
+        unsafe { self.data.cast().as_ref() }
     }
 
     /// The value, if it is a `T`, or the error that Go would panic with.

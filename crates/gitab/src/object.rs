@@ -14,11 +14,12 @@
 //! - What comes back addresses the same value and carries the vtable of the value's own type, which is
 //!   what `Box::from_raw`, `Rc::from_raw` and `Arc::from_raw` ask of a pointer after unsizing.
 //!
-//! With the feature `rebuild` the indirect call is saved: registration runs the caster on two made-up
-//! addresses and looks at the words of what comes back. If the first word is the address and the
-//! second the same pointer both times, then pointers to this `dyn A` are (address, vtable), and the
-//! vtable is kept; if not, the caster goes on being called. No assumption is made about pairs that were
-//! not looked at.
+//! What a pair goes by unless more is known of it is the caster, and it is an indirect call: where types alternate,
+//! one that is mispredicted, after a chain of loads. So registration runs the caster on two made-up addresses and
+//! looks at the words of what comes back. If the first word is the address and the second the same pointer both
+//! times, then pointers to this `dyn A` are (address, vtable), the vtable is kept in the entry, and a lookup puts
+//! the two together; if not, the caster goes on being called. No assumption is made about pairs that were not
+//! looked at. Without the feature `rebuild`, on by default, casters are always called.
 //!
 //! Rejected: `TypeId`-keyed maps of boxed casters checked by `Any` (a virtual call and a second
 //! comparison each), transmuting trait objects by an assumed layout, and casters from `&dyn Any`
@@ -348,4 +349,63 @@ pub fn try_dyn<S: ?Sized + Object, I: ?Sized + 'static>(
     value: &S,
 ) -> Result<&I, TypeAssertionError> {
     value.assert::<I>().ok_or_else(|| refused::<S, I>(value))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use core::fmt::Debug;
+
+    /// A word is kept only where the words of what the caster returns are the address and one vtable.
+    #[test]
+    fn a_vtable_is_kept_only_if_the_word_order_is_proved() {
+        let word = prove::<dyn Debug>(|p| p.cast::<u8>() as *const dyn Debug);
+        assert!(!word.is_null());
+        assert_eq!(
+            word,
+            prove::<dyn Debug>(|p| p.cast::<u8>() as *const dyn Debug)
+        );
+        // The address is not where it was looked for.
+        assert!(prove::<dyn Debug>(|_| ptr::null::<u8>() as *const dyn Debug).is_null());
+        assert!(
+            prove::<dyn Debug>(|p| p.cast::<u8>().wrapping_add(1) as *const dyn Debug).is_null()
+        );
+        // The other word depends on the address.
+        assert!(
+            prove::<dyn Debug>(|p| if p.addr() > 1 << 12 {
+                p.cast::<u8>() as *const dyn Debug
+            } else {
+                p.cast::<u16>() as *const dyn Debug
+            })
+            .is_null()
+        );
+        // It is no wide pointer.
+        assert!(prove::<u8>(|p| p.cast()).is_null());
+    }
+
+    /// A pair whose word order was not proved goes by its caster, with the feature `rebuild` or without.
+    #[test]
+    fn a_pair_without_a_vtable_goes_by_its_caster() {
+        struct Own(u8);
+        let table = itab_table();
+        let key = Key::new(
+            const { &TypeId::of::<dyn Debug>() },
+            const { &TypeId::of::<Own>() },
+        );
+        fn caster(p: *const ()) -> *const dyn Debug {
+            p.cast::<u8>() as *const dyn Debug
+        }
+        // SAFETY: a function pointer, turned back by `cast` before it is called; an `Own` begins with a u8.
+        let fun =
+            unsafe { transmute::<fn(*const ()) -> *const dyn Debug, Fun>(caster as fn(_) -> _) };
+        table.register_pair(
+            key,
+            RType::of::<Own>(),
+            [Slot { fun }, Slot { word: ptr::null() }],
+        );
+        let own = Own(7);
+        let debug = (&own).assert::<dyn Debug>().expect("registered");
+        assert_eq!(std::format!("{debug:?}"), "7");
+        assert_eq!(own.0, 7);
+    }
 }

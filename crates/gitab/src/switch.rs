@@ -44,7 +44,10 @@ macro_rules! __type_switch {
         else { $crate::__type_switch!($v; $($rest)+) }
     };
     ($v:ident; $x:tt : $t:ty => $body:expr, $($rest:tt)+) => {
-        if let ::core::option::Option::Some($x) = $v.__case::<$t>() { $body }
-        else { $crate::__type_switch!($v; $($rest)+) }
+        if $v.__case::<$t>() {
+            // SAFETY: as just tested.
+            let $x = unsafe { $v.__value::<$t>() };
+            $body
+        } else { $crate::__type_switch!($v; $($rest)+) }
     };
 }

@@ -44,8 +44,15 @@ pub(crate) fn here() -> Option<&'static Stack> {
 
 /// Whether the running goroutine may not change threads: it is a future being polled, it called
 /// `lock_os_thread`, or it is unwinding (std counts panics in a thread-local).
+#[inline]
 pub(crate) fn is_pinned(s: &Stack, g: &G) -> bool {
-    g.task().is_future || s.locked.get() > 0 || std::thread::panicking()
+    g.task().is_future || is_bound(s)
+}
+
+/// [`is_pinned`] for a goroutine that is known to be stackful.
+#[inline(always)]
+pub(crate) fn is_bound(s: &Stack) -> bool {
+    s.locked.get() > 0 || std::thread::panicking()
 }
 
 /// See the module's documentation.

@@ -6,7 +6,7 @@ use crate::poll::Poll;
 use crate::runtime::Runtime;
 use crate::runtime2::{Hooks, Phase, Sched};
 use crate::shutdown::{Shutdown, take_sched};
-use crate::status::PStatus;
+use crate::p_status::PStatus;
 use crate::{cpus, deadlock, overflow, schedule, stack, stop_world, sys, sysmon};
 use core::fmt;
 use core::sync::atomic::Ordering;

@@ -4,7 +4,8 @@ use crate::bracket::{self, Rt, here};
 use crate::join::JoinHandle;
 use crate::poll::Poll;
 use crate::runtime2::{G, Phase, Sched};
-use crate::status::{GStatus, PStatus};
+use crate::p_status::PStatus;
+use crate::status::GStatus;
 use crate::{
     cpus, deadlock, idle, park, queues, records, stack, stats, stop_world, sys, syscall, task,
 };

@@ -13,7 +13,7 @@
 
 use crate::bracket::Rt;
 use crate::runtime2::{Inner, M, P, Phase, Sched};
-use crate::status::PStatus;
+use crate::p_status::PStatus;
 use crate::{census, fatal, records, sys, sysmon_note};
 use core::sync::atomic::Ordering;
 use core::time::Duration;

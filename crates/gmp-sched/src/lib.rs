@@ -6,7 +6,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | protocols, model-checked | `runq`, `gate`, `park_word`, `join_word`, `attention` |
+//! | protocols, model-checked | `runq`, `gate`, `park_word`, `join_word`, `attention`, `p_status` |
 //! | machine | `arch`, `sys`, `cpus` |
 //! | records | `status`, `wait_reason`, `globq`, `runtime2`, `stack`, `records`, `census` |
 //! | who runs here | `bracket` |
@@ -27,6 +27,7 @@ mod gate;
 mod goroutines;
 mod join_word;
 mod locks;
+mod p_status;
 mod park_word;
 mod runq;
 mod sync;
@@ -81,6 +82,7 @@ not_loom! {
 }
 
 pub use self::locks::{RawCondvar, RawMutex, RawRwLock, Semaphore};
+pub use self::p_status::PStatus;
 
 #[cfg(not(loom))]
 pub use self::{
@@ -104,7 +106,7 @@ pub use self::{
     scope::{Scope, ScopedJoinHandle, scope},
     shutdown::Shutdown,
     stats::Stats,
-    status::{GStatus, PStatus},
+    status::GStatus,
     sys::nanotime,
     syscall::{blocking, blocking_now, raw_blocking},
     unwind::goexit,

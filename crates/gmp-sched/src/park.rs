@@ -77,12 +77,16 @@ pub(crate) fn unpark(g: &'static G) {
                 queues::ready(&rt, g);
                 rt.leave();
             }
-            Err(_) => {
-                g.set_status(GStatus::Runnable);
-                idle::inject(g.sched(), g);
-            }
+            Err(_) => ready_from_outside(g),
         },
     }
+}
+
+#[cold]
+#[inline(never)]
+fn ready_from_outside(g: &'static G) {
+    g.set_status(GStatus::Runnable);
+    idle::inject(g.sched(), g);
 }
 
 /// [`unpark`] for a caller inside the bracket.
@@ -101,14 +105,17 @@ fn wake_thread(word: &ParkWord) {
 }
 
 /// Parks the running goroutine until it is unparked. May park; may return spuriously.
-#[inline]
+///
+/// Inlined into the few functions that call it: each frame more between a caller and the switch is
+/// spilled, and fetched again, by every goroutine that parks.
+#[inline(always)]
 pub(crate) fn park_goroutine(s: &'static Stack, g: &'static G, reason: WaitReason) {
     if g.park.take_permit() {
         return;
     }
     unwind::check(g);
     let rt = syscall::enter_may_park(s, g);
-    if bracket::is_pinned(s, g) {
+    if bracket::is_bound(s) {
         return park_pinned(rt, s, g, reason);
     }
     g.set_reason(reason);
@@ -292,6 +299,18 @@ impl Goroutine {
     fn g(self) -> &'static G {
         // SAFETY: made from a record of type G, which is never freed.
         unsafe { &*self.0.cast::<G>() }
+    }
+
+    /// [`park`](fn@park), for a caller that has kept who runs here: it need not be found again.
+    ///
+    /// # Safety
+    /// The calling code runs on this goroutine, which is a stackful one: `current` says so.
+    #[inline(never)]
+    pub unsafe fn park(self, reason: WaitReason) {
+        let g = self.g();
+        let s = g.stack.get().expect("a running goroutine has a stack");
+        debug_assert!(current().is_some_and(|(here, me)| core::ptr::eq(here, s) && core::ptr::eq(me, g)));
+        park_goroutine(s, g, reason);
     }
 
     /// Its id, or the id of whoever has the record by now.

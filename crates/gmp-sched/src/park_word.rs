@@ -104,6 +104,20 @@ impl ParkWord {
     /// in the way told. By anybody, at any time.
     #[inline]
     pub(crate) fn unpark(&self) -> Option<Waits> {
+        // By far the most common, and a shorter way.
+        if self.0.load(Ordering::Relaxed) == PARKED
+            && self
+                .0
+                .compare_exchange(PARKED, EMPTY, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        {
+            return Some(Waits::Queue);
+        }
+        self.unpark_other()
+    }
+
+    #[cold]
+    fn unpark_other(&self) -> Option<Waits> {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
             let (next, wake) = match seen {

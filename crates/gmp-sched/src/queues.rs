@@ -61,14 +61,14 @@ fn overflow(rt: &Rt, g: &'static G) -> bool {
 #[inline]
 pub(crate) fn runq_put_next(rt: &Rt, g: &'static G) {
     if let Some(kicked) = taken(rt.p().runq.put_next(item(g))) {
-        runq_put(rt, kicked);
-        surplus(rt);
+        kicked_out(rt, kicked);
     }
 }
 
-/// After this P got more work than it will run next.
-#[inline]
-fn surplus(rt: &Rt) {
+/// This P got more work than it will run next.
+#[inline(never)]
+fn kicked_out(rt: &Rt, kicked: &'static G) {
+    runq_put(rt, kicked);
     // With one P there is nobody to wake, and no fence to pay.
     let sched = rt.sched();
     if sched.procs.load(Ordering::Relaxed) > 1 {
@@ -77,7 +77,7 @@ fn surplus(rt: &Rt) {
 }
 
 /// Readies a goroutine whose wait the caller ended (`goready`).
-#[inline]
+#[inline(always)]
 pub(crate) fn ready(rt: &Rt, g: &'static G) {
     g.set_status(GStatus::Runnable);
     // It will most likely run here and next: fetch the lines of its stack that it was left on.
@@ -91,29 +91,36 @@ pub(crate) fn ready(rt: &Rt, g: &'static G) {
 
 /// The next goroutine of this P's own queues, the global one every 61st round. Ticks unless it
 /// inherits the slice (R34, R40).
-#[inline]
+#[inline(always)]
 pub(crate) fn pick(rt: &Rt) -> Option<&'static G> {
     let p = rt.p();
-    let tick = p.schedtick.load(Ordering::Relaxed);
-    if tick.is_multiple_of(GLOBQ_TICK)
-        && rt.sched().nglobq.load(Ordering::Relaxed) > 0
-        && let Some(g) = from_globq(rt, 1)
+    if p.sched.nglobq.load(Ordering::Relaxed) > 0
+        && p.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBQ_TICK)
+        && let Some(g) = globq_first(rt)
     {
-        rt.sched().stats.globq_fair.fetch_add(1, Ordering::Relaxed);
-        new_slice(rt);
         return Some(g);
     }
-    if let Some(g) = taken(p.runq.get_next()) {
-        return Some(g);
-    }
-    let g = taken(p.runq.get())?;
+    taken(p.runq.get_next()).or_else(|| from_ring(rt))
+}
+
+#[inline(never)]
+fn from_ring(rt: &Rt) -> Option<&'static G> {
+    let g = taken(rt.p().runq.get())?;
+    new_slice(rt);
+    Some(g)
+}
+
+#[cold]
+fn globq_first(rt: &Rt) -> Option<&'static G> {
+    let g = from_globq(rt, 1)?;
+    rt.sched().stats.globq_fair.fetch_add(1, Ordering::Relaxed);
     new_slice(rt);
     Some(g)
 }
 
 /// What a goroutine that gives way switches to directly: as [`pick`], but nothing if the clock is to be
 /// looked at first, which the base loop does.
-#[inline]
+#[inline(always)]
 pub(crate) fn pick_directly(rt: &Rt) -> Option<&'static G> {
     if rt.p().poll_due.load(Ordering::Relaxed) { None } else { pick(rt) }
 }

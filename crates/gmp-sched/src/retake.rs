@@ -1,7 +1,7 @@
 //! Taking a running P: the taker's side of [`crate::attention`], used by sysmon and stop-the-world.
 
 use crate::runtime2::{M, P};
-use crate::status::PStatus;
+use crate::p_status::PStatus;
 use crate::sys;
 use core::sync::atomic::Ordering;
 use parking_lot::Mutex;

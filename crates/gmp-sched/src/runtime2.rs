@@ -18,7 +18,8 @@ use crate::goroutines::{self, Goroutines};
 use crate::join_word::JoinWord;
 use crate::park_word::ParkWord;
 use crate::runq::RunQueue;
-use crate::status::{GStatus, PStatus};
+use crate::p_status::{PStatus, PWord};
+use crate::status::GStatus;
 use crate::wait_reason::WaitReason;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
@@ -166,7 +167,8 @@ pub(crate) struct M {
 pub(crate) struct P {
     /// Index in `Sched::allp`.
     pub(crate) id: u32,
-    status: AtomicU8,
+    /// See [`crate::p_status`] for who writes it.
+    status: PWord,
     /// Who holds it. By the holder, or by who takes it.
     pub(crate) m: AtomicPtr<M>,
     /// The runtime. Set when it is made.
@@ -446,7 +448,7 @@ impl P {
     pub(crate) fn new(id: u32, sched: &'static Sched) -> Self {
         Self {
             id,
-            status: AtomicU8::new(PStatus::Idle as u8),
+            status: PWord::new(),
             m: AtomicPtr::new(core::ptr::null_mut()),
             sched,
             link: Cell::new(None),
@@ -469,29 +471,20 @@ impl P {
 
     #[inline]
     pub(crate) fn status(&self) -> PStatus {
-        PStatus::from_u8(self.status.load(Ordering::Acquire))
+        self.status.get()
     }
 
-    /// Takes an edge of the table. By the holder, or under the lock.
+    /// Takes an edge of the table. By the owner.
     #[inline]
     #[track_caller]
     pub(crate) fn set_status(&self, to: PStatus) {
-        debug_assert!(
-            self.status().may_become(to),
-            "P {}: no edge {:?} -> {to:?}",
-            self.id,
-            self.status()
-        );
-        self.status.store(to as u8, Ordering::Release);
+        self.status.set(to);
     }
 
     /// Takes an edge that others may take too; false if they did.
     #[inline]
     pub(crate) fn cas_status(&self, from: PStatus, to: PStatus) -> bool {
-        debug_assert!(from.may_become(to), "P {}: no edge {from:?} -> {to:?}", self.id);
-        self.status
-            .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        self.status.exchange(from, to)
     }
 
     /// Xorshift64: cheap, good enough to spread thieves. By the holder.

@@ -1,7 +1,8 @@
 //! The end of a runtime: wait or abort, stop the threads, keep the record.
 
 use crate::runtime2::{Hooks, Phase, Sched, new_sched};
-use crate::status::{GStatus, PStatus};
+use crate::p_status::PStatus;
+use crate::status::GStatus;
 use crate::{deadlock, idle, park, records, sysmon};
 use core::sync::atomic::Ordering;
 use core::time::Duration;

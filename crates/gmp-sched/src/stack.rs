@@ -44,11 +44,24 @@ const RESERVE: usize = 1 << 40;
 /// Below this a reservation is not worth having.
 const RESERVE_MIN: usize = 64 << 20;
 
-/// The mapping, published once: base, length in bytes, and slot size less one.
-static BASE: AtomicUsize = AtomicUsize::new(0);
-static LEN: AtomicUsize = AtomicUsize::new(0);
-static MASK: AtomicUsize = AtomicUsize::new(0);
-static SHIFT: AtomicUsize = AtomicUsize::new(0);
+/// The mapping, published once by the store of `len`. In one line, because every call of the runtime
+/// looks at all of it.
+#[repr(C, align(64))]
+struct Mapping {
+    base: AtomicUsize,
+    /// Bytes; 0 until there is a mapping.
+    len: AtomicUsize,
+    /// Bytes of a slot less one, and their logarithm.
+    mask: AtomicUsize,
+    shift: AtomicUsize,
+}
+
+static MAPPING: Mapping = Mapping {
+    base: AtomicUsize::new(0),
+    len: AtomicUsize::new(0),
+    mask: AtomicUsize::new(0),
+    shift: AtomicUsize::new(0),
+};
 
 struct Pool {
     /// Slots handed out so far, from the bottom.
@@ -78,8 +91,8 @@ static POOL: Mutex<Pool> =
 pub(crate) fn init(slot: usize) -> io::Result<usize> {
     debug_assert!(slot.is_power_of_two() && slot >= MIN_SLOT);
     let _one_at_a_time = POOL.lock();
-    if LEN.load(Ordering::Acquire) != 0 {
-        return Ok(MASK.load(Ordering::Relaxed) + 1);
+    if MAPPING.len.load(Ordering::Acquire) != 0 {
+        return Ok(MAPPING.mask.load(Ordering::Relaxed) + 1);
     }
     let mut len = RESERVE;
     let base = loop {
@@ -94,18 +107,18 @@ pub(crate) fn init(slot: usize) -> io::Result<usize> {
     // SAFETY: the range was just mapped and holds nothing; a huge page would make one parked
     // goroutine cost 2 MiB.
     unsafe { sys::advise(aligned as *mut u8, len, libc::MADV_NOHUGEPAGE) };
-    BASE.store(aligned, Ordering::Relaxed);
-    MASK.store(slot - 1, Ordering::Relaxed);
-    SHIFT.store(slot.trailing_zeros() as usize, Ordering::Relaxed);
-    LEN.store(len, Ordering::Release);
+    MAPPING.base.store(aligned, Ordering::Relaxed);
+    MAPPING.mask.store(slot - 1, Ordering::Relaxed);
+    MAPPING.shift.store(slot.trailing_zeros() as usize, Ordering::Relaxed);
+    MAPPING.len.store(len, Ordering::Release);
     Ok(slot)
 }
 
 /// The head of the stack that an address lies on; none if it lies on an OS stack.
 #[inline(always)]
 pub(crate) fn of(addr: usize) -> Option<&'static Stack> {
-    let off = addr.wrapping_sub(BASE.load(Ordering::Relaxed));
-    if off >= LEN.load(Ordering::Relaxed) {
+    let off = addr.wrapping_sub(MAPPING.base.load(Ordering::Relaxed));
+    if off >= MAPPING.len.load(Ordering::Relaxed) {
         return None;
     }
     let head = head_of(addr, off);
@@ -117,8 +130,8 @@ pub(crate) fn of(addr: usize) -> Option<&'static Stack> {
 /// The address of the head in the slot that `addr`, `off` bytes into the mapping, belongs to.
 #[inline(always)]
 fn head_of(addr: usize, off: usize) -> usize {
-    let slot = off >> SHIFT.load(Ordering::Relaxed);
-    (addr | MASK.load(Ordering::Relaxed)) + 1 - HEAD - colour(slot)
+    let slot = off >> MAPPING.shift.load(Ordering::Relaxed);
+    (addr | MAPPING.mask.load(Ordering::Relaxed)) + 1 - HEAD - colour(slot)
 }
 
 /// Bytes above the head of a slot: 8 pages by 8 places of two cache lines.
@@ -129,11 +142,11 @@ const fn colour(slot: usize) -> usize {
 
 /// For the signal handler: the stack that owns this address, and whether it hit the guard.
 pub(crate) fn fault_at(addr: usize) -> Option<(&'static Stack, bool)> {
-    let off = addr.wrapping_sub(BASE.load(Ordering::Relaxed));
-    if off >= LEN.load(Ordering::Acquire) {
+    let off = addr.wrapping_sub(MAPPING.base.load(Ordering::Relaxed));
+    if off >= MAPPING.len.load(Ordering::Acquire) {
         return None;
     }
-    let mask = MASK.load(Ordering::Relaxed);
+    let mask = MAPPING.mask.load(Ordering::Relaxed);
     Some((of(addr)?, off & mask < PAGE))
 }
 
@@ -162,9 +175,9 @@ pub(crate) fn take(want: u32, entry: extern "C" fn(usize) -> !) -> (&'static Sta
 }
 
 fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
-    let slot = MASK.load(Ordering::Relaxed) + 1;
+    let slot = MAPPING.mask.load(Ordering::Relaxed) + 1;
     let off = pool.used * slot;
-    if off >= LEN.load(Ordering::Relaxed) {
+    if off >= MAPPING.len.load(Ordering::Relaxed) {
         crate::fatal::fatal(format_args!(
             "out of goroutine stacks: all {} slots of {slot} bytes are in use; fewer goroutines \
              may be parked at once, or a smaller Builder::stack_size is needed",
@@ -172,7 +185,7 @@ fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
         ));
     }
     pool.used += 1;
-    let base = (BASE.load(Ordering::Relaxed) + off) as *mut u8;
+    let base = (MAPPING.base.load(Ordering::Relaxed) + off) as *mut u8;
     guard(pool, base);
     // SAFETY: the slot is mapped, was never handed out, and is aligned, so its upper end has room for
     // a head and the words below it are free.
@@ -230,7 +243,7 @@ pub(crate) fn trim() -> usize {
     if n == 0 {
         return 0;
     }
-    let slot = MASK.load(Ordering::Relaxed) + 1;
+    let slot = MAPPING.mask.load(Ordering::Relaxed) + 1;
     let (mut kept, mut last) = (None, None);
     while let Some(s) = list {
         list = s.next.get();

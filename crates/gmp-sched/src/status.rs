@@ -1,8 +1,8 @@
-//! The states of a G and of a P, and the edges between them (R27, R28).
+//! The states of a G, and the edges between them (R28); those of a P stand in [`crate::p_status`].
 //!
-//! Re-creates the `_Gidle ...` and `_Pidle ...` constants of Go 1.19's `runtime2.go` together with
-//! the rules that Go keeps only in comments: which state may follow which. A status is written
-//! only by whoever owns the G or the P at that moment, so it is a record of what the owner does
+//! Re-creates the `_Gidle ...` constants of Go 1.19's `runtime2.go` together with the rules that Go
+//! keeps only in comments: which state may follow which. A status is written only by whoever owns
+//! the G at that moment, so it is a record of what the owner does
 //! and never itself a lock; debug builds abort on an edge that is not in the table.
 //!
 //! Go's `_Gcopystack`, `_Gpreempted` and the `_Gscan` bit are absent: stacks do not move, there is
@@ -26,22 +26,6 @@ pub enum GStatus {
     Waiting = 4,
     /// Finished, or on a free list.
     Dead = 6,
-}
-
-/// The state of a processor.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum PStatus {
-    /// On the idle list, or between two owners.
-    Idle = 0,
-    /// Owned by an M that runs goroutines or looks for one.
-    Running = 1,
-    /// Its M is in a syscall; any M may take it by one CAS.
-    Syscall = 2,
-    /// Halted by stop-the-world.
-    Gcstop = 3,
-    /// Beyond the current `procs`.
-    Dead = 4,
 }
 
 impl GStatus {
@@ -90,55 +74,7 @@ impl GStatus {
     }
 }
 
-impl PStatus {
-    pub(crate) const fn from_u8(v: u8) -> Self {
-        match v {
-            0 => Self::Idle,
-            1 => Self::Running,
-            2 => Self::Syscall,
-            3 => Self::Gcstop,
-            4 => Self::Dead,
-            _ => panic!("not a processor status"),
-        }
-    }
-
-    /// Whether the edge `self -> to` is one the scheduler may take.
-    #[must_use]
-    pub const fn may_become(self, to: Self) -> bool {
-        use PStatus::{Dead, Gcstop, Idle, Running, Syscall};
-        matches!(
-            (self, to),
-            (Idle, Running)                 // acquirep
-                | (Running, Idle)           // releasep, retake of a running P
-                | (Running, Syscall)        // entersyscall
-                | (Syscall, Idle)           // exitsyscall and sysmon: the P changes hands by way of idle
-                | (Running | Syscall | Idle, Gcstop) // stop-the-world
-                | (Gcstop, Idle)            // start-the-world
-                | (Gcstop, Dead)            // set_procs lowers the count
-                | (Dead, Gcstop) // set_procs raises it again
-        )
-    }
-
-    /// The state's name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Running => "running",
-            Self::Syscall => "syscall",
-            Self::Gcstop => "gcstop",
-            Self::Dead => "dead",
-        }
-    }
-}
-
 impl fmt::Debug for GStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for PStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -146,7 +82,7 @@ impl fmt::Debug for PStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::{GStatus, PStatus};
+    use super::GStatus;
 
     const GS: [GStatus; 6] = [
         GStatus::Idle,
@@ -155,13 +91,6 @@ mod tests {
         GStatus::Syscall,
         GStatus::Waiting,
         GStatus::Dead,
-    ];
-    const PS: [PStatus; 5] = [
-        PStatus::Idle,
-        PStatus::Running,
-        PStatus::Syscall,
-        PStatus::Gcstop,
-        PStatus::Dead,
     ];
 
     #[test]
@@ -180,22 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn r27_syscall_reaches_running_only_by_way_of_idle() {
-        assert!(!PStatus::Syscall.may_become(PStatus::Running));
-        assert!(PStatus::Syscall.may_become(PStatus::Idle));
-        assert!(PStatus::Idle.may_become(PStatus::Running));
-        for p in PS {
-            assert!(!p.may_become(p), "{p:?} has no edge to itself");
-        }
-    }
-
-    #[test]
     fn numbers_round_trip() {
         for g in GS {
             assert_eq!(GStatus::from_u8(g as u8), g);
-        }
-        for p in PS {
-            assert_eq!(PStatus::from_u8(p as u8), p);
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::bracket::Rt;
 use crate::runtime2::{G, P};
-use crate::status::PStatus;
+use crate::p_status::PStatus;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 

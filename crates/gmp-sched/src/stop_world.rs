@@ -6,7 +6,7 @@
 
 use crate::bracket::Rt;
 use crate::runtime2::{Inner, M, P, Sched};
-use crate::status::PStatus;
+use crate::p_status::PStatus;
 use crate::{idle, retake};
 use core::sync::atomic::Ordering;
 use core::time::Duration;

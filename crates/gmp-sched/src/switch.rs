@@ -87,15 +87,28 @@ pub(crate) fn switch(rt: Rt, from: &Cell<usize>, to: &'static Stack, sp: usize) 
 /// Does what the side that left asked for.
 #[inline(always)]
 pub(crate) fn arrive(rt: &Rt) {
-    match rt.m().post.take() {
-        Post::None => {}
-        Post::Park(g) => {
-            g.set_status(GStatus::Waiting);
-            if !g.park.publish(park_word::Waits::Queue) {
-                g.set_status(GStatus::Runnable);
-                runq_put(rt, g);
-            }
+    let post = rt.m().post.take();
+    if let Post::Park(g) = post {
+        g.set_status(GStatus::Waiting);
+        if !g.park.publish(park_word::Waits::Queue) {
+            unparked_meanwhile(rt, g);
         }
+    } else {
+        arrive_other(rt, post);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn unparked_meanwhile(rt: &Rt, g: &'static G) {
+    g.set_status(GStatus::Runnable);
+    runq_put(rt, g);
+}
+
+#[inline(never)]
+fn arrive_other(rt: &Rt, post: Post) {
+    match post {
+        Post::None | Post::Park(_) => {}
         Post::Requeue(g) => {
             g.set_status(GStatus::Runnable);
             runq_put(rt, g);
@@ -127,6 +140,13 @@ pub(crate) fn leave_goroutine(
         start_running(m, g);
         return switch(rt, &me.sp, to, g.sp.get());
     }
+    leave_for_base(rt, me, next)
+}
+
+#[cold]
+#[inline(never)]
+fn leave_for_base(rt: Rt, me: &'static G, next: Option<&'static G>) -> Rt {
+    let m = rt.m();
     m.handoff.set(next);
     m.curg.store(core::ptr::null_mut(), Ordering::Relaxed);
     let to = take_stack(&rt);

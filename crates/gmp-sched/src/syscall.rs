@@ -16,7 +16,8 @@
 
 use crate::bracket::{self, Rt, here};
 use crate::runtime2::{G, M, Post, Stack};
-use crate::status::{GStatus, PStatus};
+use crate::p_status::PStatus;
+use crate::status::GStatus;
 use crate::{census, idle, queues, stop_world, switch, sys};
 use core::sync::atomic::Ordering;
 

@@ -17,7 +17,7 @@ use crate::census::Census;
 use crate::deadlock::{self, Suspicion, Verdict};
 use crate::retake::{m_of, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
-use crate::status::PStatus;
+use crate::p_status::PStatus;
 use crate::{census, idle, stack, sys, sysmon_note};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;

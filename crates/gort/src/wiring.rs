@@ -46,9 +46,10 @@ mod channels {
             Some(unsafe { Handle::new(g.as_ptr(), unpark) })
         }
 
-        fn park(&self, reason: Reason, deadline: Option<Instant>) {
+        unsafe fn park(&self, me: Handle, reason: Reason, deadline: Option<Instant>) {
             match deadline {
-                None => gmp_sched::park(wait_reason(reason)),
+                // SAFETY: the handle came from `current`, called by this goroutine.
+                None => unsafe { Goroutine::from_ptr(me.data()).park(wait_reason(reason)) },
                 #[cfg(feature = "timer")]
                 Some(deadline) => crate::time::park_until(wait_reason(reason), deadline),
                 #[cfg(not(feature = "timer"))]

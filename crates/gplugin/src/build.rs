@@ -133,3 +133,37 @@ impl Build {
         Some((pair.0.0, pair.0.1.as_str().into(), pair.1.1.as_str().into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R133: whatever a build differs in is found, and named with what it is here and there.
+    #[test]
+    fn r133_every_difference_of_a_build_is_named() {
+        let here = Build::current();
+        assert_eq!(here.difference(&Build::current()), None);
+        type Field = fn(&mut Build) -> &mut Text;
+        let fields: [(&str, Field, &str); 5] = [
+            ("gplugin version", |b| &mut b.gplugin, here.gplugin()),
+            ("compiler", |b| &mut b.compiler, here.compiler()),
+            ("target", |b| &mut b.target, here.target()),
+            (
+                "target features",
+                |b| &mut b.target_features,
+                here.target_features(),
+            ),
+            (
+                "panic strategy",
+                |b| &mut b.panic_strategy,
+                here.panic_strategy(),
+            ),
+        ];
+        for (name, field, wanted) in fields {
+            let mut other = here;
+            *field(&mut other) = Text::new("another");
+            let difference = here.difference(&other).expect("they differ");
+            assert_eq!(difference, (name, wanted.into(), "another".into()));
+        }
+    }
+}

@@ -83,7 +83,7 @@ impl<T> Locked<'_, T> {
     pub(crate) unsafe fn send_plain(mut self, src: *const T) -> Option<Self> {
         let (qcount, cap) = (self.qcount(), self.chan.cap);
         let state = self.state();
-        let plain = !state.closed && !state.cold && state.recvq.is_empty();
+        let plain = !(state.closed | state.cold) && state.recvq.is_empty();
         let room = has_room(qcount + 1, state.spoken, cap);
         match &mut state.buf {
             // SAFETY: under the lock; there is room for this one and for one more.
@@ -106,7 +106,7 @@ impl<T> Locked<'_, T> {
     pub(crate) unsafe fn recv_plain(mut self, dst: *mut T) -> Option<Self> {
         let qcount = self.qcount();
         let state = self.state();
-        let plain = !state.closed && !state.cold && state.spoken == 0 && state.sendq.is_empty();
+        let plain = !(state.closed | state.cold) && state.spoken == 0 && state.sendq.is_empty();
         if !plain || qcount == 0 {
             return Some(self);
         }
@@ -131,9 +131,8 @@ impl<T> Locked<'_, T> {
     fn unlock_with(self, hint: u8) {
         let chan = self.chan;
         std::mem::forget(self);
-        if hint != chan.hint.load(Ordering::Relaxed) {
-            chan.hint.store(hint, Ordering::Release);
-        }
+        // The line is ours already, so a store costs less than a look whether it is needed.
+        chan.hint.store(hint, Ordering::Release);
         chan.lock.unlock();
     }
 

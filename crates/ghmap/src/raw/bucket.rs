@@ -13,6 +13,7 @@
 //! stored type depends on the size of `K` and `V`, which no stable type can express.
 
 use super::group::Group;
+use super::tophash::EMPTY_ONE;
 use crate::TryReserveError;
 use crate::alloc::{Allocator, allocate, deallocate};
 use core::alloc::Layout;
@@ -31,6 +32,14 @@ const fn round_up(n: usize, align: usize) -> usize {
 
 const fn max(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
+}
+
+/// A byte of ones for every bit that is set.
+const fn spread(bits: u8) -> u64 {
+    let low = u64::from_le_bytes([0x7f; SLOTS]);
+    // Bit n to byte n, then from there to the highest bit of that byte, then to all of them.
+    let apart = (bits as u64 * 0x0101_0101_0101_0101) & 0x8040_2010_0804_0201;
+    (((apart + low) & !low) >> 7) * 0xff
 }
 
 /// The slot of a `T`: itself, or a pointer to it.
@@ -186,6 +195,25 @@ impl<K, V> Bucket<K, V> {
         unsafe {
             let tops = self.at.cast::<[u8; SLOTS]>();
             tops.write((u64::from_le_bytes(tops.read()) & keep).to_le_bytes());
+        }
+    }
+
+    /// Makes all slots empty but those of `full`, a bit per slot: `EMPTY_ONE` before the last of them,
+    /// `EMPTY_REST` behind it.
+    ///
+    /// # Safety
+    /// Live, the slots of `full` are, and the entries of the others have been moved out. No bucket
+    /// follows in the chain.
+    #[inline(always)]
+    pub(crate) unsafe fn keep(self, full: u8) {
+        let kept = spread(full);
+        let gaps = u64::MAX.checked_shr(8 * full.leading_zeros()).unwrap_or(0) & !kept;
+        let ones = u64::from_le_bytes([EMPTY_ONE; SLOTS]);
+        // SAFETY: live; the tophash bytes come first, and `ALIGN` is not asked of them.
+        unsafe {
+            let tops = self.at.cast::<[u8; SLOTS]>();
+            let now = u64::from_le_bytes(tops.read());
+            tops.write(((now & kept) | (ones & gaps)).to_le_bytes());
         }
     }
 
@@ -394,6 +422,14 @@ mod tests {
         assert_eq!(Bucket::<(), ()>::SIZE, 16);
         assert_eq!(Bucket::<u8, u128>::ALIGN, 16);
         assert_eq!(Bucket::<u8, u128>::SIZE % 16, 0);
+    }
+
+    #[test]
+    fn bits_spread_to_bytes() {
+        for bits in 0..=255u8 {
+            let want = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| 0u8.wrapping_sub(bits >> i & 1));
+            assert_eq!(spread(bits).to_le_bytes(), want);
+        }
     }
 
     #[test]

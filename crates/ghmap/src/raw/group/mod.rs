@@ -14,6 +14,14 @@ pub(crate) use swar::{Group, Mask};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slots<const SHIFT: u32>(u64);
 
+impl Slots<0> {
+    /// The slots whose bits are set.
+    #[inline(always)]
+    pub(crate) fn of(bits: u8) -> Self {
+        Self(u64::from(bits))
+    }
+}
+
 impl<const SHIFT: u32> Slots<SHIFT> {
     /// No slot at all.
     pub(crate) const NONE: Self = Self(0);

@@ -1,0 +1,321 @@
+//! Evacuation: `growWork`, `evacuate`, `advanceEvacuationMark` of Go's `runtime/map.go`.
+//!
+//! Bucket `i` of n keeps the X half of its entries, packed to the front of its chain, and the Y half
+//! moves to bucket `i + n`, by the next bit of each entry's hash. The Y bucket is initialised then and
+//! not before: nothing is zeroed in advance. A growth of the same size only packs.
+//!
+//! Go moves both halves to a new array, and evacuates the bucket that the write addresses before the
+//! next one in order. Here both are in order, and a write to a chain that has not had its turn goes to
+//! it as it is. What a program can see is the same. The moves then read one stream of memory and write
+//! two, where the addressed bucket is at a random place every time: nine cache lines and two page
+//! faults. And one index, `nevacuate`, says what has been evacuated: no mark is left in a bucket.
+//!
+//! Evacuation of a chain runs in three phases, because hashing calls the user's code: 1. hash every
+//! key, and note the side it takes; 2. reserve the overflow buckets that the Y chain needs;
+//! 3. move. The first two may unwind or fail and leave the chain as it was; the third cannot.
+//! Moving while hashing, as Go does, would leave half a chain on each side.
+//!
+//! Four of five chains are one bucket. Of those the X half stays in its slots, with gaps between, and only
+//! the Y half is moved: nothing needs to be reserved, and half as much is copied.
+
+use super::bucket::{Bucket, SLOTS};
+use super::group::Slots;
+use super::hmap::{GROWING, Hmap, Rehash, SAME_SIZE};
+use super::tophash::tophash;
+use crate::TryReserveError;
+use crate::alloc::Allocator;
+use stdalloc::vec::Vec;
+
+/// Which side each full slot of a bucket takes, and which keys are irreflexive: a bit per slot.
+struct Sides {
+    x: u8,
+    y: u8,
+    odd: u8,
+}
+
+/// Which side each full slot of a chain takes: per bucket, a bit per slot for Y and for irreflexive.
+struct Plan {
+    /// The first buckets of the chain: all of it, unless the hash is a bad one.
+    near: [(u8, u8); 8],
+    far: Vec<(u8, u8)>,
+    len: usize,
+    x: usize,
+    y: usize,
+}
+
+impl Plan {
+    #[inline]
+    fn push(&mut self, bits: (u8, u8)) {
+        match self.near.get_mut(self.len) {
+            Some(place) => *place = bits,
+            None => self.far.push(bits),
+        }
+        self.len += 1;
+    }
+
+    #[inline]
+    fn get(&self, i: usize) -> (u8, u8) {
+        match self.near.get(i) {
+            Some(bits) => *bits,
+            None => self.far[i - self.near.len()],
+        }
+    }
+
+    /// Overflow buckets that the two chains need: that of X, which has them, and that of Y.
+    #[inline]
+    fn overflow_buckets(&self) -> (usize, usize) {
+        let beyond_first = |n: usize| n.div_ceil(SLOTS).saturating_sub(1);
+        (beyond_first(self.x), beyond_first(self.y))
+    }
+}
+
+/// The end of a chain that is being filled.
+struct Dest<K, V> {
+    bucket: Bucket<K, V>,
+    i: usize,
+}
+
+impl<K, V> Hmap<K, V> {
+    /// `growWork`: evacuates the next two old buckets.
+    ///
+    /// # Errors
+    /// The allocator refused an overflow bucket; no entry is lost.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn grow_work<A: Allocator, R: Rehash<K>>(
+        &mut self,
+        alloc: &A,
+        rehash: &R,
+    ) -> Result<(), TryReserveError> {
+        self.prefetch_evacuation();
+        self.evacuate(alloc, rehash)?;
+        self.evacuate(alloc, rehash)
+    }
+
+    /// Asks for the overflow buckets that the next calls will read: the processor foresees the array, but
+    /// not them.
+    #[inline(always)]
+    fn prefetch_evacuation(&self) {
+        let soon = self.nevacuate + 2;
+        for i in soon..(soon + 2).min(self.old_len()) {
+            // SAFETY: below `old_len`, so inside the array and live.
+            if let Some(next) = unsafe { self.bucket(i).overflow() } {
+                next.prefetch();
+            }
+        }
+    }
+
+    /// Evacuates old bucket `nevacuate`, if a growth is going on.
+    #[inline]
+    pub(super) fn evacuate<A: Allocator, R: Rehash<K>>(
+        &mut self,
+        alloc: &A,
+        rehash: &R,
+    ) -> Result<(), TryReserveError> {
+        if !self.is_growing() {
+            return Ok(());
+        }
+        let i = self.nevacuate;
+        // SAFETY: while growing, `nevacuate` is a live bucket whose turn has not come.
+        unsafe {
+            let head = self.bucket(i);
+            if head.overflow().is_none() {
+                self.split_bucket(i, head, rehash);
+            } else {
+                self.evacuate_chain(i, head, alloc, rehash)?;
+            }
+        }
+        self.nevacuate = i + 1;
+        if self.nevacuate == self.old_len() {
+            self.nevacuate = 0;
+            self.flags &= !(GROWING | SAME_SIZE);
+            self.set_limit();
+        }
+        Ok(())
+    }
+
+    /// `evacuate` of a chain of one bucket, which four of five are: what stays, stays where it is.
+    ///
+    /// # Safety
+    /// `i` is `nevacuate`, and `head` its bucket, which has no overflow bucket.
+    #[inline(always)]
+    unsafe fn split_bucket<R: Rehash<K>>(&mut self, i: usize, head: Bucket<K, V>, rehash: &R) {
+        if self.has(SAME_SIZE) {
+            // There is no chain to be packed.
+            return;
+        }
+        // SAFETY: the caller's promise; bucket `i + old_len` belongs to this one alone, and nobody reads
+        // it before `nevacuate` passes `i`. The entries of `y` are moved once: their slots are given up
+        // at the end, and nothing in between unwinds.
+        unsafe {
+            let Sides { x, y, odd } = self.sides(head, rehash);
+            let to = self.bucket(i + self.old_len());
+            to.init();
+            for (n, slot) in Slots::of(y).enumerate() {
+                let top = self.moved_top(head, slot, odd);
+                to.copy_entry(n, top, head, slot);
+            }
+            for slot in Slots::of(odd & x) {
+                let top = self.moved_top(head, slot, odd);
+                head.set_top(slot, top);
+            }
+            head.keep(x);
+        }
+    }
+
+    /// `evacuate` of a chain with overflow buckets: both halves are packed.
+    ///
+    /// # Safety
+    /// `i` is `nevacuate`, and `head` its bucket.
+    ///
+    /// # Errors
+    /// The allocator refused an overflow bucket; the chain is as it was.
+    #[inline(never)]
+    unsafe fn evacuate_chain<A: Allocator, R: Rehash<K>>(
+        &mut self,
+        i: usize,
+        head: Bucket<K, V>,
+        alloc: &A,
+        rehash: &R,
+    ) -> Result<(), TryReserveError> {
+        let mut plan = Plan {
+            near: [(0, 0); 8],
+            far: Vec::new(),
+            len: 0,
+            x: 0,
+            y: 0,
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.plan(head, rehash, &mut plan);
+            self.pool.ensure(plan.overflow_buckets().1, self.b, alloc)?;
+            self.move_chain(i, &plan);
+        }
+        Ok(())
+    }
+
+    /// Which sides the entries of a bucket take. Nothing is changed, so the user's code may unwind.
+    ///
+    /// # Safety
+    /// The bucket is live and not evacuated.
+    #[inline(always)]
+    unsafe fn sides<R: Rehash<K>>(&self, bucket: Bucket<K, V>, rehash: &R) -> Sides {
+        let bit = self.old_len();
+        let (mut full, mut y, mut odd) = (0u8, 0u8, 0u8);
+        // SAFETY: live; the slots of `full` are.
+        unsafe {
+            for slot in bucket.group().full() {
+                let key = &*bucket.key(slot);
+                full |= 1 << slot;
+                // R90: the hash of an irreflexive key changes every time, its tophash byte does not,
+                // so that an iterator can foresee the side.
+                let up = if rehash.irreflexive(key) {
+                    odd |= 1 << slot;
+                    bucket.top(slot) & 1 != 0
+                } else {
+                    rehash.hash(key) as usize & bit != 0
+                };
+                y |= u8::from(up) << slot;
+            }
+        }
+        Sides {
+            x: full & !y,
+            y,
+            odd,
+        }
+    }
+
+    /// The tophash byte of an entry after its evacuation: an irreflexive key gets a new one.
+    ///
+    /// # Safety
+    /// The bucket is live, and the slot is full.
+    #[inline(always)]
+    unsafe fn moved_top(&mut self, bucket: Bucket<K, V>, slot: usize, odd: u8) -> u8 {
+        if odd >> slot & 1 != 0 {
+            tophash(u64::from(self.random()) << 32)
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { bucket.top(slot) }
+        }
+    }
+
+    /// Phase 1. Nothing is changed, so the user's code may unwind.
+    ///
+    /// # Safety
+    /// `head` leads a live chain that is not evacuated.
+    #[inline(always)]
+    unsafe fn plan<R: Rehash<K>>(&self, head: Bucket<K, V>, rehash: &R, plan: &mut Plan) {
+        let same_size = self.has(SAME_SIZE);
+        let mut next = Some(head);
+        while let Some(bucket) = next {
+            // SAFETY: live.
+            unsafe {
+                if same_size {
+                    plan.x += bucket.group().full().count();
+                    plan.push((0, 0));
+                } else {
+                    let Sides { x, y, odd } = self.sides(bucket, rehash);
+                    plan.x += x.count_ones() as usize;
+                    plan.y += y.count_ones() as usize;
+                    plan.push((y, odd));
+                }
+                next = bucket.overflow();
+            }
+        }
+    }
+
+    /// Phase 3. Cannot fail.
+    ///
+    /// # Safety
+    /// `i` is `nevacuate`; `plan` is its chain's plan, and the pool has the buckets for Y.
+    #[inline(always)]
+    unsafe fn move_chain(&mut self, i: usize, plan: &Plan) {
+        // SAFETY: the chain is live; bucket `i + old_len` belongs to it alone, and nobody reads it
+        // before `nevacuate` passes `i`. The X half is packed towards the front of the chain: as many
+        // entries have been read as written at any time, so that no entry is written over.
+        unsafe {
+            let head = self.bucket(i);
+            // X and Y; the side is an index and not a branch, which would be mispredicted half the time.
+            let x = Dest { bucket: head, i: 0 };
+            let mut dest = [Dest { ..x }, x];
+            if !self.has(SAME_SIZE) {
+                dest[1].bucket = self.bucket(i + self.old_len());
+                dest[1].bucket.init();
+            }
+            let mut bucket = head;
+            for n in 0..plan.len {
+                let (ys, odd) = plan.get(n);
+                for slot in bucket.group().full() {
+                    let up = ys >> slot & 1 != 0;
+                    let top = self.moved_top(bucket, slot, odd);
+                    let to = &mut dest[usize::from(up)];
+                    if to.i == SLOTS {
+                        to.bucket = match to.bucket.overflow() {
+                            Some(next) if !up => next,
+                            _ => self.link_overflow(to.bucket),
+                        };
+                        to.i = 0;
+                    }
+                    to.bucket.copy_entry(to.i, top, bucket, slot);
+                    to.i += 1;
+                }
+                if let Some(next) = bucket.overflow() {
+                    bucket = next;
+                }
+            }
+            // What the chain does not need any more.
+            let [Dest { bucket: last, i }, _] = dest;
+            last.truncate(i);
+            let mut surplus = last.overflow();
+            last.set_overflow(None);
+            while let Some(bucket) = surplus {
+                surplus = bucket.overflow();
+                self.pool.give_back(bucket);
+            }
+        }
+        let (x, y) = plan.overflow_buckets();
+        for _ in 0..x + y {
+            self.incr_noverflow();
+        }
+    }
+}
