@@ -61,7 +61,7 @@ func itabValue(i, types int) interface{} {
 }
 
 func over(types, sum int, f func(vs []interface{}) int) {
-	const values, rounds = 1024, 20000
+	const values, rounds = 1024, 5000
 	vs := make([]interface{}, values)
 	for i := range vs {
 		vs[i] = itabValue(i, types)

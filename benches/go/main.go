@@ -56,6 +56,13 @@ func repeat(f func() float64) {
 	}
 }
 
+// For workloads of seconds, that start from nothing and verify as they go.
+func unwarmed(f func() float64) {
+	for i := 0; i < samples; i++ {
+		once(f())
+	}
+}
+
 func timed(n int, f func()) {
 	repeat(func() float64 {
 		s := time.Now()

@@ -238,7 +238,7 @@ func maps(workload string) bool {
 	case "insert_max_1e5":
 		repeat(func() float64 { return insertMax(100000) })
 	case "insert_max_1e7":
-		repeat(func() float64 { return insertMax(10000000) })
+		unwarmed(func() float64 { return insertMax(10000000) })
 	case "dep_hit_1e7":
 		dependent(10000000)
 	case "hit_1e5":
@@ -248,7 +248,7 @@ func maps(workload string) bool {
 	case "grow_1e5":
 		repeat(func() float64 { return grow(100000) })
 	case "grow_1e7":
-		repeat(func() float64 { return grow(10000000) })
+		unwarmed(func() float64 { return grow(10000000) })
 	case "churn_1e7":
 		churn(10000000)
 	case "miss_1e3":

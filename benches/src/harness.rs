@@ -108,6 +108,13 @@ impl Context {
         }
     }
 
+    /// Without the unmeasured run: for workloads of seconds, that start from nothing and verify as they go.
+    pub fn without_warming(&self, mut workload: impl FnMut() -> f64) {
+        for _ in 0..self.samples {
+            self.once(workload());
+        }
+    }
+
     /// [`Context::repeat`] of nanoseconds per operation.
     pub fn time(&self, operations: u64, mut workload: impl FnMut()) {
         self.repeat(|| {

@@ -64,12 +64,14 @@ type Shape = (&'static str, fn(&Context));
 fn shapes<M: Map>() -> Vec<Shape> {
     vec![
         ("insert_max_1e5", |c| c.repeat(|| insert_max::<M>(E5))),
-        ("insert_max_1e7", |c| c.repeat(|| insert_max::<M>(E7))),
+        ("insert_max_1e7", |c| {
+            c.without_warming(|| insert_max::<M>(E7))
+        }),
         ("dep_hit_1e7", |c| dependent::<M>(c, E7)),
         ("hit_1e5", |c| hit::<M>(c, E5)),
         ("hit_1e7", |c| hit::<M>(c, E7)),
         ("grow_1e5", |c| c.repeat(|| grow::<M>(E5))),
-        ("grow_1e7", |c| c.repeat(|| grow::<M>(E7))),
+        ("grow_1e7", |c| c.without_warming(|| grow::<M>(E7))),
         ("churn_1e7", |c| churn::<M>(c, E7)),
         ("miss_1e3", |c| miss::<M>(c, E3)),
         ("miss_1e7", |c| miss::<M>(c, E7)),

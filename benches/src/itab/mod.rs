@@ -99,7 +99,7 @@ fn answers(types: u64) -> u64 {
 
 /// Nanoseconds for each call of `f`, whose sum over all `items` is `sum`.
 fn over<T>(c: &Context, items: &[T], sum: u64, f: impl Fn(&T) -> u64) {
-    const ROUNDS: u64 = 20_000;
+    const ROUNDS: u64 = 5_000;
     c.repeat(|| {
         let start = Instant::now();
         let mut got = 0u64;

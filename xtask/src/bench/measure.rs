@@ -30,7 +30,7 @@ const QUICK: Effort = Effort {
     rounds: 3,
     least: 1,
     budget: Duration::from_millis(700),
-    limit: Duration::from_secs(20),
+    limit: Duration::from_secs(45),
 };
 const WHOLE: Effort = Effort {
     rounds: 7,
