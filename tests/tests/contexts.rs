@@ -94,6 +94,9 @@ fn a_failed_member_stops_the_others_at_their_select() {
             });
         }
         group.go(|| Err("first"));
-        assert!(matches!(*group.wait().unwrap_err(), GroupError::Failed("first")));
+        assert!(matches!(
+            *group.wait().unwrap_err(),
+            GroupError::Failed("first")
+        ));
     });
 }
