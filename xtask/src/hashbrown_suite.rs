@@ -279,7 +279,7 @@ fn unit_tests(
 
 /// The examples of a source file's comments, each a test.
 fn examples(text: &str) -> String {
-    let mut tests = String::from("#![allow(warnings)]\n");
+    let mut tests = String::new();
     let mut lines = text.lines().zip(1..);
     let comment = |line: &str| {
         let line = line.trim_start();
