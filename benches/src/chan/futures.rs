@@ -1,8 +1,8 @@
 //! Between futures. All of them, ours as well, run on tokio's multi-thread runtime, which favours none of the
 //! channels but tokio's own.
 
-use super::{MANY, Shape};
-use gort_benches::harness::{Context, Entry, Procs, Program};
+use super::{MANY, Shape, rows};
+use gort_benches::harness::{Context, Entry, Procs};
 
 trait Tx: Clone + Send + 'static {
     fn send(&self, x: u64) -> impl Future<Output = ()> + Send;
@@ -112,18 +112,7 @@ fn shapes<C: Shared>() -> Vec<Shape> {
 
 pub(super) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
-    let mut add = |subject, peer, shapes: Vec<Shape>| {
-        for (workload, run) in shapes {
-            let name = ("chan", workload, subject);
-            all.push(Entry::new(
-                name,
-                peer,
-                Procs::Each,
-                "ns",
-                Program::Here(run),
-            ));
-        }
-    };
+    let mut add = |subject, peer, shapes| all.extend(rows(subject, peer, Procs::Each, shapes));
     add("gchan", false, shapes::<Gchan>());
     #[cfg(feature = "kanal")]
     add("kanal", true, shapes::<Kanal>());

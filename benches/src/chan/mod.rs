@@ -9,13 +9,22 @@ mod latency;
 mod select;
 mod threads;
 
-use gort_benches::harness::{Context, Entry};
+use gort_benches::harness::{Context, Entry, Procs, Program};
 
 /// Messages at capacity 0, where some peers put a thread to sleep for each.
 const FEW: u64 = 20_000;
 const MANY: u64 = 1_000_000;
 
 type Shape = (&'static str, fn(&Context));
+
+/// The rows of one subject, all of its own program.
+fn rows(subject: &'static str, peer: bool, procs: Procs, shapes: Vec<Shape>) -> Vec<Entry> {
+    let row = |(workload, run)| {
+        let name = ("chan", workload, subject);
+        Entry::new(name, peer, procs, "ns", Program::Here(run))
+    };
+    shapes.into_iter().map(row).collect()
+}
 
 pub(crate) fn entries() -> Vec<Entry> {
     [

@@ -1,7 +1,7 @@
 //! One thread selects over four channels, another sends to each in turn.
 
-use super::{Channel, FEW, Gchan, MANY, Shape, Tx};
-use gort_benches::harness::{Context, Entry, Procs, Program};
+use super::{Channel, FEW, Gchan, MANY, Shape, Tx, rows};
+use gort_benches::harness::{Context, Entry, Procs};
 
 use std::thread;
 
@@ -71,18 +71,7 @@ fn shapes<C: Selected>() -> Vec<Shape> {
 
 pub(super) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
-    let mut add = |subject, peer, shapes: Vec<Shape>| {
-        for (workload, run) in shapes {
-            let name = ("chan", workload, subject);
-            all.push(Entry::new(
-                name,
-                peer,
-                Procs::Machine,
-                "ns",
-                Program::Here(run),
-            ));
-        }
-    };
+    let mut add = |subject, peer, shapes| all.extend(rows(subject, peer, Procs::Machine, shapes));
     add("gchan", false, shapes::<Gchan>());
     #[cfg(feature = "crossbeam-channel")]
     add("crossbeam-channel", true, shapes::<Crossbeam>());

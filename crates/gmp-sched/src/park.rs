@@ -118,13 +118,19 @@ pub(crate) fn park_goroutine(s: &'static Stack, g: &'static G, reason: WaitReaso
     if bracket::is_bound(s) {
         return park_pinned(rt, s, g, reason);
     }
+    wait_off_stack(rt, s, g, reason);
+    unwind::check(g);
+}
+
+/// Leaves the stack until somebody unparks the goroutine, and consumes the permit.
+#[inline(always)]
+pub(crate) fn wait_off_stack(rt: Rt, s: &'static Stack, g: &'static G, reason: WaitReason) {
     g.set_reason(reason);
     let next = queues::pick_directly(&rt);
     let rt = switch::leave_goroutine(rt, g, Post::Park(g), next);
     syscall::leave_may_park(rt, s, g);
     // Nobody else consumes it, and a later look at the condition must see what came with it.
     g.park.take_permit();
-    unwind::check(g);
 }
 
 #[cold]

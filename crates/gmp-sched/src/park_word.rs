@@ -116,7 +116,7 @@ impl ParkWord {
         self.unpark_other()
     }
 
-    #[cold]
+    #[inline(never)]
     fn unpark_other(&self) -> Option<Waits> {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {

@@ -340,7 +340,7 @@ fn stackful_main(m: &'static M) {
                 retired_thread(m);
             }
             Post::Exit(s) => {
-                stack::give(s, s, 1);
+                stack::give(s, s);
                 return;
             }
             Post::None => {}

@@ -66,8 +66,10 @@ static MAPPING: Mapping = Mapping {
 struct Pool {
     /// Slots handed out so far, from the bottom.
     used: usize,
-    free: Option<&'static Stack>,
-    nfree: usize,
+    /// Free, and used since they were last trimmed.
+    warm: Option<&'static Stack>,
+    /// Free, and trimmed.
+    cold: Option<&'static Stack>,
     guard: Guard,
 }
 
@@ -82,7 +84,7 @@ enum Guard {
 unsafe impl Send for Pool {}
 
 static POOL: Mutex<Pool> =
-    Mutex::new(Pool { used: 0, free: None, nfree: 0, guard: Guard::Untried });
+    Mutex::new(Pool { used: 0, warm: None, cold: None, guard: Guard::Untried });
 
 /// Reserves the mapping with slots of `slot` bytes, unless it exists. Returns the size in force.
 ///
@@ -150,6 +152,15 @@ pub(crate) fn fault_at(addr: usize) -> Option<(&'static Stack, bool)> {
     Some((of(addr)?, off & mask < PAGE))
 }
 
+impl Pool {
+    fn take_free(&mut self) -> Option<&'static Stack> {
+        let list = if self.warm.is_some() { &mut self.warm } else { &mut self.cold };
+        let s = (*list)?;
+        *list = s.next.get();
+        Some(s)
+    }
+}
+
 /// Takes up to `want` stacks, free ones first; those that never ran will call `entry`. They come
 /// linked by `next`, with how many there are.
 pub(crate) fn take(want: u32, entry: extern "C" fn(usize) -> !) -> (&'static Stack, u32) {
@@ -157,12 +168,8 @@ pub(crate) fn take(want: u32, entry: extern "C" fn(usize) -> !) -> (&'static Sta
     let mut list: Option<&'static Stack> = None;
     let mut n = 0;
     while n < want {
-        let s = match pool.free {
-            Some(s) => {
-                pool.free = s.next.get();
-                pool.nfree -= 1;
-                s
-            }
+        let s = match pool.take_free() {
+            Some(s) => s,
             // One fresh stack at least; guards cost a syscall each, so no more than asked for now.
             None if n == 0 => fresh(&mut pool, entry),
             None => break,
@@ -224,41 +231,40 @@ pub(crate) fn guards_are_mappings() -> bool {
     POOL.lock().guard == Guard::Mprotect
 }
 
-/// Gives `n` free stacks back, linked by `next` from `first` to `last`.
-pub(crate) fn give(first: &'static Stack, last: &'static Stack, n: usize) {
+/// Gives free stacks back, linked by `next` from `first` to `last`.
+pub(crate) fn give(first: &'static Stack, last: &'static Stack) {
     let mut pool = POOL.lock();
-    last.next.set(pool.free);
-    pool.free = Some(first);
-    pool.nfree += n;
+    last.next.set(pool.warm);
+    pool.warm = Some(first);
 }
 
-/// Returns to the kernel what free stacks touched below the page that their base loop was left in. Returns how many
-/// stacks were looked at. Costs a system call each, so it is for idle times.
-pub(crate) fn trim() -> usize {
-    let (mut list, n) = {
-        let mut pool = POOL.lock();
-        let n = core::mem::take(&mut pool.nfree);
-        (pool.free.take(), n)
-    };
-    if n == 0 {
-        return 0;
-    }
+/// Whether [`trim`] would find something to do.
+pub(crate) fn any_warm() -> bool {
+    POOL.lock().warm.is_some()
+}
+
+/// Returns to the kernel what free stacks touched below the page that their base loop was left in, as long as
+/// `go_on` says so. A system call for each stack, so it is for times when nothing else is to be done;
+/// each is off the list for no longer than its own call, for whoever needs stacks meanwhile.
+pub(crate) fn trim(go_on: impl Fn() -> bool) {
     let slot = MAPPING.mask.load(Ordering::Relaxed) + 1;
-    let (mut kept, mut last) = (None, None);
-    while let Some(s) = list {
-        list = s.next.get();
+    while go_on() {
+        let Some(s) = ({
+            let mut pool = POOL.lock();
+            let s = pool.warm;
+            pool.warm = s.and_then(|s| s.next.get());
+            s
+        }) else {
+            return;
+        };
         let head = core::ptr::from_ref(s) as usize;
         let base = (head & !(slot - 1)) as *mut u8;
         let below = (s.sp.get() & !(PAGE - 1)) - base as usize - PAGE;
         // SAFETY: the stack is free and off every list, so nobody runs on it. What its base loop left
         // there lies at and above `sp`; the pages dropped are the whole ones below.
         unsafe { sys::advise(base.add(PAGE), below, libc::MADV_DONTNEED) };
-        s.next.set(kept);
-        kept = Some(s);
-        last.get_or_insert(s);
+        let mut pool = POOL.lock();
+        s.next.set(pool.cold);
+        pool.cold = Some(s);
     }
-    if let (Some(first), Some(last)) = (kept, last) {
-        give(first, last, n);
-    }
-    n
 }

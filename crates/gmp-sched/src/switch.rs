@@ -65,7 +65,7 @@ fn spill_stacks(rt: &Rt) {
     let Some(last) = last else { return };
     p.stacks.set(last.next.take());
     p.nstacks.set(p.nstacks.get() - n);
-    stack::give(first, last, n as usize);
+    stack::give(first, last);
 }
 
 /// Goes on on stack `to`, which was left at `sp`; returns when somebody switches back to the running
@@ -87,14 +87,14 @@ pub(crate) fn switch(rt: Rt, from: &Cell<usize>, to: &'static Stack, sp: usize) 
 /// Does what the side that left asked for.
 #[inline(always)]
 pub(crate) fn arrive(rt: &Rt) {
-    let post = rt.m().post.take();
-    if let Post::Park(g) = post {
-        g.set_status(GStatus::Waiting);
-        if !g.park.publish(park_word::Waits::Queue) {
-            unparked_meanwhile(rt, g);
+    match rt.m().post.take() {
+        Post::Park(g) => {
+            g.set_status(GStatus::Waiting);
+            if !g.park.publish(park_word::Waits::Queue) {
+                unparked_meanwhile(rt, g);
+            }
         }
-    } else {
-        arrive_other(rt, post);
+        other => arrive_other(rt, other),
     }
 }
 
@@ -105,10 +105,11 @@ fn unparked_meanwhile(rt: &Rt, g: &'static G) {
     runq_put(rt, g);
 }
 
+/// [`arrive`] for what is not a park: a call, so that parking's own code stays short.
 #[inline(never)]
 fn arrive_other(rt: &Rt, post: Post) {
     match post {
-        Post::None | Post::Park(_) => {}
+        Post::None => {}
         Post::Requeue(g) => {
             g.set_status(GStatus::Runnable);
             runq_put(rt, g);
@@ -119,6 +120,7 @@ fn arrive_other(rt: &Rt, post: Post) {
             idle::inject(g.sched(), g);
         }
         Post::Exit(_) => unreachable!("an M ends on its OS stack"),
+        Post::Park(_) => unreachable!("`arrive` has seen to it"),
     }
 }
 
@@ -143,7 +145,7 @@ pub(crate) fn leave_goroutine(
     leave_for_base(rt, me, next)
 }
 
-#[cold]
+/// [`leave_goroutine`], if there is no stack to go on with.
 #[inline(never)]
 fn leave_for_base(rt: Rt, me: &'static G, next: Option<&'static G>) -> Rt {
     let m = rt.m();

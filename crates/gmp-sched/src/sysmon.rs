@@ -33,6 +33,10 @@ const STOOD: u32 = 3;
 /// Looks without anything to do before the delay doubles.
 const PATIENCE: u32 = 50;
 
+/// How long all has to be idle before free stacks are given back to the kernel: whoever sleeps for
+/// less will want them again.
+const TRIM_AFTER: Duration = Duration::from_secs(1);
+
 /// Runtimes to watch.
 static SCHEDS: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
 /// Set once the thread was started. Under the lock of `SCHEDS`.
@@ -73,8 +77,10 @@ fn main() {
                 std::thread::sleep(suspicion.nap());
                 continue;
             }
-            stack::trim();
-            sleep(&scheds, seen);
+            let limit = stack::any_warm().then_some(TRIM_AFTER);
+            if sleep(&scheds, seen, limit) {
+                stack::trim(|| scheds.iter().all(|s| all_idle(s)));
+            }
             delay = Delay::default();
             continue;
         }
@@ -99,11 +105,12 @@ fn all_idle(sched: &Sched) -> bool {
         || sched.gcwaiting.load(Ordering::Relaxed)
 }
 
-/// Deep sleep, until an M wakes or the last one falls asleep (`sysmonnote`).
-fn sleep(scheds: &[&'static Sched], seen: Census) {
+/// Deep sleep, until an M wakes or the last one falls asleep (`sysmonnote`), or to the limit: then
+/// it is true.
+fn sleep(scheds: &[&'static Sched], seen: Census, limit: Option<Duration>) -> bool {
     // Whoever became busy, or fell asleep, before it could see that we sleep is seen by the second
     // look. So the last M to idle either finds us asleep and wakes us, or we find its census.
-    sysmon_note::sleep_if(|| {
+    sysmon_note::sleep_if(limit, || {
         let still = scheds.iter().all(|s| all_idle(s))
             && census::take() == seen
             && SCHEDS.lock().len() == scheds.len();
@@ -113,7 +120,7 @@ fn sleep(scheds: &[&'static Sched], seen: Census) {
             }
         }
         still
-    });
+    })
 }
 
 /// How long to sleep between two looks (R30): 20 us, doubling after 50 idle looks, at most 10 ms.

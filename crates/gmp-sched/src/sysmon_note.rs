@@ -3,6 +3,7 @@
 use crate::{census, sys};
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
+use std::time::Instant;
 
 /// Before another look, if it was not yet time to sleep.
 const AGAIN: Duration = Duration::from_micros(20);
@@ -26,16 +27,23 @@ pub(crate) fn fell_asleep() {
     }
 }
 
-/// Sleeps until [`wake`], if `idle` still holds once others can see that we sleep. By sysmon.
-pub(crate) fn sleep_if(idle: impl FnOnce() -> bool) {
+/// Sleeps until [`wake`], if `idle` still holds once others can see that we sleep; for `limit` at the
+/// most, if there is one. True if nobody woke it before. By sysmon.
+pub(crate) fn sleep_if(limit: Option<Duration>, idle: impl FnOnce() -> bool) -> bool {
     ASLEEP.store(1, Ordering::SeqCst);
     if idle() {
+        let end = limit.map(|l| Instant::now() + l);
         while ASLEEP.load(Ordering::SeqCst) == 1 {
-            sys::futex_wait(&ASLEEP, 1, None);
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            sys::futex_wait(&ASLEEP, 1, left);
         }
-    } else {
-        // Somebody is busy falling asleep or waking: let it.
-        std::thread::sleep(AGAIN);
+        return ASLEEP.swap(0, Ordering::SeqCst) == 1;
     }
+    // Somebody is busy falling asleep or waking: let it.
+    std::thread::sleep(AGAIN);
     ASLEEP.store(0, Ordering::SeqCst);
+    false
 }

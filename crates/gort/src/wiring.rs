@@ -5,7 +5,7 @@
 //! | `gchan::park::Park` | goroutines park through gmp-sched; threads that wait are counted by it |
 //! | `gmp_sched::Poll` | one heap of gtimer per P ([`crate::time`]) |
 //! | `gmp_sched::Alarms` | deadlines of locks and contexts, on the same heaps |
-//! | `on_thread_idle` | gpool's slot is given back, so that slots follow the threads that run |
+//! | `on_thread_idle` | gpool's and galloc's slots are given back, so that they follow the threads that run |
 
 /// Plugs everything into everything, once for the process.
 pub(crate) fn install() {
@@ -26,6 +26,9 @@ pub(crate) fn install() {
 pub(crate) fn thread_idle() {
     #[cfg(feature = "pool")]
     gpool::release_slot();
+    // Does nothing unless galloc is the program's allocator.
+    #[cfg(feature = "alloc")]
+    galloc::release_slot();
 }
 
 #[cfg(feature = "chan")]

@@ -29,9 +29,9 @@ mod real {
     use crate::bracket;
     use crate::bracket::here;
     use crate::locks::alarm::Alarm;
-    use crate::runtime2::{G, Post, Stack};
+    use crate::runtime2::{G, Stack};
     use crate::wait_reason::WaitReason;
-    use crate::{park, queues, switch, sys, syscall, unwind};
+    use crate::{park, sys, syscall, unwind};
     use core::cell::RefCell;
     use core::sync::atomic::{AtomicU32, Ordering};
     use core::time::Duration;
@@ -173,12 +173,7 @@ mod real {
         if g.park.take_permit() {
             return;
         }
-        let rt = syscall::enter_may_park(s, g);
-        g.set_reason(reason);
-        let next = queues::pick_directly(&rt);
-        let rt = switch::leave_goroutine(rt, g, Post::Park(g), next);
-        syscall::leave_may_park(rt, s, g);
-        g.park.take_permit();
+        park::wait_off_stack(syscall::enter_may_park(s, g), s, g, reason);
     }
 
     /// A thread that waits by its own clock. Not counted as parked: it will wake by itself.
