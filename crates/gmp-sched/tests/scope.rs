@@ -52,8 +52,16 @@ impl<'a> Alive<'a> {
 
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
+        // Counted off last, also where an abort unwinds the yield: a child that never started is dropped
+        // by a goroutine that does not unwind yet.
+        struct Off<'a>(&'a AtomicUsize);
+        impl Drop for Off<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let _off = Off(self.0);
         yield_now();
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
