@@ -28,7 +28,7 @@ fn sleepers_wake_in_the_order_of_their_deadlines() {
         for i in [5_u32, 1, 4, 2, 3] {
             let tx = tx.clone();
             drop(go(move || {
-                gort::sleep((start + MS * 20 * i).saturating_duration_since(Instant::now()));
+                gort::sleep((start + MS * 60 * i).saturating_duration_since(Instant::now()));
                 tx.send(i).unwrap();
             }));
         }

@@ -68,7 +68,8 @@ pub struct Group<E> {
 }
 
 struct Shared<E> {
-    running: WaitGroup,
+    /// Those that run; apart, because a member is counted off when it has let go of the rest.
+    running: Arc<WaitGroup>,
     /// By the first member to fail.
     first: OnceLock<Arc<GroupError<E>>>,
     /// The group's own context.
@@ -102,18 +103,32 @@ impl<E> Shared<E> {
     }
 }
 
-/// One member's duties, done when this is dropped.
+/// One member's duties, done when this is dropped: it reports and lets go of the group, then is
+/// counted off. So whoever waited for all members has the group to himself.
 struct Member<E> {
     shared: Arc<Shared<E>>,
     /// It occupies one of the places.
     placed: bool,
     result: Option<Result<(), GroupError<E>>>,
+    /// After `shared`: fields are dropped in their order.
+    _counted: Counted,
+}
+
+/// Is counted among those that run, until it is dropped.
+struct Counted(Arc<WaitGroup>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // As in `Member`'s destructor.
+        quietly(|| self.0.done());
+    }
 }
 
 impl<E> Member<E> {
     fn enter(shared: &Arc<Shared<E>>, placed: bool) -> Self {
         shared.running.add(1);
-        Self { shared: shared.clone(), placed, result: None }
+        let counted = Counted(shared.running.clone());
+        Self { shared: shared.clone(), placed, result: None, _counted: counted }
     }
 
     fn ended(&mut self, result: std::thread::Result<Result<(), E>>) {
@@ -135,7 +150,6 @@ impl<E> Drop for Member<E> {
         {
             quietly(|| places.release(1));
         }
-        quietly(|| self.shared.running.done());
     }
 }
 
@@ -155,7 +169,7 @@ impl<E, F: FnOnce() -> Result<(), E>> Run<F, E> {
 impl<E: Send + Sync + 'static> Group<E> {
     fn build(own: Option<Own<E>>, places: Option<Semaphore>) -> Self {
         let shared = Shared {
-            running: WaitGroup::new(),
+            running: Arc::new(WaitGroup::new()),
             first: OnceLock::new(),
             own,
             places,
