@@ -185,6 +185,7 @@ fn new_m(sched: &'static Sched, inner: &mut Inner) -> &'static M {
     inner.mcount += 1;
     sched.stats.ms_made.fetch_add(1, Ordering::Relaxed);
     let m = records::new_m();
+    m.background.store(false, Ordering::Relaxed);
     m.sched.set(Some(sched));
     inner.allm.push(m);
     census::m_starts();

@@ -1,10 +1,15 @@
 //! Taking a running P: the taker's side of [`crate::attention`], used by sysmon and stop-the-world.
+//!
+//! **Threads in the background.** A thread that computes on without its P runs beside the Ps, and not
+//! on one. So sysmon sends it to the background: it runs when nobody else wants its CPU. It may come
+//! forward again only if the kernel lets it, which an unprivileged process's threads may not. Then
+//! the thread retires: its goroutine goes on on another, unless it is pinned, and it ends.
 
 use crate::runtime2::{M, P};
 use crate::p_status::PStatus;
 use crate::sys;
 use core::sync::atomic::Ordering;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Takers are serialised, as the attention word's protocol asks.
 static TAKE: Mutex<()> = Mutex::new(());
@@ -17,18 +22,43 @@ pub(crate) fn m_of(p: &P) -> Option<&'static M> {
 
 /// Takes a running P from under an M that runs user code. True: the P is `Pidle` and the caller's.
 pub(crate) fn try_take(p: &'static P) -> bool {
+    take(&TAKE.lock(), p).is_some()
+}
+
+/// [`try_take`], and the M that computes on goes to the background. In one step for the M: when it
+/// finds its P gone, [`come_forward`] waits until both are done.
+pub(crate) fn take_from_computing(p: &'static P, m: &'static M) -> bool {
+    let one = TAKE.lock();
+    let Some(from) = take(&one, p) else { return false };
+    // The P may have changed hands since it was looked at.
+    if core::ptr::eq(from, m) && sys::set_background(m.tid.load(Ordering::Relaxed)) {
+        m.background.store(true, Ordering::Relaxed);
+    }
+    true
+}
+
+/// By an M that found its P gone: false if it must stay in the background, and so has to retire.
+#[cold]
+pub(crate) fn come_forward(m: &'static M) -> bool {
     let _one = TAKE.lock();
-    let Some(m) = m_of(p) else { return false };
+    if m.background.load(Ordering::Relaxed) && sys::set_foreground(m.tid.load(Ordering::Relaxed)) {
+        m.background.store(false, Ordering::Relaxed);
+    }
+    !m.background.load(Ordering::Relaxed)
+}
+
+fn take(_one: &MutexGuard<'_, ()>, p: &'static P) -> Option<&'static M> {
+    let m = m_of(p)?;
     m.attention.request();
     // Checked after the request: an M that gives its P up clears the request first, so as long as
     // the request stands, this is the M's P.
     if !core::ptr::eq(p.m.load(Ordering::SeqCst), m) || p.status() != PStatus::Running {
-        return false;
+        return None;
     }
     if !m.attention.take(sys::membarrier) {
-        return false;
+        return None;
     }
     p.m.store(core::ptr::null_mut(), Ordering::Release);
     p.set_status(PStatus::Idle);
-    true
+    Some(m)
 }

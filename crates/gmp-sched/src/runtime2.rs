@@ -158,8 +158,9 @@ pub(crate) struct M {
     pub(crate) tid: AtomicI32,
     /// Number within the process. Set when it is made.
     pub(crate) id: AtomicU32,
-    /// Its weight was lowered because it computes without a P. By sysmon and the M.
-    pub(crate) reniced: AtomicBool,
+    /// It computed on without its P and was sent to the background; see [`crate::retake`], whose lock
+    /// protects it.
+    pub(crate) background: AtomicBool,
 }
 
 /// A processor: the right to run goroutines, and what goes with it.
@@ -434,7 +435,7 @@ impl M {
             sched: Cell::new(None),
             tid: AtomicI32::new(0),
             id: AtomicU32::new(id),
-            reniced: AtomicBool::new(false),
+            background: AtomicBool::new(false),
         }
     }
 

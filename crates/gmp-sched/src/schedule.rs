@@ -18,7 +18,7 @@ use crate::queues::{look, new_slice};
 use crate::runtime2::{G, M, P, Phase, Post, Sched, Stack};
 use crate::status::GStatus;
 use crate::switch::{arrive, start_running, switch, take_stack};
-use crate::{arch, finish, idle, overflow, stack, steal, stop_world, sys, syscall};
+use crate::{arch, finish, idle, overflow, retake, stack, steal, stop_world, sys, syscall};
 use core::sync::atomic::Ordering;
 
 /// How often an M that found nothing looks again before it gives its P up.
@@ -122,7 +122,9 @@ fn back_on_base(m: &'static M) -> Result<Rt, &'static M> {
         Ok(rt) => Ok(rt),
         Err(_) => {
             spins_no_more(m);
-            retired_thread(m);
+            if !retake::come_forward(m) {
+                return Err(m);
+            }
             idle::stop_m(m).ok_or(m)
         }
     }
@@ -133,14 +135,6 @@ fn spins_no_more(m: &M) {
     if m.spinning.replace(false) {
         m.sched().gate.stop_spinning();
         idle::wakep_if_work(m.sched());
-    }
-}
-
-/// A thread that lost its P because it computed on has moved on from that goroutine: give it its
-/// weight back, which only a privileged process may.
-fn retired_thread(m: &M) {
-    if m.reniced.swap(false, Ordering::Relaxed) {
-        sys::set_nice(m.tid.load(Ordering::Relaxed), 0);
     }
 }
 
@@ -337,7 +331,9 @@ fn stackful_main(m: &'static M) {
             Post::Inject(g) => {
                 g.set_status(GStatus::Runnable);
                 idle::inject(g.sched(), g);
-                retired_thread(m);
+                if !retake::come_forward(m) {
+                    return;
+                }
             }
             Post::Exit(s) => {
                 stack::give(s, s);

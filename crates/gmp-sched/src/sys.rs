@@ -89,10 +89,23 @@ pub(crate) fn thread_state(tid: i32) -> Option<u8> {
     stat.rsplit(") ").next()?.bytes().next()
 }
 
-/// Lowers (19) or restores (0) a thread's weight; true if the kernel agreed.
-pub(crate) fn set_nice(tid: i32, nice: i32) -> bool {
-    // SAFETY: integers only.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, tid.cast_unsigned(), nice) == 0 }
+/// Makes a thread run only when no other wants its CPU (`SCHED_IDLE`): whatever else wakes up goes first
+/// at once, where with a nice value of 19 it would keep its CPU to the end of its turn. Threads that it
+/// starts meanwhile inherit it.
+pub(crate) fn set_background(tid: i32) -> bool {
+    set_policy(tid, libc::SCHED_IDLE)
+}
+
+/// Undoes [`set_background`]; false if the kernel does not let this process, which is the rule
+/// unless it is privileged or has a `RLIMIT_NICE` of 20.
+pub(crate) fn set_foreground(tid: i32) -> bool {
+    set_policy(tid, libc::SCHED_OTHER)
+}
+
+fn set_policy(tid: i32, policy: libc::c_int) -> bool {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `param` is a live sched_param; the rest are integers.
+    unsafe { libc::sched_setscheduler(tid, policy, &raw const param) == 0 }
 }
 
 /// Reserves `len` bytes of zero pages that cost nothing until touched.

@@ -12,13 +12,14 @@
 //! 3. the goroutine goes on the global queue, and the M sleeps. If the goroutine is pinned, the M
 //!    sleeps with it, and whoever finds it on the queue hands that M his P.
 //!
-//! An M whose P was taken from under running code comes back the same way, from 2 on.
+//! An M whose P was taken from under running code comes back the same way, from 2 on; if it has to
+//! retire ([`crate::retake`]), from 3 on.
 
 use crate::bracket::{self, Rt, here};
 use crate::runtime2::{G, M, Post, Stack};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
-use crate::{census, idle, queues, stop_world, switch, sys};
+use crate::{census, idle, queues, retake, stop_world, switch, sys};
 use core::sync::atomic::Ordering;
 
 /// Opens the bracket for a call that may park: gets a P first if this M has none, and yields first
@@ -70,6 +71,9 @@ fn regain(s: &'static Stack, g: &'static G) -> Rt {
         return exit_syscall(m, s, g);
     }
     g.set_status(GStatus::Syscall);
+    if !retake::come_forward(m) && !bracket::is_pinned(s, g) {
+        return switch::leave_without_p(m, g, Post::Inject(g));
+    }
     reacquire(m, s, g)
 }
 

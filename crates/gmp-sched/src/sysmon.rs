@@ -15,7 +15,7 @@
 
 use crate::census::Census;
 use crate::deadlock::{self, Suspicion, Verdict};
-use crate::retake::{m_of, try_take};
+use crate::retake::{m_of, take_from_computing, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
 use crate::p_status::PStatus;
 use crate::{census, idle, stack, sys, sysmon_note};
@@ -249,13 +249,14 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
             && seen.stood >= STOOD
             && m.is_some_and(|m| !m.attention.in_rt() && is_asleep(m));
         seen.cpu = cpu.unwrap_or(u64::MAX);
-        if (over || blocked) && try_take(p) {
+        let took = (over || blocked)
+            && match m {
+                Some(m) if in_goroutine && !blocked => take_from_computing(p, m),
+                _ => try_take(p),
+            };
+        if took {
             look.took += 1;
             sched.stats.retaken.fetch_add(1, Ordering::Relaxed);
-            if !blocked && in_goroutine && let Some(m) = m {
-                m.reniced.store(true, Ordering::Relaxed);
-                sys::set_nice(m.tid.load(Ordering::Relaxed), 19);
-            }
             seen.schedwhen = 0;
             p.seen.set(seen);
             idle::handoff_p(sched, p);
