@@ -1,4 +1,5 @@
-//! A million goroutines of random lives on 1, 2 and 8 Ps, against their sequential meaning.
+//! A million goroutines of random lives on 1, 2, 8 and a changing number of Ps, against their sequential
+//! meaning.
 //!
 //! The program is a forest of random trees. A node is a goroutine, stackful or a future: it uses what the
 //! runtime has, meets a sibling, starts its children, gathers what they bring, adds its own number and
@@ -10,9 +11,9 @@
 
 use gort::sched::{lock_os_thread, unlock_os_thread};
 use gort::{
-    AsyncMutex, AsyncRwLock, GoLocal, Goroutine, JoinError, JoinHandle, Mutex, Runtime, RwLock,
-    Semaphore, Shutdown, WaitReason, blocking, blocking_now, chan, check_preempt, go, goexit, park,
-    raw_blocking, sleep, spawn, yield_now,
+    AsyncMutex, AsyncRwLock, GoLocal, Goroutine, Handle, JoinError, JoinHandle, Mutex, Runtime,
+    RwLock, Semaphore, Shutdown, WaitReason, blocking, blocking_now, chan, check_preempt, go,
+    goexit, park, raw_blocking, sleep, spawn, yield_now,
 };
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -561,7 +562,7 @@ fn start(life: Life, child: Child, partner: Option<Partner>, to: To) -> JoinHand
     }
 }
 
-/// Starts all children of a goroutine; `permits` were taken for those that are strays.
+/// Starts all children of a goroutine, which has a permit for each that is a stray.
 fn start_children(world: &Arc<World>, shape: &Shape) -> Started {
     let (tx, numbers) = shape.mailbox.map(chan::bounded).unzip();
     let mut joins = Vec::new();
@@ -587,8 +588,10 @@ fn start_children(world: &Arc<World>, shape: &Shape) -> Started {
     Started { numbers, joins }
 }
 
-fn strays(shape: &Shape) -> impl Iterator<Item = &Child> {
-    shape.children.iter().filter(|c| c.stray)
+/// As many permits have to be taken before the children are started, all at once: who has some and
+/// waits for more could wait for others that do so.
+fn strays(shape: &Shape) -> usize {
+    shape.children.iter().filter(|c| c.stray).count()
 }
 
 fn live(life: Life, me: Child, partner: Option<Partner>, to: To) -> u64 {
@@ -601,7 +604,7 @@ fn live(life: Life, me: Child, partner: Option<Partner>, to: To) -> u64 {
         meet(partner, number);
     }
     let shape = Shape::of(world.seed, me.node);
-    strays(&shape).for_each(|_| world.strays.acquire(1));
+    world.strays.acquire(strays(&shape));
     let children = start_children(world, &shape);
     act(world, &mut rng);
     let mut sum = number + children.numbers.iter().flatten().sum::<u64>();
@@ -623,9 +626,7 @@ async fn live_async(life: Life, me: Child, partner: Option<Partner>, to: To) -> 
         meet_async(partner, number).await;
     }
     let shape = Shape::of(world.seed, me.node);
-    for _ in strays(&shape) {
-        world.strays.acquire_async(1).await;
-    }
+    world.strays.acquire_async(strays(&shape)).await;
     let children = start_children(world, &shape);
     act_async(world, &mut rng).await;
     let mut sum = number;
@@ -737,10 +738,31 @@ fn leave_waiting(life: Life, never: &Arc<Never>) -> JoinHandle<()> {
     }
 }
 
-/// One runtime's life.
-fn one_runtime(world: &Arc<World>, procs: usize, indices: std::ops::Range<u32>) {
+/// Changes the number of Ps and stops the world now and then, until it is told to end.
+fn meddle(handle: Handle, seed: u64, over: &AtomicBool) {
+    let mut rng = Rng::new(seed, 0, 5);
+    while !over.load(SeqCst) {
+        let procs = 1 + rng.below(8) as usize;
+        handle.set_procs(procs).unwrap();
+        handle.stop_the_world(|| assert_eq!(handle.procs(), procs));
+        std::thread::sleep(rng.micros(3000));
+    }
+}
+
+/// One runtime's life, on so many Ps, or on a number that changes all the time.
+fn one_runtime(world: &Arc<World>, procs: Option<usize>, indices: std::ops::Range<u32>) {
     // SAFETY: nothing here keeps anything bound to its thread across a park.
-    let rt = unsafe { Runtime::builder().procs(procs).build_stackful() }.unwrap();
+    let rt = unsafe {
+        Runtime::builder()
+            .procs(procs.unwrap_or(1))
+            .build_stackful()
+    }
+    .unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let meddler = procs.is_none().then(|| {
+        let (handle, seed, over) = (rt.handle(), world.seed, over.clone());
+        std::thread::spawn(move || meddle(handle, seed, &over))
+    });
     let left = indices.end - LEFT..indices.end;
     let never = Arc::new(Never::new());
     let handles: Vec<_> = rt.run(|| {
@@ -753,6 +775,10 @@ fn one_runtime(world: &Arc<World>, procs: usize, indices: std::ops::Range<u32>) 
         sleep(Duration::from_millis(1));
         handles
     });
+    over.store(true, SeqCst);
+    meddler
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
     rt.shutdown(Shutdown::Abort(AGES));
     for handle in handles {
         let id = handle.id();
@@ -822,10 +848,10 @@ fn peak_memory() -> u64 {
         << 10
 }
 
-fn a_million_lives(procs: usize) {
+fn a_million_lives(procs: Option<usize>) {
     quiet_hook();
     let seed = std::env::var("GORT_FUZZ_SEED").map_or(0x5EED, |s| s.parse().unwrap());
-    println!("GORT_FUZZ_SEED={seed}, {GOROUTINES} goroutines on {procs} Ps");
+    println!("GORT_FUZZ_SEED={seed}, {GOROUTINES} goroutines on {procs:?} Ps");
     let world = Arc::new(World::new(seed, GOROUTINES));
     watched(&world, || {
         let each = GOROUTINES / RUNTIMES;
@@ -847,20 +873,26 @@ fn a_million_lives(procs: usize) {
     let bumps: u64 = pairs.chain(shared).map(|(a, b)| a.min(b)).sum();
     assert_eq!(bumps, world.bumps.load(SeqCst));
     let peak = peak_memory();
+    println!("{procs:?} Ps: peak {} MiB", peak >> 20);
     assert!(peak < MEMORY, "{} MiB", peak >> 20);
 }
 
 #[test]
 fn on_1_p() {
-    a_million_lives(1);
+    a_million_lives(Some(1));
 }
 
 #[test]
 fn on_2_ps() {
-    a_million_lives(2);
+    a_million_lives(Some(2));
 }
 
 #[test]
 fn on_8_ps() {
-    a_million_lives(8);
+    a_million_lives(Some(8));
+}
+
+#[test]
+fn on_a_changing_number_of_ps() {
+    a_million_lives(None);
 }

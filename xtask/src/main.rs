@@ -14,7 +14,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   bench-all        every subsystem beside its peers: a table, report.{json,md,html}; `bench-all --help`
-  ci               everything CI runs: fmt, clippy, docs, tests, loom, fuzz
+  ci               everything CI runs: fmt, clippy, docs, tests, loom, fuzz, stress, asan
   fmt              cargo fmt --check
   clippy           clippy over the workspace, warnings denied
   doc              rustdoc over the workspace, warnings denied
@@ -23,6 +23,7 @@ cargo xtask COMMAND
   crossbeam-suite  crossbeam-channel's own tests, against gchan
   hashbrown-suite  the suites that hashbrown and griddle publish, against ghmap
   preload          python3, sort, git and sqlite3 under LD_PRELOAD with galloc
+  stress           a million goroutines of random lives, in release
   asan [CRATE..]   the tests under AddressSanitizer, a million goroutines among them
   fuzz [SECONDS]   the seeded fuzz loops, SECONDS each (default 10)
 ";
@@ -54,6 +55,7 @@ fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
         "crossbeam-suite" => crate::crossbeam_suite::run(),
         "preload" => preload::preload(),
         "hashbrown-suite" => hashbrown_suite::run(),
+        "stress" => ci::stress(),
         "asan" => asan::run(&crates(args)?),
         "fuzz" => ci::fuzz(match args.next()? {
             Some(Value(seconds)) => seconds.parse()?,
