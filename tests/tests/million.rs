@@ -18,6 +18,8 @@ use gort::{
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
+use std::io::Write;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Once};
@@ -175,6 +177,8 @@ struct World {
     bumps: AtomicU64,
     room: Semaphore,
     inside: AtomicUsize,
+    /// The runtime of the moment, for the report when nothing goes on.
+    runtime: std::sync::Mutex<Option<Handle>>,
 }
 
 impl World {
@@ -191,6 +195,7 @@ impl World {
             bumps: AtomicU64::new(0),
             room: Semaphore::new(PERMITS),
             inside: AtomicUsize::new(0),
+            runtime: std::sync::Mutex::new(None),
         }
     }
 
@@ -589,9 +594,10 @@ fn start_children(world: &Arc<World>, shape: &Shape) -> Started {
 }
 
 /// As many permits have to be taken before the children are started, all at once: who has some and
-/// waits for more could wait for others that do so.
-fn strays(shape: &Shape) -> usize {
-    shape.children.iter().filter(|c| c.stray).count()
+/// waits for more could wait for others that do so. And none are not taken: who wants none still
+/// waits behind who waits for all, maybe for this one's own.
+fn strays(shape: &Shape) -> Option<NonZeroUsize> {
+    NonZeroUsize::new(shape.children.iter().filter(|c| c.stray).count())
 }
 
 fn live(life: Life, me: Child, partner: Option<Partner>, to: To) -> u64 {
@@ -604,7 +610,9 @@ fn live(life: Life, me: Child, partner: Option<Partner>, to: To) -> u64 {
         meet(partner, number);
     }
     let shape = Shape::of(world.seed, me.node);
-    world.strays.acquire(strays(&shape));
+    if let Some(permits) = strays(&shape) {
+        world.strays.acquire(permits.get());
+    }
     let children = start_children(world, &shape);
     act(world, &mut rng);
     let mut sum = number + children.numbers.iter().flatten().sum::<u64>();
@@ -626,7 +634,9 @@ async fn live_async(life: Life, me: Child, partner: Option<Partner>, to: To) -> 
         meet_async(partner, number).await;
     }
     let shape = Shape::of(world.seed, me.node);
-    world.strays.acquire_async(strays(&shape)).await;
+    if let Some(permits) = strays(&shape) {
+        world.strays.acquire_async(permits.get()).await;
+    }
     let children = start_children(world, &shape);
     act_async(world, &mut rng).await;
     let mut sum = number;
@@ -758,6 +768,7 @@ fn one_runtime(world: &Arc<World>, procs: Option<usize>, indices: std::ops::Rang
             .build_stackful()
     }
     .unwrap();
+    *world.runtime.lock().unwrap() = Some(rt.handle());
     let over = Arc::new(AtomicBool::new(false));
     let meddler = procs.is_none().then(|| {
         let (handle, seed, over) = (rt.handle(), world.seed, over.clone());
@@ -794,6 +805,20 @@ fn one_runtime(world: &Arc<World>, procs: Option<usize>, indices: std::ops::Rang
     }
 }
 
+/// Says what everybody does, past the harness's capture, and ends the process.
+fn stuck(world: &World, ended: usize) -> ! {
+    let mut stderr = std::io::stderr();
+    let _ = writeln!(
+        stderr,
+        "seed {}: after {ended} goroutines nothing ends any more",
+        world.seed
+    );
+    if let Some(runtime) = *world.runtime.lock().unwrap() {
+        let _ = writeln!(stderr, "{}\n{}", runtime.sched_trace(), runtime.traceback());
+    }
+    std::process::abort()
+}
+
 /// Fails the process if nothing ends for minutes: a wake-up was lost.
 fn watched(world: &Arc<World>, run: impl FnOnce()) {
     let over = Arc::new(AtomicBool::new(false));
@@ -809,11 +834,7 @@ fn watched(world: &Arc<World>, run: impl FnOnce()) {
                     (last, since) = (now, Instant::now());
                 }
                 if since.elapsed() > Duration::from_secs(120) {
-                    eprintln!(
-                        "seed {}: after {now} goroutines nothing ends any more",
-                        world.seed
-                    );
-                    std::process::abort();
+                    stuck(&world, now);
                 }
             }
         })
