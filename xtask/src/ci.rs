@@ -1,7 +1,7 @@
 //! The steps of CI, each of which a person can run alone.
 
 use crate::run::{Result, cargo};
-use crate::{crossbeam_suite, hashbrown_suite, preload};
+use crate::{asan, crossbeam_suite, hashbrown_suite, preload};
 
 /// Crates that hold loom models: unit tests named `loom_*` under `#[cfg(all(test, loom))]`.
 const LOOM: &[&str] = &["gmp-sched", "galloc", "gchan", "gitab", "gpool", "gtimer"];
@@ -40,7 +40,9 @@ pub(crate) fn all() -> Result {
     suites()?;
     preload::preload()?;
     loom()?;
-    fuzz(5)
+    fuzz(5)?;
+    stress()?;
+    asan::run(&[])
 }
 
 pub(crate) fn fmt() -> Result {
@@ -136,4 +138,12 @@ pub(crate) fn fuzz(seconds: u64) -> Result {
         )?;
     }
     Ok(())
+}
+
+/// What debug builds do less of.
+pub(crate) fn stress() -> Result {
+    cargo(
+        &["test", "--release", "-p", "gort-tests", "--test", "million"],
+        &[],
+    )
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the workspace's chores, the same for a person and for CI.
 
+mod asan;
 mod bench;
 mod ci;
 mod crossbeam_suite;
@@ -13,7 +14,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   bench-all        every subsystem beside its peers: a table, report.{json,md,html}; `bench-all --help`
-  ci               everything CI runs: fmt, clippy, docs, tests, loom, fuzz
+  ci               everything CI runs: fmt, clippy, docs, tests, loom, fuzz, stress, asan
   fmt              cargo fmt --check
   clippy           clippy over the workspace, warnings denied
   doc              rustdoc over the workspace, warnings denied
@@ -22,6 +23,8 @@ cargo xtask COMMAND
   crossbeam-suite  crossbeam-channel's own tests, against gchan
   hashbrown-suite  the suites that hashbrown and griddle publish, against ghmap
   preload          python3, sort, git and sqlite3 under LD_PRELOAD with galloc
+  stress           a million goroutines of random lives, in release
+  asan [CRATE..]   the tests under AddressSanitizer, a million goroutines among them
   fuzz [SECONDS]   the seeded fuzz loops, SECONDS each (default 10)
 ";
 
@@ -52,6 +55,8 @@ fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
         "crossbeam-suite" => crate::crossbeam_suite::run(),
         "preload" => preload::preload(),
         "hashbrown-suite" => hashbrown_suite::run(),
+        "stress" => ci::stress(),
+        "asan" => asan::run(&crates(args)?),
         "fuzz" => ci::fuzz(match args.next()? {
             Some(Value(seconds)) => seconds.parse()?,
             None => 10,
@@ -59,4 +64,16 @@ fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
         }),
         other => Err(format!("no command {other:?}; allowed are those below\n\n{HELP}").into()),
     }
+}
+
+/// What is left of the command line: names of crates.
+fn crates(mut args: lexopt::Parser) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let mut crates = Vec::new();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Value(name) => crates.push(name.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(crates)
 }

@@ -7,7 +7,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | protocols, model-checked | `runq`, `gate`, `park_word`, `join_word`, `attention`, `p_status` |
-//! | machine | `arch`, `sys`, `cpus` |
+//! | machine | `arch`, `sys`, `cpus`; `asan`, if built for AddressSanitizer |
 //! | records | `status`, `wait_reason`, `globq`, `runtime2`, `stack`, `records`, `census` |
 //! | who runs here | `bracket` |
 //! | threads | `sysmon_note`, `idle`, `retake`, `stop_world` |
@@ -35,6 +35,9 @@ mod sync;
 macro_rules! not_loom {
     ($($vis:vis mod $name:ident;)*) => { $(#[cfg(not(loom))] $vis mod $name;)* };
 }
+
+#[cfg(gort_asan)]
+mod asan;
 
 not_loom! {
     mod arch;

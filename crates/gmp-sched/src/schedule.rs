@@ -17,8 +17,10 @@ use crate::bracket::{self, Rt, here};
 use crate::queues::{look, new_slice};
 use crate::runtime2::{G, M, P, Phase, Post, Sched, Stack};
 use crate::status::GStatus;
-use crate::switch::{arrive, start_running, switch, take_stack};
-use crate::{arch, finish, idle, overflow, retake, stack, steal, stop_world, sys, syscall};
+use crate::switch::{arrive, hop, start_running, switch, take_stack};
+#[cfg(gort_asan)]
+use crate::asan;
+use crate::{finish, idle, overflow, retake, stack, steal, stop_world, sys, syscall};
 use core::sync::atomic::Ordering;
 
 /// How often an M that found nothing looks again before it gives its P up.
@@ -285,17 +287,20 @@ fn run_here(rt: Rt, g: &'static G, s: &'static Stack) -> Result<Rt, &'static M> 
 
 /// First code of a pooled stack. When an M ends on it, the stack goes back to the global list, and
 /// the loop starts afresh with the next M that takes it.
-pub(crate) extern "C" fn base_loop(mut m: usize) -> ! {
+pub(crate) extern "C" fn base_loop(m: usize) -> ! {
+    #[cfg(gort_asan)]
+    asan::arrive_anew();
     let s = here().expect("a pooled stack has a head");
+    // SAFETY: `hop` passes an M, and those are never freed.
+    let mut m = unsafe { &*(m as *const M) };
     loop {
-        // SAFETY: `switch` passes the M, with the bracket open and a P held.
-        let rt = unsafe { Rt::assume(&*(m as *const M)) };
+        // SAFETY: the M comes with the bracket open and a P held.
+        let rt = unsafe { Rt::assume(m) };
         arrive(&rt);
         let ended = run_loop(rt, s);
         ended.post.set(Post::Exit(s));
-        let arg = core::ptr::from_ref(ended) as usize;
         // SAFETY: as in `leave_without_p`; `m_main` frees this stack once we are off it.
-        m = unsafe { arch::switch(s.sp.as_ptr(), ended.os.sp.get(), arg) };
+        m = unsafe { hop(&s.sp, &ended.os, ended.os.sp.get(), ended) };
     }
 }
 
@@ -321,12 +326,9 @@ fn stackful_main(m: &'static M) {
     while let Some(r) = rt {
         let to = take_stack(&r);
         let m = r.into_m();
-        to.m.set(Some(m));
         // SAFETY: as in `switch`; the OS stack is resumed by `leave_without_p` and `base_loop` on
         // this same thread.
-        unsafe {
-            arch::switch(m.os.sp.as_ptr(), to.sp.get(), core::ptr::from_ref(m) as usize);
-        }
+        unsafe { hop(&m.os.sp, to, to.sp.get(), m) };
         match m.post.take() {
             Post::Inject(g) => {
                 g.set_status(GStatus::Runnable);

@@ -142,6 +142,16 @@ const fn colour(slot: usize) -> usize {
     ((slot & 7) * PAGE) | (((slot >> 3) & 7) * 128)
 }
 
+/// The addresses of the stack below this head: its slot without the guard, or the thread's own stack.
+#[cfg(gort_asan)]
+pub(crate) fn bounds(s: &Stack) -> core::ops::Range<usize> {
+    let head = core::ptr::from_ref(s) as usize;
+    match of(head) {
+        Some(_) => (head & !MAPPING.mask.load(Ordering::Relaxed)) + PAGE..head,
+        None => crate::asan::own_stack(),
+    }
+}
+
 /// For the signal handler: the stack that owns this address, and whether it hit the guard.
 pub(crate) fn fault_at(addr: usize) -> Option<(&'static Stack, bool)> {
     let off = addr.wrapping_sub(MAPPING.base.load(Ordering::Relaxed));

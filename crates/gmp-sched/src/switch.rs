@@ -12,6 +12,8 @@ use crate::idle;
 use crate::queues::{item, look, pick_directly, runq_put};
 use crate::runtime2::{G, M, Post, Stack};
 use crate::status::GStatus;
+#[cfg(gort_asan)]
+use crate::asan;
 use crate::{arch, park_word, stack};
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
@@ -68,18 +70,38 @@ fn spill_stacks(rt: &Rt) {
     stack::give(first, last);
 }
 
+/// Leaves the running stack, whose pointer is kept in `from`, for `to` at `sp`, and takes the M along.
+/// Returns when somebody hops back, with the M that they brought.
+///
+/// # Safety
+/// As for [`arch::switch`]; `to` is the head of the stack that `sp` points into, and whoever hops to
+/// this one does so by this function.
+#[inline(always)]
+pub(crate) unsafe fn hop(from: &Cell<usize>, to: &Stack, sp: usize, m: &'static M) -> &'static M {
+    to.m.set(Some(m));
+    #[cfg(gort_asan)]
+    let left = asan::Left::for_stack(stack::bounds(to));
+    // SAFETY: the caller's; what is passed is an M, and those are never freed.
+    let m = unsafe {
+        let m = arch::switch(from.as_ptr(), sp, core::ptr::from_ref(m) as usize);
+        &*(m as *const M)
+    };
+    #[cfg(gort_asan)]
+    left.arrive();
+    m
+}
+
 /// Goes on on stack `to`, which was left at `sp`; returns when somebody switches back to the running
 /// stack, maybe on another M. `from` is where the running stack's pointer is kept meanwhile.
 #[inline(always)]
 pub(crate) fn switch(rt: Rt, from: &Cell<usize>, to: &'static Stack, sp: usize) -> Rt {
     let m = rt.into_m();
-    to.m.set(Some(m));
     // SAFETY: `to` is off every list and ours: it was bound to the goroutine we took from a queue
     // or taken from a free list, and `sp` is where this very function left it, or where it begins.
     // The running stack is handed on only by the post-switch action, on the other side.
-    let m = unsafe { arch::switch(from.as_ptr(), sp, core::ptr::from_ref(m) as usize) };
+    let m = unsafe { hop(from, to, sp, m) };
     // SAFETY: whoever switches here passes its own M, with the bracket open and a P held.
-    let rt = unsafe { Rt::assume(&*(m as *const M)) };
+    let rt = unsafe { Rt::assume(m) };
     arrive(&rt);
     rt
 }
@@ -167,11 +189,9 @@ pub(crate) fn leave_without_p(m: &'static M, me: &'static G, post: Post) -> Rt {
     m.post.set(post);
     // SAFETY: the M's OS stack was left in `m_main` by `switch` and nobody else switches to it.
     // The running stack is handed on by the post-switch action over there.
-    let m = unsafe {
-        arch::switch(me.sp.as_ptr(), m.os.sp.get(), core::ptr::from_ref(m) as usize)
-    };
+    let m = unsafe { hop(&me.sp, &m.os, m.os.sp.get(), m) };
     // SAFETY: goroutines are resumed only by M's that hold a P, in `switch`.
-    let rt = unsafe { Rt::assume(&*(m as *const M)) };
+    let rt = unsafe { Rt::assume(m) };
     arrive(&rt);
     rt
 }
