@@ -164,34 +164,40 @@ fn parse(
 
 /// Measures, or reads what was; then writes all that was asked for.
 fn report(root: &Path, o: &Options) -> Result {
-    let (rows, machine) = if o.from.is_empty() {
+    let (measured, machine) = if o.from.is_empty() {
         let machine = build::machine(root);
         let mut keep = |rows: &[row::Row]| {
             if let Err(e) = files::write(rows, &machine, &o.out) {
-                eprintln!("    {}: {e}", o.out.display());
+                eprintln!("\n    {}: {e}", o.out.display());
             }
         };
         (measure::all(root, o, &mut keep)?, machine)
     } else {
         files::read(&o.from)?
     };
+    let rows = measured.rows;
     tables::terminal(&rows);
     files::write(&rows, &machine, &o.out)?;
     let markdown = tables::report(&rows, &machine);
     std::fs::write(o.out.join("report.md"), markdown)?;
     std::fs::write(o.out.join("report.html"), html::page(&rows, &machine))?;
     eprintln!("wrote {}", o.out.join("report.{json,md,html}").display());
+    if measured.interrupted {
+        return Err(
+            "interrupted: the report has what was measured until then; nothing recorded or spliced"
+                .into(),
+        );
+    }
     if o.record {
         files::record(&rows, root, &machine)?;
-    }
-    let failed = tables::failed(&rows);
-    if !failed.is_empty() {
-        return Err(format!("ours failed: {}", failed.join("; ")).into());
     }
     if o.splice {
         splice::all(&rows, root, &machine)?;
     }
-    Ok(())
+    match tables::failed(&rows) {
+        failed if failed.is_empty() => Ok(()),
+        failed => Err(format!("ours failed: {}", failed.join("; ")).into()),
+    }
 }
 
 fn list(text: &str) -> Vec<String> {

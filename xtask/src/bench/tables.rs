@@ -1,7 +1,7 @@
 //! The tables: on the terminal, and as Markdown.
 
 use super::row::{
-    Row, best_peer, figure, figures, geometric, groups, heading, is_best, mean, ours, subjects,
+    Row, best_peer, figure, figures, geometric, groups, heading, is_best, mean, subjects,
     times_ours, titled,
 };
 
@@ -133,9 +133,16 @@ pub(super) fn summary(rows: &[Row]) -> String {
 
 /// Rows of ours that have no figure.
 pub(super) fn failed(rows: &[Row]) -> Vec<String> {
-    figures(rows)
-        .filter(|these| these.iter().any(|r| !r.peer) && ours(these).is_none())
-        .map(|these| format!("{} {}", these[0].group, heading(these)))
+    rows.iter()
+        .filter(|r| !r.peer && r.stats.is_none())
+        .map(|r| {
+            format!(
+                "{} {} by {}",
+                r.group,
+                heading(std::slice::from_ref(r)),
+                r.subject
+            )
+        })
         .collect()
 }
 
@@ -181,7 +188,10 @@ mod tests {
         );
         assert!(failed(&rows).is_empty(), "a peer's failure is not ours");
         rows[2].stats = None;
-        assert_eq!(failed(&rows), ["sched hogs P2, ticks (more is better)"]);
+        assert_eq!(
+            failed(&rows),
+            ["sched hogs P2, ticks (more is better) by gort"]
+        );
     }
 
     #[test]
