@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-const ringLen, parked = 10000, 100000
+const ringLen = 10000
 
 func spawn(n int) {
 	var wg sync.WaitGroup
@@ -90,18 +90,18 @@ func rss() float64 {
 	var wg sync.WaitGroup
 	var started int32
 	before := resident()
-	for i := 0; i < parked; i++ {
+	for i := 0; i < million; i++ {
 		wg.Add(1)
 		go func() { atomic.AddInt32(&started, 1); <-gate; wg.Done() }()
 	}
-	for atomic.LoadInt32(&started) < parked {
+	for atomic.LoadInt32(&started) < million {
 		time.Sleep(10 * time.Millisecond)
 	}
 	time.Sleep(50 * time.Millisecond)
 	grown := resident() - before
 	close(gate)
 	wg.Wait()
-	return grown / parked
+	return grown / million
 }
 
 // 100 goroutines lock one mutex 10,000 times each and add one.

@@ -1,6 +1,6 @@
 //! The scheduling workloads on goroutines.
 
-use super::{MILLION, PARKED, RING, ROUND_TRIPS};
+use super::{MILLION, RING, ROUND_TRIPS};
 use gort_benches::harness::{Context, resident};
 
 use ::gort::{Runtime, chan, go, yield_now};
@@ -151,7 +151,7 @@ fn rss_stackful(c: &Context) {
         let (tx, rx) = chan::bounded::<u64>(0);
         let parked = Arc::new(AtomicU64::new(0));
         let before = resident();
-        let handles: Vec<_> = (0..PARKED)
+        let handles: Vec<_> = (0..MILLION)
             .map(|_| {
                 let (rx, parked) = (rx.clone(), Arc::clone(&parked));
                 go(move || {
@@ -160,14 +160,14 @@ fn rss_stackful(c: &Context) {
                 })
             })
             .collect();
-        while parked.load(Ordering::Relaxed) < PARKED {
+        while parked.load(Ordering::Relaxed) < MILLION {
             ::gort::sleep(Duration::from_millis(10));
         }
         ::gort::sleep(Duration::from_millis(50));
         let grown = resident() - before;
         drop(tx);
         assert!(handles.into_iter().all(|h| h.join().unwrap()));
-        grown / PARKED as f64
+        grown / MILLION as f64
     }));
 }
 
@@ -177,7 +177,7 @@ fn rss_future(c: &Context) {
         let (tx, rx) = chan::bounded::<u64>(0);
         let parked = Arc::new(AtomicU64::new(0));
         let before = resident();
-        let handles: Vec<_> = (0..PARKED)
+        let handles: Vec<_> = (0..MILLION)
             .map(|_| {
                 let (rx, parked) = (rx.clone(), Arc::clone(&parked));
                 ::gort::spawn(async move {
@@ -186,13 +186,13 @@ fn rss_future(c: &Context) {
                 })
             })
             .collect();
-        while parked.load(Ordering::Relaxed) < PARKED {
+        while parked.load(Ordering::Relaxed) < MILLION {
             ::gort::sleep(Duration::from_millis(10));
         }
         ::gort::sleep(Duration::from_millis(50));
         let grown = resident() - before;
         drop(tx);
         assert!(handles.into_iter().all(|h| h.join().unwrap()));
-        grown / PARKED as f64
+        grown / MILLION as f64
     }));
 }

@@ -18,8 +18,6 @@ const MILLION: u64 = 1_000_000;
 const RING: u64 = 10_000;
 /// Messages there and back.
 const ROUND_TRIPS: u64 = 300_000;
-/// Goroutines parked at once while memory is counted.
-const PARKED: u64 = 100_000;
 
 /// Workload, unit, processors.
 type Shape = (&'static str, &'static str, Procs);

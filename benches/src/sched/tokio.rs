@@ -1,7 +1,7 @@
 //! The scheduling workloads on tokio's multi-thread runtime: bounded channels of 1 where goroutines meet
 //! unbuffered (tokio has no rendezvous).
 
-use super::{MILLION, PARKED, RING, ROUND_TRIPS};
+use super::{MILLION, RING, ROUND_TRIPS};
 use gort_benches::harness::{Context, resident};
 
 use ::tokio::runtime::{Builder, Runtime};
@@ -178,7 +178,7 @@ fn rss_future(c: &Context) {
         let gate = Arc::new(Semaphore::new(0));
         let parked = Arc::new(AtomicU64::new(0));
         let before = resident();
-        let handles: Vec<_> = (0..PARKED)
+        let handles: Vec<_> = (0..MILLION)
             .map(|_| {
                 let (gate, parked) = (Arc::clone(&gate), Arc::clone(&parked));
                 ::tokio::spawn(async move {
@@ -187,7 +187,7 @@ fn rss_future(c: &Context) {
                 })
             })
             .collect();
-        while parked.load(Ordering::Relaxed) < PARKED {
+        while parked.load(Ordering::Relaxed) < MILLION {
             ::tokio::time::sleep(Duration::from_millis(10)).await;
         }
         ::tokio::time::sleep(Duration::from_millis(50)).await;
@@ -196,6 +196,6 @@ fn rss_future(c: &Context) {
         for h in handles {
             assert!(h.await.unwrap());
         }
-        grown / PARKED as f64
+        grown / MILLION as f64
     }));
 }
