@@ -166,6 +166,11 @@ pub(super) fn figure(x: f64) -> String {
     out
 }
 
+/// A ratio.
+pub(super) fn times(ratio: f64) -> String {
+    format!("{}x", figure(ratio))
+}
+
 /// A figure's name with its processors and its unit, and which way is better where that is not "less".
 pub(super) fn heading(these: &[Row]) -> String {
     let row = &these[0];
