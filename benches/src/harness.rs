@@ -1,5 +1,7 @@
 //! What every group shares: the catalogue's entry, and how samples are taken and printed.
 
+use hdrhistogram::Histogram;
+
 use std::time::Instant;
 
 /// With how many processors a workload is run.
@@ -129,27 +131,20 @@ impl Context {
         println!("{}", serde_json::json!({ "value": value }));
     }
 
-    /// How the events behind a figure are spread, sorted ascending: the report draws its curve.
-    pub fn curve(&self, workload: &str, sorted: &[f64]) {
-        self.curve_of(workload, sorted.len() as u64, |fraction| {
-            let rank = (sorted.len() as f64 * fraction).ceil() as usize;
-            sorted[rank.clamp(1, sorted.len()) - 1]
-        });
-    }
-
-    /// [`Context::curve`] of `events`, of which the fraction given stays within what `within` says.
-    pub fn curve_of(&self, workload: &str, events: u64, within: impl Fn(f64) -> f64) {
+    /// How the events behind a figure are spread: the report draws its curve. `unit` is how many nanoseconds
+    /// make one of the figure's.
+    pub fn curve(&self, workload: &str, took: &Histogram<u64>, unit: f64) {
         const FRACTIONS: [f64; 16] = [
             0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999,
             0.99995, 0.99999, 0.999999,
         ];
         // Beyond one event in the number of them there is only the largest.
-        let last = 1.0 - 1.0 / events.max(1) as f64;
+        let last = 1.0 - 1.0 / took.len().max(1) as f64;
         let points: Vec<[f64; 2]> = FRACTIONS
             .into_iter()
             .filter(|f| *f < last)
             .chain([last])
-            .map(|f| [f, within(f)])
+            .map(|f| [f, within(took, f) / unit])
             .collect();
         println!(
             "{}",
@@ -170,6 +165,22 @@ impl Context {
 #[must_use]
 pub fn each(start: Instant, operations: u64) -> f64 {
     start.elapsed().as_nanos() as f64 / operations as f64
+}
+
+/// Nanoseconds of events that take from one to any number of them, to three digits.
+///
+/// # Panics
+///
+/// Never: three digits are allowed.
+#[must_use]
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are allowed")
+}
+
+/// The nanoseconds that such a fraction of all events stays within.
+#[must_use]
+pub fn within(took: &Histogram<u64>, fraction: f64) -> f64 {
+    took.value_at_quantile(fraction) as f64
 }
 
 /// Resident bytes of this process.

@@ -2,7 +2,7 @@
 //! channel of 512. A send that finds it full waits, and counts.
 
 use super::{Channel, Gchan, Rx, Std, Tx};
-use gort_benches::harness::{Context, Entry, Procs, Program};
+use gort_benches::harness::{Context, Entry, Procs, Program, histogram, within};
 
 use hdrhistogram::Histogram;
 
@@ -51,11 +51,9 @@ fn latency<C: Channel>(c: &Context) {
     sends::<C>();
     for _ in 0..c.samples {
         let took = sends::<C>();
-        c.curve_of(FIGURES[0].0, took.len(), |f| {
-            took.value_at_quantile(f) as f64
-        });
+        c.curve(FIGURES[0].0, &took, 1.0);
         for (workload, quantile) in FIGURES {
-            c.figure(workload, took.value_at_quantile(quantile) as f64);
+            c.figure(workload, within(&took, quantile));
         }
     }
 }
@@ -67,7 +65,7 @@ fn sends<C: Channel>() -> Histogram<u64> {
         .map(|p| {
             let tx = tx.clone();
             thread::spawn(move || {
-                let mut took = Histogram::new(3).expect("three digits are allowed");
+                let mut took = histogram();
                 for x in 0..EACH {
                     let start = Instant::now();
                     tx.send(p * EACH + x);
@@ -82,7 +80,7 @@ fn sends<C: Channel>() -> Histogram<u64> {
     let sum: u64 = std::iter::from_fn(|| rx.recv()).sum();
     let all = PRODUCERS * EACH;
     assert_eq!(sum, all * (all - 1) / 2);
-    let mut took = Histogram::new(3).expect("three digits are allowed");
+    let mut took = histogram();
     for producer in producers {
         took.add(producer.join().unwrap()).expect("it resizes");
     }

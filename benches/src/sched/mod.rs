@@ -1,6 +1,7 @@
 //! Scheduling: spawn, yield, rendezvous, memory (a file per subject); locks; bad neighbours and calls that
 //! block.
 
+mod futures;
 mod gort;
 #[cfg(feature = "may")]
 mod may;
@@ -59,6 +60,9 @@ pub(crate) fn entries() -> Vec<Entry> {
         };
         if let Some(run) = gort::workload(workload).or_else(|| stall::gort::workload(workload)) {
             add("gort", false, Program::Here(run));
+        }
+        if let Some(run) = futures::workload(workload) {
+            add("gort (futures)", false, Program::Here(run));
         }
         for (subject, find) in PEERS {
             if let Some(run) = find(workload) {

@@ -9,12 +9,16 @@ mod gtimer;
 #[cfg(feature = "tokio")]
 mod tokio;
 
-use gort_benches::harness::{Context, Entry, Figure, Procs, Program, Rng};
+use gort_benches::harness::{Context, Entry, Figure, Procs, Program, Rng, histogram, within};
+
+use hdrhistogram::Histogram;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const OPERATIONS: u64 = 300_000;
+/// Nanoseconds.
+const US: f64 = 1e3;
 /// Between the start and the first deadline of `fire_1e6`: time to add them all, for every subject.
 const LEAD: Duration = Duration::from_millis(1500);
 
@@ -126,19 +130,18 @@ impl Late {
         self.fired.load(Ordering::Acquire) >= self.late.len()
     }
 
-    /// Waits for all, and returns how late they were, sorted, in microseconds.
-    fn finish(&self) -> Vec<f64> {
+    /// Waits for all, and returns how many nanoseconds late they were.
+    fn finish(&self) -> Histogram<u64> {
         while !self.done() {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let mut ns: Vec<i64> = self
-            .late
-            .iter()
-            .map(|l| l.load(Ordering::Relaxed))
-            .collect();
-        ns.sort_unstable();
-        assert!(ns[0] >= 0, "run early, or not at all");
-        ns.into_iter().map(|l| l as f64 / 1e3).collect()
+        let mut all = histogram();
+        for late in &self.late {
+            let ns = u64::try_from(late.load(Ordering::Relaxed));
+            all.record(ns.expect("run, and not early"))
+                .expect("it resizes");
+        }
+        all
     }
 }
 
@@ -149,21 +152,21 @@ fn fire_million(c: &Context, fire: Fire) {
     let n = 1_000_000;
     let before = cpu();
     let late = run(n, LEAD, fire);
-    c.curve("fire_1e6_p50", &late);
-    c.figure("fire_1e6_p50", late[n / 2]);
-    c.figure("fire_1e6_max", late[n - 1]);
+    c.curve("fire_1e6_p50", &late, US);
+    c.figure("fire_1e6_p50", within(&late, 0.5) / US);
+    c.figure("fire_1e6_max", late.max() as f64 / US);
     c.figure("fire_1e6_cpu", (cpu() - before) * 1e9 / n as f64);
 }
 
 fn idle(c: &Context, fire: Fire) {
     let n = 10_000;
     let late = run(n, Duration::from_millis(100), fire);
-    c.curve("idle_10k_p50", &late);
-    c.figure("idle_10k_p50", late[n / 2]);
-    c.figure("idle_10k_p99", late[n * 99 / 100]);
+    c.curve("idle_10k_p50", &late, US);
+    c.figure("idle_10k_p50", within(&late, 0.5) / US);
+    c.figure("idle_10k_p99", within(&late, 0.99) / US);
 }
 
-fn run(n: usize, lead: Duration, fire: Fire) -> Vec<f64> {
+fn run(n: usize, lead: Duration, fire: Fire) -> Histogram<u64> {
     let mut rng = Rng(0x9e37_79b9_7f4a_7c15);
     let late: &'static Late = Box::leak(Box::new(Late::new(n)));
     let first = late.origin + lead;

@@ -75,7 +75,29 @@ pub(super) fn programs(root: &Path, o: &Options) -> Fallible<Programs> {
             None => eprintln!("GORT_GO119 is not set: Go 1.19's rows say \"not run\""),
         }
     }
+    set_aside(&mut programs, &aside(root))?;
     Ok(programs)
+}
+
+/// Copies the programs, so that who builds while they are measured does not change them.
+fn set_aside(programs: &mut Programs, folder: &Path) -> Result {
+    std::fs::create_dir_all(folder)?;
+    for (name, path) in programs {
+        let copy = folder.join(name);
+        std::fs::copy(&path, &copy).map_err(|e| format!("{}: {e}", path.display()))?;
+        *path = copy;
+    }
+    Ok(())
+}
+
+/// Where the copies are: of this process alone.
+fn aside(root: &Path) -> PathBuf {
+    target(root).join(format!("bench-programs-{}", std::process::id()))
+}
+
+/// Deletes the copies.
+pub(super) fn clear(root: &Path) -> Result {
+    Ok(std::fs::remove_dir_all(aside(root))?)
 }
 
 fn release(what: &[&str], features: &[&str]) -> Result {

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 const LEFT: f64 = 44.0;
 const TOP: f64 = 8.0;
-const WIDE: f64 = 284.0;
+const WIDE: f64 = 276.0;
 const HIGH: f64 = 150.0;
 /// Lines of peers, told apart by colour and by dashes.
 const PEERS: usize = 6;
@@ -58,7 +58,7 @@ pub(super) fn plot(out: &mut String, these: &[Row]) {
     };
     let name = these[0].workload.trim_end_matches("_p50");
     let title = escape(&format!(
-        "{name} P{}, {}: curve",
+        "{name} P{}, {}: by percentile",
         these[0].procs, these[0].unit
     ));
     let legend = (TOP + HIGH + 34.0) as usize;
@@ -91,18 +91,17 @@ pub(super) fn plot(out: &mut String, these: &[Row]) {
 
 fn grid(out: &mut String, scale: &Scale) {
     let bottom = TOP + HIGH;
-    for fraction in [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999] {
+    for fraction in [0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999] {
         if nines(fraction) > scale.nines + 1e-9 {
             break;
         }
         let x = scale.across(fraction);
         let percent = format!("{:.3}", fraction * 100.0);
         let percent = percent.trim_end_matches('0').trim_end_matches('.');
-        let percent = if fraction == 0.0 { "0" } else { percent };
         let _ = write!(
             out,
             "<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom}\"/>\
-             <text class=\"dim\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{percent}%</text>",
+             <text class=\"dim tick\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{percent}</text>",
             bottom + 14.0
         );
     }
@@ -112,7 +111,7 @@ fn grid(out: &mut String, scale: &Scale) {
         let _ = write!(
             out,
             "<path class=\"grid\" d=\"M{LEFT} {y:.1}h{WIDE}\"/>\
-             <text class=\"dim\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+             <text class=\"dim tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             LEFT - 4.0,
             y + 4.0,
             tick(10_f64.powf(power))
@@ -168,7 +167,7 @@ mod tests {
         let mut out = String::new();
         plot(&mut out, &[ours, peer]);
         assert!(
-            out.contains("send_latency P2, ns: curve") && !out.contains("NaN"),
+            out.contains("send_latency P2, ns: by percentile") && !out.contains("NaN"),
             "{out}"
         );
         assert_eq!(

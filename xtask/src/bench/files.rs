@@ -1,5 +1,6 @@
 //! What is written: report.json, curves.json, machine.txt, and the CSV that is kept; and reading them back.
 
+use super::measure::Measured;
 use super::row::Row;
 use crate::run::Result;
 
@@ -45,10 +46,10 @@ fn replace(path: &Path, text: &str) -> Result {
     Ok(std::fs::rename(&new, path)?)
 }
 
-/// The rows of the reports in `folders`, of which the later win, and the machine of the last.
-pub(super) fn read(folders: &[PathBuf]) -> Fallible<(Vec<Row>, String)> {
+/// The rows of the reports in `folders`, of which the later win, and on what they were measured.
+pub(super) fn read(folders: &[PathBuf]) -> Fallible<(Measured, String)> {
     let mut rows: Vec<Row> = Vec::new();
-    let mut machine = String::new();
+    let mut machines: Vec<String> = Vec::new();
     for folder in folders {
         let mut new: Vec<Row> = list(&folder.join("report.json"))?
             .iter()
@@ -66,10 +67,15 @@ pub(super) fn read(folders: &[PathBuf]) -> Fallible<(Vec<Row>, String)> {
         rows.retain(|old| !new.iter().any(|n| n.beside(old)));
         rows.extend(new);
         if let Ok(text) = std::fs::read_to_string(folder.join("machine.txt")) {
-            text.trim().clone_into(&mut machine);
+            machines.retain(|m| m != text.trim());
+            machines.push(text.trim().to_owned());
         }
     }
-    Ok((rows, machine))
+    let measured = Measured {
+        rows,
+        interrupted: false,
+    };
+    Ok((measured, machines.join("; then ")))
 }
 
 fn list(path: &Path) -> Fallible<Vec<Value>> {
@@ -135,8 +141,11 @@ mod tests {
         let later = vec![row("hogs", "gort", Better::Higher, 300.0)];
         write(&later, "another", &b).unwrap();
         let (back, machine) = read(&[a.clone(), b.clone()]).unwrap();
-        assert_eq!(back, [rows[0].clone(), rows[1].clone(), later[0].clone()]);
-        assert_eq!(machine, "another");
+        assert_eq!(
+            back.rows,
+            [rows[0].clone(), rows[1].clone(), later[0].clone()]
+        );
+        assert_eq!(machine, "a machine; then another");
         std::fs::remove_dir_all(a).unwrap();
         std::fs::remove_dir_all(b).unwrap();
     }

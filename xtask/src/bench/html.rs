@@ -1,7 +1,10 @@
 //! report.html: one file, no script, no network; bars in SVG, for a phone and for the dark.
 
 use super::curves;
-use super::row::{Better, Row, figure, figures, groups, heading, is_best, mean, ours, subjects};
+use super::row::{
+    Better, Row, figure, figures, groups, heading, is_best, mean, ours, subjects, times,
+};
+use super::tables::CAUTION;
 
 use std::fmt::Write as _;
 
@@ -13,9 +16,9 @@ const STYLE: &str = "\
 body{background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif;margin:0 auto;padding:1rem;max-width:60rem}\
 .grids{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));gap:1rem}\
 figure{margin:0}figcaption{font-weight:600;overflow-wrap:anywhere}svg{width:100%;height:auto;display:block}\
-text{fill:var(--fg);font:12px system-ui,sans-serif}.best{font-weight:700}.dim{fill:var(--dim);color:var(--dim)}\
+text{fill:var(--fg);font:12px system-ui,sans-serif}.tick{font-size:10px}.best,b{font-weight:700}.dim{fill:var(--dim);color:var(--dim)}\
 .ours{fill:var(--ours)}.peer{fill:var(--peer)}.range{stroke:var(--fg);stroke-width:1}\
-.grid{stroke:var(--rule);fill:none}.line{fill:none;stroke-width:1.5}.own{stroke:var(--ours);stroke-width:3}\
+.cut{stroke:var(--bg);stroke-width:4}.grid{stroke:var(--rule);fill:none}.line{fill:none;stroke-width:1.5}.own{stroke:var(--ours);stroke-width:3}\
 .peer0{stroke:var(--p0)}.peer1{stroke:var(--p1);stroke-dasharray:6 2}.peer2{stroke:var(--p2);stroke-dasharray:2 2}\
 .peer3{stroke:var(--p3);stroke-dasharray:8 2 2 2}.peer4{stroke:var(--p4);stroke-dasharray:4 4}\
 .peer5{stroke:var(--p5);stroke-dasharray:1 3}";
@@ -26,33 +29,47 @@ pub(super) fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
+/// Where a bar begins, behind the longest subject's name, and how long a full one is.
+const BAR: (f64, f64) = (132.0, 122.0);
+
 pub(super) fn page(rows: &[Row], machine: &str) -> String {
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width,initial-scale=1\"><title>gort bench-all</title><style>{STYLE}</style>\
          <h1>gort bench-all</h1><p class=\"dim\">{}</p><p>Medians, the best in bold; shorter bars are better, \
-         except where the title says that more is; the thin line is the range of all samples. Every answer \
-         was verified. benches/BIAS.md says what favours whom.</p>",
-        escape(machine)
+         except where the title says that more is; the thin line is the range of all samples; a bar with a notch is longer than it is drawn. Every answer \
+         was verified. benches/BIAS.md says what favours whom.</p><p class=\"dim\">{}</p>",
+        escape(machine),
+        escape(CAUTION)
     );
     for group in groups(rows) {
-        let _ = write!(out, "<h2>{}</h2><p>", escape(&group[0].group));
-        for name in subjects(group) {
-            if let Some((m, n)) = mean(group, name) {
-                let _ = write!(
-                    out,
-                    "{}: ours is {m:.2} times better over {n} figures (geometric mean). ",
-                    escape(name)
-                );
-            }
-        }
-        out.push_str("</p><div class=\"grids\">");
+        let _ = write!(out, "<h2>{}</h2>", escape(&group[0].group));
+        means(&mut out, group);
+        out.push_str("<div class=\"grids\">");
         figures(group).for_each(|these| bars(&mut out, these));
         figures(group).for_each(|these| curves::plot(&mut out, these));
         out.push_str("</div>");
     }
     out.push_str("</html>\n");
     out
+}
+
+/// How many times better ours is than each peer of a group.
+fn means(out: &mut String, group: &[Row]) {
+    let means = subjects(group)
+        .into_iter()
+        .filter_map(|name| {
+            let (m, n) = mean(group, name)?;
+            Some(format!("{} <b>{}</b> of {n}", escape(name), times(m)))
+        })
+        .collect::<Vec<_>>();
+    if !means.is_empty() {
+        let _ = write!(
+            out,
+            "<p>Times ours is better, geometric means over so many figures: {}.</p>",
+            means.join(", ")
+        );
+    }
 }
 
 /// What a full bar stands for: the longest, but no more than twelve times ours, lest ours vanishes; where
@@ -66,10 +83,10 @@ fn full(these: &[Row]) -> f64 {
     scale.max(f64::MIN_POSITIVE)
 }
 
-/// One figure: a bar a subject. A bar of a peer far off is cut, and its number says how long it is.
+/// One figure: a bar a subject. A bar of a peer far off is cut, which a notch shows, and its number says how long it is.
 fn bars(out: &mut String, these: &[Row]) {
     let scale = full(these);
-    let width = |x: f64| (x / scale).min(1.0) * 140.0;
+    let width = |x: f64| (x / scale).min(1.0) * BAR.1;
     let height = these.len() * 22 + 4;
     let title = escape(&heading(these));
     let _ = write!(
@@ -82,13 +99,15 @@ fn bars(out: &mut String, these: &[Row]) {
         let baseline = y + 14;
         let _ = write!(
             out,
-            "<text x=\"108\" y=\"{baseline}\" text-anchor=\"end\">{}</text>",
+            "<text x=\"{}\" y=\"{baseline}\" text-anchor=\"end\">{}</text>",
+            BAR.0 - 6.0,
             escape(&row.subject)
         );
         let Some(s) = row.stats else {
             let _ = write!(
                 out,
-                "<text class=\"dim\" x=\"114\" y=\"{baseline}\">{}</text>",
+                "<text class=\"dim\" x=\"{}\" y=\"{baseline}\">{}</text>",
+                BAR.0,
                 row.absence()
             );
             continue;
@@ -100,16 +119,25 @@ fn bars(out: &mut String, these: &[Row]) {
             ""
         };
         let middle = y + 9;
-        let end = 118.0 + width(s.median).max(width(s.max));
-        let cut = if s.median > scale { " (cut)" } else { "" };
+        let end = BAR.0 + 4.0 + width(s.median).max(width(s.max));
+        let cut = if s.median > scale {
+            format!(
+                "<path class=\"cut\" d=\"M{} {}l6 -22\"/>",
+                BAR.0 + 0.9 * BAR.1,
+                y + 20
+            )
+        } else {
+            String::new()
+        };
         let _ = write!(
             out,
-            "<rect class=\"{class}\" x=\"114\" y=\"{y}\" width=\"{:.1}\" height=\"18\" rx=\"2\"/>\
+            "<rect class=\"{class}\" x=\"{}\" y=\"{y}\" width=\"{:.1}\" height=\"18\" rx=\"2\"/>{cut}\
              <line class=\"range\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle}\" y2=\"{middle}\"/>\
-             <text{best} x=\"{end:.1}\" y=\"{baseline}\">{}{cut}</text>",
+             <text{best} x=\"{end:.1}\" y=\"{baseline}\">{}</text>",
+            BAR.0,
             width(s.median).max(1.0),
-            114.0 + width(s.min),
-            114.0 + width(s.max),
+            BAR.0 + width(s.min),
+            BAR.0 + width(s.max),
             figure(s.median)
         );
     }
@@ -137,7 +165,7 @@ mod tests {
             ">not run<",
             "hogs P2, ticks (more is better)",
             "class=\"line own\"",
-            "tokio: ours is 2.00 times better over 1 figures",
+            "tokio <b>2.00x</b> of 1.",
         ] {
             assert!(page.contains(inside), "{inside}");
         }
@@ -155,6 +183,9 @@ mod tests {
             row("yield", "tokio", Better::Lower, 100.0),
         ];
         assert_eq!(full(&rows), 12.0);
+        let mut out = String::new();
+        bars(&mut out, &rows);
+        assert_eq!(out.matches("class=\"cut\"").count(), 1, "{out}");
         let rows = [
             row("hogs", "gort", Better::Higher, 100.0),
             row("hogs", "tokio", Better::Higher, 1.0),

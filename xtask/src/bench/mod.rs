@@ -34,7 +34,8 @@ cargo xtask bench-all [OPTIONS]
   --from DIR             measure nothing: the reports of an earlier run's DIR; of several, the later wins
   --compare A B          measure nothing: what changed from A/report.json to B/report.json beyond noise
 
-It fails if a workload fails on one of our crates; a peer that fails is said to be \"not run\".
+A figure that fails is said to have failed, and the rest goes on; if it is one of ours, the command fails in
+the end. After 35 minutes (--quick: 7) no further round is begun. Ctrl-C ends it with a report of what it has.
 Go is `go` on PATH, or GORT_GO; Go 1.19, whose map has buckets as ours, is GORT_GO119. mimalloc, jemalloc
 and snmalloc need `cc`, `make` and `c++`. Rows of what is missing say \"not run\".
 ";
@@ -164,34 +165,40 @@ fn parse(
 
 /// Measures, or reads what was; then writes all that was asked for.
 fn report(root: &Path, o: &Options) -> Result {
-    let (rows, machine) = if o.from.is_empty() {
+    let (measured, machine) = if o.from.is_empty() {
         let machine = build::machine(root);
         let mut keep = |rows: &[row::Row]| {
             if let Err(e) = files::write(rows, &machine, &o.out) {
-                eprintln!("    {}: {e}", o.out.display());
+                eprintln!("\n    {}: {e}", o.out.display());
             }
         };
         (measure::all(root, o, &mut keep)?, machine)
     } else {
         files::read(&o.from)?
     };
-    tables::terminal(&rows);
+    let rows = measured.rows;
     files::write(&rows, &machine, &o.out)?;
     let markdown = tables::report(&rows, &machine);
     std::fs::write(o.out.join("report.md"), markdown)?;
     std::fs::write(o.out.join("report.html"), html::page(&rows, &machine))?;
+    tables::terminal(&rows);
     eprintln!("wrote {}", o.out.join("report.{json,md,html}").display());
+    if measured.interrupted {
+        return Err(
+            "interrupted: the report has what was measured until then; nothing recorded or spliced"
+                .into(),
+        );
+    }
     if o.record {
         files::record(&rows, root, &machine)?;
-    }
-    let failed = tables::failed(&rows);
-    if !failed.is_empty() {
-        return Err(format!("ours failed: {}", failed.join("; ")).into());
     }
     if o.splice {
         splice::all(&rows, root, &machine)?;
     }
-    Ok(())
+    match tables::failed(&rows) {
+        failed if failed.is_empty() => Ok(()),
+        failed => Err(format!("ours failed: {}", failed.join("; ")).into()),
+    }
 }
 
 fn list(text: &str) -> Vec<String> {

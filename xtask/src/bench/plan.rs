@@ -23,7 +23,8 @@ pub(super) struct Turn {
     pub(super) rows: Vec<Row>,
     /// Of each row.
     pub(super) samples: Vec<Vec<f64>>,
-    /// What its runs have taken so far.
+    pub(super) runs: usize,
+    /// What they have taken.
     pub(super) spent: Duration,
 }
 
@@ -34,6 +35,7 @@ impl Turn {
             from,
             rows: vec![row],
             samples: vec![Vec::new()],
+            runs: 0,
             spent: Duration::ZERO,
         }
     }

@@ -61,11 +61,14 @@ impl Stats {
     pub(super) fn of(samples: &[f64]) -> Option<Self> {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        // Of an even number, the mean of the two in the middle.
+        let (low, high) = ((sorted.len() - 1) / 2, sorted.len() / 2);
         Some(Self {
             n: sorted.len() as u64,
-            min: *sorted.first()?,
-            median: sorted[sorted.len() / 2],
-            max: *sorted.last()?,
+            min,
+            median: (sorted[low] + sorted[high]) / 2.0,
+            max,
         })
     }
 }
@@ -163,6 +166,11 @@ pub(super) fn figure(x: f64) -> String {
     out
 }
 
+/// A ratio.
+pub(super) fn times(ratio: f64) -> String {
+    format!("{}x", figure(ratio))
+}
+
 /// A figure's name with its processors and its unit, and which way is better where that is not "less".
 pub(super) fn heading(these: &[Row]) -> String {
     let row = &these[0];
@@ -173,10 +181,11 @@ pub(super) fn heading(these: &[Row]) -> String {
     format!("{} P{}, {}{way}", row.workload, row.procs, row.unit)
 }
 
-/// The subjects of a group, in the order of their first rows: ours first.
+/// The subjects of a group, ours first, in the order of their first rows.
 pub(super) fn subjects(rows: &[Row]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
-    for row in rows {
+    let (ours, peers): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|r| !r.peer);
+    for row in ours.into_iter().chain(peers) {
         if !names.contains(&row.subject.as_str()) {
             names.push(&row.subject);
         }
@@ -202,6 +211,7 @@ pub(super) fn figures(group: &[Row]) -> impl Iterator<Item = &[Row]> {
     group.chunk_by(Row::beside)
 }
 
+/// The figure of ours that peers are compared to: the first, where we have a second way.
 pub(super) fn ours(these: &[Row]) -> Option<f64> {
     these.iter().find(|r| !r.peer)?.median()
 }
@@ -323,6 +333,31 @@ pub(super) mod tests {
         rows[1].stats = None;
         let back: Vec<Row> = rows.iter().map(|r| Row::from_json(&r.json())).collect();
         assert_eq!(back, rows);
+    }
+
+    #[test]
+    fn a_median_of_an_even_number_lies_between() {
+        let median = |samples: &[f64]| Stats::of(samples).map(|s| s.median);
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[4.0, 1.0]), Some(2.5));
+        assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
+    }
+
+    #[test]
+    fn a_second_way_of_ours_is_no_peer_and_stands_beside_the_first() {
+        let mut second = row("ring", "gort (futures)", Better::Lower, 5.0);
+        second.peer = false;
+        let rows = [
+            row("ring", "gort", Better::Lower, 10.0),
+            second,
+            row("ring", "tokio", Better::Lower, 20.0),
+        ];
+        assert_eq!(subjects(&rows), ["gort", "gort (futures)", "tokio"]);
+        assert_eq!(times_ours(&rows[1], &rows), None);
+        assert_eq!(times_ours(&rows[2], &rows), Some(2.0));
+        assert_eq!(best_peer(&rows).unwrap().subject, "tokio");
+        assert!(is_best(&rows[1], &rows) && !is_best(&rows[0], &rows));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) fn all(rows: &[Row], root: &Path, machine: &str) -> Result {
         let Some((_, path)) = place else { continue };
         let text = format!(
             "{}\n\n{}\n{}\n",
-            on(machine),
+            on(machine, group),
             tables::markdown(group),
             tables::CAUTION
         );
@@ -42,14 +42,20 @@ pub(super) fn all(rows: &[Row], root: &Path, machine: &str) -> Result {
         return Ok(());
     }
     for path in SUMMARIES {
-        let text = format!("{}\n\n{}", on(machine), tables::summary(rows));
+        let text = format!("{}\n\n{}", on(machine, rows), tables::summary(rows));
         file(&root.join(path), &text)?;
     }
     Ok(())
 }
 
-fn on(machine: &str) -> String {
-    format!("`cargo xtask bench-all` on {machine}:")
+fn on(machine: &str, rows: &[Row]) -> String {
+    let n = || rows.iter().filter_map(|r| r.stats).map(|s| s.n);
+    let (least, most) = (n().min().unwrap_or(0), n().max().unwrap_or(0));
+    let n = match least == most {
+        true => least.to_string(),
+        false => format!("{least} to {most}"),
+    };
+    format!("`cargo xtask bench-all` on {machine}; medians of {n} samples:")
 }
 
 fn file(path: &Path, text: &str) -> Result {
@@ -72,7 +78,8 @@ fn between(old: &str, text: &str) -> std::result::Result<String, String> {
     let Some((_, tail)) = rest.split_once(close) else {
         return Err(format!("{close} stands before {open}"));
     };
-    Ok(format!("{head}{open}\n{}\n{close}{tail}", text.trim_end()))
+    // Blank lines, lest a reader of Markdown takes the marker for a row.
+    Ok(format!("{head}{open}\n\n{}\n\n{close}{tail}", text.trim()))
 }
 
 #[cfg(test)]
@@ -95,8 +102,8 @@ mod tests {
         let old = "before\n\n<!-- bench-all -->\n<!-- /bench-all -->\n\nafter\n";
         let table = tables::markdown(&twice_as_good());
         let once = between(old, &table).unwrap();
-        assert!(once.starts_with("before\n\n<!-- bench-all -->\n| | gort"));
-        assert!(once.ends_with("|\n<!-- /bench-all -->\n\nafter\n"));
+        assert!(once.starts_with("before\n\n<!-- bench-all -->\n\n| | gort"));
+        assert!(once.ends_with("|\n\n<!-- /bench-all -->\n\nafter\n"));
         assert_eq!(between(&once, &table).unwrap(), once);
         let other = between(&once, "other").unwrap();
         assert_eq!(between(&other, &table).unwrap(), once);
@@ -126,7 +133,10 @@ mod tests {
         // No README.md: writing a summary would fail.
         all(&twice_as_good(), &folder, "a machine").unwrap();
         let read = |i: usize| std::fs::read_to_string(folder.join(READMES[i].1)).unwrap();
-        assert!(read(0).contains("| yield P2, ns |") && read(0).contains("on a machine:"));
+        assert!(
+            read(0).contains("| yield P2, ns |")
+                && read(0).contains("on a machine; medians of 3 samples:")
+        );
         assert_eq!(read(1), empty);
         std::fs::remove_dir_all(folder).unwrap();
     }

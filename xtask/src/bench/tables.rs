@@ -1,11 +1,11 @@
 //! The tables: on the terminal, and as Markdown.
 
 use super::row::{
-    Row, best_peer, figure, figures, geometric, groups, heading, is_best, mean, ours, subjects,
+    Row, best_peer, figure, figures, geometric, groups, heading, is_best, mean, subjects, times,
     times_ours, titled,
 };
 
-use comfy_table::{Attribute, Cell, CellAlignment, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 
 use std::fmt::Write as _;
 
@@ -26,13 +26,13 @@ fn cell(row: Option<&Row>, these: &[Row]) -> String {
         figure(s.max)
     );
     match times_ours(row, these) {
-        Some(ratio) => format!("{spread} {ratio:.2}x"),
+        Some(ratio) => format!("{spread} {}", times(ratio)),
         None => spread,
     }
 }
 
 fn mean_text(group: &[Row], subject: &str) -> String {
-    mean(group, subject).map_or_else(|| "-".into(), |(m, n)| format!("{m:.2}x of {n}"))
+    mean(group, subject).map_or_else(|| "-".into(), |(m, n)| format!("{} of {n}", times(m)))
 }
 
 /// Prints a table for every group: the best in bold.
@@ -47,6 +47,8 @@ fn table(group: &[Row]) -> Table {
     let names = subjects(group);
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
+    // Cells break where the terminal is narrower; without a terminal they do not.
+    table.set_content_arrangement(ContentArrangement::Dynamic);
     let titles = names.iter().map(|s| titled(group, s));
     table.set_header(std::iter::once(group[0].group.clone()).chain(titles));
     for these in figures(group) {
@@ -117,9 +119,9 @@ pub(super) fn summary(rows: &[Row]) -> String {
             .filter(|(r, _)| *r < 1.0)
             .map_or("-".into(), |(r, these)| {
                 let peer = best_peer(these).map_or("", |p| &p.subject);
-                format!("{}: {r:.2}x {peer}", heading(these))
+                format!("{}: {} {peer}", heading(these), times(*r))
             });
-        let mean = geometric(&ratios).map_or("-".into(), |m| format!("{m:.2}x"));
+        let mean = geometric(&ratios).map_or("-".into(), times);
         let subject = group.iter().find(|r| !r.peer).map_or("-", |r| &r.subject);
         let _ = writeln!(
             out,
@@ -133,9 +135,16 @@ pub(super) fn summary(rows: &[Row]) -> String {
 
 /// Rows of ours that have no figure.
 pub(super) fn failed(rows: &[Row]) -> Vec<String> {
-    figures(rows)
-        .filter(|these| these.iter().any(|r| !r.peer) && ours(these).is_none())
-        .map(|these| format!("{} {}", these[0].group, heading(these)))
+    rows.iter()
+        .filter(|r| !r.peer && r.stats.is_none())
+        .map(|r| {
+            format!(
+                "{} {} by {}",
+                r.group,
+                heading(std::slice::from_ref(r)),
+                r.subject
+            )
+        })
         .collect()
 }
 
@@ -181,7 +190,10 @@ mod tests {
         );
         assert!(failed(&rows).is_empty(), "a peer's failure is not ours");
         rows[2].stats = None;
-        assert_eq!(failed(&rows), ["sched hogs P2, ticks (more is better)"]);
+        assert_eq!(
+            failed(&rows),
+            ["sched hogs P2, ticks (more is better) by gort"]
+        );
     }
 
     #[test]
