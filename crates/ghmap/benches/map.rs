@@ -174,6 +174,26 @@ fn dependent<M: Map>(n: usize) -> f64 {
     ns
 }
 
+/// A chain of pointers through as many buckets of as many bytes as ghmap has: what memory alone makes of
+/// lookups that wait for one another, whatever the map.
+fn chain(n: usize) -> f64 {
+    let buckets = filled::<Ours>(n).stats().buckets;
+    let order = shuffled(buckets);
+    let mut memory = vec![[0u64; 18]; buckets];
+    for i in 0..buckets {
+        memory[order[i] as usize][0] = order[(i + 1) % buckets];
+    }
+    let total = ops(n).min(2_000_000);
+    let start = Instant::now();
+    let mut at = order[0];
+    for _ in 0..total {
+        at = memory[at as usize][0];
+    }
+    let ns = each(start, total);
+    assert_eq!(at, order[total % buckets]);
+    ns
+}
+
 fn miss<M: Map>(n: usize) -> f64 {
     let map: M = filled(n);
     let total = ops(n);
@@ -319,10 +339,10 @@ fn compare(name: &str, n: usize, repeats: usize, ours: fn(usize) -> f64, theirs:
         a.0,
         a.1,
         a.2,
-        if name == "control" {
-            "the control"
-        } else {
-            Theirs::NAME
+        match name {
+            "control" => "the control",
+            "chain" => "the chain",
+            _ => Theirs::NAME,
         },
         b.0,
         b.1,
@@ -337,6 +357,7 @@ const WORKLOADS: &[Workload] = &[
     ("grow", grow::<Ours>, grow::<Theirs>),
     ("hit", hit::<Ours>, hit::<Theirs>),
     ("dependent", dependent::<Ours>, dependent::<Theirs>),
+    ("chain", dependent::<Ours>, chain),
     ("miss", miss::<Ours>, miss::<Theirs>),
     ("churn", churn::<Ours>, churn::<Theirs>),
     ("iterate", iterate::<Ours>, iterate::<Theirs>),

@@ -1,6 +1,8 @@
-//! Random operations against `std`'s map, for GORT_FUZZ_SECONDS (1) from GORT_FUZZ_SEED (7).
+//! Random operations on a map and on a `HashTable`, against `std`'s map, for GORT_FUZZ_SECONDS (1) from
+//! GORT_FUZZ_SEED (7).
 
-use ghmap::HashMap;
+use ghmap::hash_table::Entry;
+use ghmap::{HashMap, HashTable};
 use std::collections::HashMap as Model;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,195 @@ fn same(map: &HashMap<u64, String>, model: &Model<u64, String>) {
     assert!(model.iter().all(|(k, v)| map.get(k) == Some(v)));
 }
 
+fn map_round(rng: &mut Rng) {
+    let span = 1 << (1 + rng.below(13));
+    let (mut map, mut model) = (HashMap::new(), Model::new());
+    let mut cursor = map.cursor();
+    for _ in 0..rng.below(20_000) {
+        let k = rng.below(span);
+        match rng.below(if span > 512 { 2000 } else { 200 }) {
+            0 => {
+                map.clear();
+                model.clear();
+            }
+            1 => {
+                map.shrink_to(rng.below(span) as usize);
+            }
+            2 => map.reserve(rng.below(span) as usize),
+            3 => map.finish_growth(),
+            4 => {
+                let m = 2 + rng.below(9);
+                map.retain(|k, _| k % m != 0);
+                model.retain(|k, _| k % m != 0);
+            }
+            5 => {
+                let m = 2 + rng.below(9);
+                for (k, v) in map.extract_if(|k, _| k % m == 0) {
+                    assert_eq!(model.remove(&k), Some(v));
+                }
+                model.retain(|k, _| k % m != 0);
+            }
+            6 => map = map.clone(),
+            7 => same(&map, &model),
+            8 => cursor = map.cursor(),
+            n if n % 8 == 0 => match cursor.next(&mut map) {
+                Some((k, v)) => assert_eq!(model.get(k), Some(&*v)),
+                None => cursor = map.cursor(),
+            },
+            n if n % 3 == 0 => assert_eq!(map.remove(&k), model.remove(&k)),
+            n if n % 3 == 1 => {
+                let v = format!("{k}.{n}");
+                assert_eq!(map.insert(k, v.clone()), model.insert(k, v));
+            }
+            _ => assert_eq!(map.get(&k), model.get(&k)),
+        }
+    }
+    same(&map, &model);
+}
+
+/// A value of a table: its number, and a string that shows a second drop under a sanitizer.
+type Value = (u64, String);
+
+fn same_table(table: &HashTable<Value>, model: &Model<u64, String>, hash: &impl Fn(u64) -> u64) {
+    assert_eq!(table.len(), model.len());
+    assert_eq!(table.iter().len(), table.iter().count());
+    assert!(table.iter().all(|(k, v)| model.get(k) == Some(v)));
+    for (k, v) in model {
+        let found = table.find(hash(*k), |value| value.0 == *k);
+        assert_eq!(found.map(|value| &value.1), Some(v));
+        assert_eq!(
+            table
+                .iter_hash(hash(*k))
+                .filter(|value| value.0 == *k)
+                .count(),
+            1
+        );
+    }
+    assert!(
+        table
+            .iter_buckets()
+            .all(|at| table.get_bucket(at).is_some())
+    );
+}
+
+/// One entry by an entry of the table: removed, put back, replaced, or looked at by its number.
+fn table_entry(
+    rng: &mut Rng,
+    table: &mut HashTable<Value>,
+    model: &mut Model<u64, String>,
+    (k, hash): (u64, u64),
+) {
+    let Ok(entry) = table.find_entry(hash, |value| value.0 == k) else {
+        assert!(!model.contains_key(&k));
+        return;
+    };
+    let entry = if rng.below(2) == 0 {
+        entry
+    } else {
+        // Found by its number, the head of its chain is not known.
+        let at = entry.bucket_index();
+        entry
+            .into_table()
+            .get_bucket_entry(at)
+            .unwrap_or_else(|_| panic!("{at} is full"))
+    };
+    let fresh = format!("{k}/{}", rng.below(1000));
+    match rng.below(3) {
+        0 => {
+            let ((_, v), _) = entry.remove();
+            assert_eq!(model.remove(&k), Some(v));
+        }
+        1 => {
+            let ((_, v), place) = entry.remove();
+            place.insert((k, fresh.clone()));
+            assert_eq!(model.insert(k, fresh), Some(v));
+        }
+        _ => {
+            let keep = rng.below(2) == 0;
+            match entry.replace_entry_with(|_| keep.then(|| (k, fresh.clone()))) {
+                Entry::Occupied(_) => model.insert(k, fresh),
+                Entry::Vacant(_) => model.remove(&k),
+            };
+        }
+    }
+}
+
+fn table_round(rng: &mut Rng) {
+    let span = 1 << (1 + rng.below(13));
+    // All bits of the hash, or so few that chains are long.
+    let few = 1 + rng.below(span);
+    let poor = rng.below(4) == 0;
+    let hash = move |k: u64| {
+        let k = if poor { k % few.min(64) } else { k };
+        (k ^ k >> 31)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(32)
+    };
+    let hasher = |value: &Value| hash(value.0);
+    let (mut table, mut model) = (HashTable::<Value>::new(), Model::new());
+    for _ in 0..rng.below(if poor { 4_000 } else { 20_000 }) {
+        let k = rng.below(span);
+        let is_k = |value: &Value| value.0 == k;
+        match rng.below(if span > 512 { 2000 } else { 200 }) {
+            0 => {
+                table.clear();
+                model.clear();
+            }
+            1 => table.shrink_to(rng.below(span) as usize, hasher),
+            2 => table.reserve(rng.below(span) as usize, hasher),
+            3 => table.finish_growth(hasher),
+            4 => {
+                let m = 2 + rng.below(9);
+                table.retain(|value| value.0 % m != 0);
+                model.retain(|k, _| k % m != 0);
+            }
+            5 => {
+                let m = 2 + rng.below(9);
+                for (k, v) in table.extract_if(|value| value.0 % m == 0) {
+                    assert_eq!(model.remove(&k), Some(v));
+                }
+                assert!(model.keys().all(|k| k % m != 0));
+            }
+            6 => table = table.clone(),
+            7 => same_table(&table, &model, &hash),
+            8 => {
+                let (a, b) = (rng.below(span), rng.below(span));
+                if a != b {
+                    let found =
+                        table.get_disjoint_mut([hash(a), hash(b)], |i, value| value.0 == [a, b][i]);
+                    for (value, k) in found.into_iter().zip([a, b]) {
+                        assert_eq!(value.map(|value| &value.1), model.get(&k));
+                    }
+                }
+            }
+            9 if rng.below(8) == 0 => {
+                let drained: Model<u64, String> = table.drain().collect();
+                assert_eq!(drained, model);
+                model.clear();
+            }
+            n if n % 4 == 0 => table_entry(rng, &mut table, &mut model, (k, hash(k))),
+            n if n % 3 == 1 => {
+                let v = format!("{k}.{n}");
+                match table.entry(hash(k), is_k, hasher) {
+                    Entry::Occupied(mut entry) => entry.get_mut().1.clone_from(&v),
+                    Entry::Vacant(entry) => assert!(is_k(entry.insert((k, v.clone())).get())),
+                }
+                model.insert(k, v);
+            }
+            n if n % 3 == 2 && !model.contains_key(&k) => {
+                let v = format!("{k}:{n}");
+                table.insert_unique(hash(k), (k, v.clone()), hasher);
+                model.insert(k, v);
+            }
+            _ => {
+                let found = table.find_mut(hash(k), is_k).map(|value| &value.1);
+                assert_eq!(found, model.get(&k));
+            }
+        }
+    }
+    same_table(&table, &model, &hash);
+}
+
 #[test]
 fn fuzz() {
     let (seconds, seed) = (env("GORT_FUZZ_SECONDS", 1), env("GORT_FUZZ_SEED", 7));
@@ -35,49 +226,11 @@ fn fuzz() {
     let mut rounds = 0u64;
     while rounds == 0 || Instant::now() < end {
         rounds += 1;
-        let span = 1 << (1 + rng.below(13));
-        let (mut map, mut model) = (HashMap::new(), Model::new());
-        let mut cursor = map.cursor();
-        for _ in 0..rng.below(20_000) {
-            let k = rng.below(span);
-            match rng.below(if span > 512 { 2000 } else { 200 }) {
-                0 => {
-                    map.clear();
-                    model.clear();
-                }
-                1 => {
-                    map.shrink_to(rng.below(span) as usize);
-                }
-                2 => map.reserve(rng.below(span) as usize),
-                3 => map.finish_growth(),
-                4 => {
-                    let m = 2 + rng.below(9);
-                    map.retain(|k, _| k % m != 0);
-                    model.retain(|k, _| k % m != 0);
-                }
-                5 => {
-                    let m = 2 + rng.below(9);
-                    for (k, v) in map.extract_if(|k, _| k % m == 0) {
-                        assert_eq!(model.remove(&k), Some(v));
-                    }
-                    model.retain(|k, _| k % m != 0);
-                }
-                6 => map = map.clone(),
-                7 => same(&map, &model),
-                8 => cursor = map.cursor(),
-                n if n % 8 == 0 => match cursor.next(&mut map) {
-                    Some((k, v)) => assert_eq!(model.get(k), Some(&*v)),
-                    None => cursor = map.cursor(),
-                },
-                n if n % 3 == 0 => assert_eq!(map.remove(&k), model.remove(&k)),
-                n if n % 3 == 1 => {
-                    let v = format!("{k}.{n}");
-                    assert_eq!(map.insert(k, v.clone()), model.insert(k, v));
-                }
-                _ => assert_eq!(map.get(&k), model.get(&k)),
-            }
+        if rng.below(2) == 0 {
+            map_round(&mut rng);
+        } else {
+            table_round(&mut rng);
         }
-        same(&map, &model);
     }
     println!("{rounds} rounds");
 }

@@ -174,4 +174,46 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
     ) -> [Option<&mut V>; N] {
         self.get_disjoint_mut(keys)
     }
+
+    /// The older name of [`get_disjoint_unchecked_mut`](Self::get_disjoint_unchecked_mut).
+    ///
+    /// # Safety
+    /// No two of the keys are equal.
+    #[deprecated(note = "use `get_disjoint_unchecked_mut`")]
+    pub unsafe fn get_many_unchecked_mut<Q: Hash + Equivalent<K> + ?Sized, const N: usize>(
+        &mut self,
+        keys: [&Q; N],
+    ) -> [Option<&mut V>; N] {
+        // SAFETY: the caller's promise.
+        unsafe { self.get_disjoint_unchecked_mut(keys) }
+    }
+
+    /// The older name of [`get_disjoint_key_value_mut`](Self::get_disjoint_key_value_mut).
+    ///
+    /// # Panics
+    /// If two of the keys are present and equal.
+    #[deprecated(note = "use `get_disjoint_key_value_mut`")]
+    pub fn get_many_key_value_mut<Q: Hash + Equivalent<K> + ?Sized, const N: usize>(
+        &mut self,
+        keys: [&Q; N],
+    ) -> [Option<(&K, &mut V)>; N] {
+        self.get_disjoint_key_value_mut(keys)
+    }
+
+    /// The older name of
+    /// [`get_disjoint_key_value_unchecked_mut`](Self::get_disjoint_key_value_unchecked_mut).
+    ///
+    /// # Safety
+    /// No two of the keys are equal.
+    #[deprecated(note = "use `get_disjoint_key_value_unchecked_mut`")]
+    pub unsafe fn get_many_key_value_unchecked_mut<
+        Q: Hash + Equivalent<K> + ?Sized,
+        const N: usize,
+    >(
+        &mut self,
+        keys: [&Q; N],
+    ) -> [Option<(&K, &mut V)>; N] {
+        // SAFETY: the caller's promise.
+        unsafe { self.get_disjoint_key_value_unchecked_mut(keys) }
+    }
 }

@@ -61,10 +61,20 @@ impl<'a, T, S, A: Allocator> Entry<'a, T, S, A> {
     }
 }
 
-impl<T, S, A: Allocator> OccupiedEntry<'_, T, S, A> {
+impl<'a, T, S, A: Allocator> OccupiedEntry<'a, T, S, A> {
     /// The stored element.
     pub fn get(&self) -> &T {
         self.inner.key()
+    }
+
+    /// The stored element, for as long as the set is borrowed.
+    ///
+    /// ```
+    /// let mut set: ghmap::HashSet<&str> = ghmap::HashSet::new();
+    /// assert_eq!(set.entry("a").insert().into_ref(), &"a");
+    /// ```
+    pub fn into_ref(self) -> &'a T {
+        self.inner.into_entry().0
     }
 
     /// Removes the element and gives it.
