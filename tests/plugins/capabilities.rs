@@ -74,5 +74,6 @@ gplugin::plugin! {
         eface: fn(f64) -> Eface<'static> = eface,
         level: fn(Eface<'_>) -> Option<f64> = level,
         text: fn(&dyn Any) -> Option<String> = text,
+        boiling: Celsius = Celsius(100.0),
     }
 }

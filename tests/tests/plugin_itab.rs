@@ -90,7 +90,18 @@ fn r133_a_plugin_registers_with_its_hosts_table() {
     let owned: Box<dyn Display> = value.assert().unwrap();
     assert_eq!(owned.to_string(), "21.5 degrees");
 
-    // A symbol may hand out interface values.
+    // A symbol is itself a value of any type, of one here that the host cannot name.
+    let boiling = plugin.symbol("boiling").unwrap().value();
+    assert_eq!(
+        boiling.assert::<dyn Display>().unwrap().to_string(),
+        "100 degrees"
+    );
+    let level = Eface::from_any(boiling)
+        .unwrap()
+        .expect_iface::<dyn Level>();
+    assert_eq!((level.level(), level.unit()), (100.0, "C"));
+
+    // And a symbol may hand out interface values.
     let eface = plugin.lookup::<fn(f64) -> Eface<'static>>("eface").unwrap();
     let level = eface(4.0).expect_iface::<dyn Level>();
     assert_eq!(level.level(), 4.0);

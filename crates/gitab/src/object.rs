@@ -94,7 +94,12 @@ macro_rules! object_for_any {
         }
     )*};
 }
-object_for_any!(dyn Any, dyn Any + Send, dyn Any + Send + Sync);
+object_for_any!(
+    dyn Any,
+    dyn Any + Send,
+    dyn Any + Sync,
+    dyn Any + Send + Sync
+);
 
 /// The registration of one pair, made by [`implements!`](crate::implements).
 pub struct Caster {

@@ -8,6 +8,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt;
+use std::hint::spin_loop;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -99,9 +100,11 @@ impl fmt::Debug for Allocator {
 pub struct HostAlloc {
     /// Null, then the host's functions. Written once, by `connect`.
     functions: AtomicPtr<Functions>,
-    /// Blocks from the system that are in use.
+    /// Blocks from the system that are in use, or about to be; [`CLOSED`] and above once there will be no more.
     early: AtomicUsize,
 }
+
+const CLOSED: usize = usize::MAX / 2 + 1;
 
 /// The host's allocator, as functions of the host's image.
 #[derive(Debug)]
@@ -132,19 +135,17 @@ impl HostAlloc {
         }
     }
 
-    /// Forwards from now on.
+    /// Forwards from now on. Exact also while other threads of the plugin allocate: a block is counted before
+    /// it is taken from the system, and none is counted that comes after the count was closed at nought.
     ///
     /// # Errors
     /// The number of blocks in use that did not come from the host.
     pub(crate) fn connect(&self, functions: &'static Functions) -> Result<(), usize> {
-        match self.early.load(Ordering::Acquire) {
-            0 => {
-                self.functions
-                    .store(ptr::from_ref(functions).cast_mut(), Ordering::Release);
-                Ok(())
-            }
-            n => Err(n),
-        }
+        self.early
+            .compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Acquire)?;
+        self.functions
+            .store(ptr::from_ref(functions).cast_mut(), Ordering::Release);
+        Ok(())
     }
 
     fn functions(&self) -> Option<&'static Functions> {
@@ -152,22 +153,41 @@ impl HostAlloc {
         unsafe { self.functions.load(Ordering::Acquire).as_ref() }
     }
 
-    fn count_early(&self, at: *mut u8) -> *mut u8 {
-        self.early
-            .fetch_add(usize::from(!at.is_null()), Ordering::AcqRel);
+    /// The functions, or else leave to take one block from the system, which is counted already.
+    fn enter(&self) -> Option<&'static Functions> {
+        if let Some(functions) = self.functions() {
+            return Some(functions);
+        }
+        if self.early.fetch_add(1, Ordering::AcqRel) < CLOSED {
+            return None;
+        }
+        // `connect` is between its two steps.
+        loop {
+            match self.functions() {
+                None => spin_loop(),
+                found => return found,
+            }
+        }
+    }
+
+    /// A block from the system, or no block, which does not count.
+    fn early(&self, at: *mut u8) -> *mut u8 {
+        if at.is_null() {
+            self.early.fetch_sub(1, Ordering::AcqRel);
+        }
         at
     }
 }
 
 // SAFETY: each method forwards to one allocator with the caller's arguments. Which one it is changes
-// once, when no block of the first is in use, so a block goes back where it came from.
+// once, when no block of the first is in use (nor will be: `connect`), so a block goes back where it came from.
 unsafe impl GlobalAlloc for HostAlloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract, passed on.
         unsafe {
-            match self.functions() {
+            match self.enter() {
                 Some(f) => (f.alloc)(layout),
-                None => self.count_early(System.alloc(layout)),
+                None => self.early(System.alloc(layout)),
             }
         }
     }
@@ -175,9 +195,9 @@ unsafe impl GlobalAlloc for HostAlloc {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract, passed on.
         unsafe {
-            match self.functions() {
+            match self.enter() {
                 Some(f) => (f.alloc_zeroed)(layout),
-                None => self.count_early(System.alloc_zeroed(layout)),
+                None => self.early(System.alloc_zeroed(layout)),
             }
         }
     }

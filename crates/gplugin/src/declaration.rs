@@ -7,7 +7,7 @@
 //! is readable whoever compiled it; everything behind `build` is read only once `build` was found equal
 //! to the host's, because only then do both sides lay out Rust's types alike.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::fmt;
 
 use crate::alloc::Allocator;
@@ -83,10 +83,24 @@ impl Declaration {
         self
     }
 
-    /// With another build.
+    /// With another build, for tests of what refuses it, as the next two.
     #[must_use]
     pub const fn build(mut self, build: Build) -> Self {
         self.build = build;
+        self
+    }
+
+    /// With another size.
+    #[must_use]
+    pub const fn size(mut self, size: usize) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// With another type in place of the host's.
+    #[must_use]
+    pub const fn host<H: 'static>(mut self) -> Self {
+        self.host = TypeId::of::<H>();
         self
     }
 
@@ -104,13 +118,13 @@ impl Declaration {
         }
     }
 
-    /// Whether the rest has the size that it has here.
+    /// The size that it has there.
     ///
     /// # Safety
     /// `at` passed [`probe`](Self::probe).
-    pub(crate) unsafe fn has_size(at: *const Self) -> bool {
+    pub(crate) unsafe fn size_at(at: *const Self) -> usize {
         // SAFETY: `size` stands before `build`, which `probe` has read.
-        unsafe { (&raw const (*at).size).read() == size_of::<Self>() }
+        unsafe { (&raw const (*at).size).read() }
     }
 
     pub(crate) fn host_type(&self) -> TypeId {
@@ -142,19 +156,13 @@ impl Declaration {
     }
 }
 
-/// A name, a type, and where a value of that type stands.
+/// A name, a type, and a value of that type.
 pub struct Symbol {
     // All constant.
     name: &'static str,
-    type_id: TypeId,
     type_name: fn() -> &'static str,
-    value: *const (),
+    value: &'static (dyn Any + Sync),
 }
-
-// SAFETY: `new` takes a `&'static T` of a `T: Sync`.
-unsafe impl Send for Symbol {}
-// SAFETY: as above.
-unsafe impl Sync for Symbol {}
 
 impl Symbol {
     /// A symbol.
@@ -162,9 +170,8 @@ impl Symbol {
     pub const fn new<T: Sync + 'static>(name: &'static str, value: &'static T) -> Self {
         Self {
             name,
-            type_id: TypeId::of::<T>(),
             type_name: std::any::type_name::<T>,
-            value: (&raw const *value).cast(),
+            value,
         }
     }
 
@@ -180,12 +187,12 @@ impl Symbol {
         (self.type_name)()
     }
 
-    /// The value, if it is a `T`.
-    pub(crate) fn get<T: 'static>(&self) -> Option<&'static T> {
-        // SAFETY: `new` stored a `&'static T'` beside the identity of T', which is T. Identities are
-        // comparable across images, because `Plugin`s come into being only where one compiler built
-        // both. The value is `Sync`, so it may be shared with whatever thread this is.
-        (self.type_id == TypeId::of::<T>()).then(|| unsafe { &*self.value.cast::<T>() })
+    /// The value, whatever it is: Go's `plugin.Symbol`, which is an empty interface. Identities of types
+    /// are comparable across images, because a [`Plugin`](crate::Plugin) comes into being only where one
+    /// compiler built both.
+    #[must_use]
+    pub const fn value(&self) -> &'static (dyn Any + Sync) {
+        self.value
     }
 }
 

@@ -205,8 +205,12 @@ unsafe fn load(host: &Host, path: &Path) -> Result<&'static Plugin, OpenError> {
         return Err(different(what, &wanted, &found));
     }
     // SAFETY: `probe` found it.
-    if !unsafe { Declaration::has_size(at) } {
-        return Err(different("layout of gplugin", "this one", "another size"));
+    let (wanted, found) = (size_of::<Declaration>(), unsafe {
+        Declaration::size_at(at)
+    });
+    if wanted != found {
+        let bytes = |n| format!("{n} bytes");
+        return Err(different("declaration", &bytes(wanted), &bytes(found)));
     }
     // SAFETY: it is a declaration, written by the same version of this crate, compiled by the same
     // compiler for the same target, and it lives as long as the library, which is never unloaded.

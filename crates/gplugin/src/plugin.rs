@@ -1,6 +1,6 @@
 //! A plugin that is open, and its symbols.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -51,20 +51,26 @@ impl Plugin {
     /// # Errors
     /// If there is no such symbol, or if its type is another, which the error names.
     pub fn lookup<T: 'static>(&self, name: &str) -> Result<&'static T, LookupError> {
-        let plugin = self.name();
-        let symbol = self
-            .symbols()
-            .iter()
-            .find(|s| s.name() == name)
-            .ok_or_else(|| LookupError::Missing {
-                plugin,
-                symbol: name.into(),
-            })?;
-        symbol.get().ok_or_else(|| LookupError::Type {
-            plugin,
+        let symbol = self.symbol(name)?;
+        let value: &dyn Any = symbol.value();
+        value.downcast_ref().ok_or_else(|| LookupError::Type {
+            plugin: self.name(),
             symbol: name.into(),
             wanted: type_name::<T>(),
             found: symbol.type_name(),
+        })
+    }
+
+    /// The symbol `name`, whatever its type: Go's `Lookup`. Its [`value`](Symbol::value) may be asserted to
+    /// an interface of gitab. Complexity: linear in the number of symbols.
+    ///
+    /// # Errors
+    /// [`LookupError::Missing`] if there is no such symbol.
+    pub fn symbol(&self, name: &str) -> Result<&'static Symbol, LookupError> {
+        let found = self.symbols().iter().find(|s| s.name() == name);
+        found.ok_or_else(|| LookupError::Missing {
+            plugin: self.name(),
+            symbol: name.into(),
         })
     }
 }

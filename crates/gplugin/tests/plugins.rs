@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::any::Any;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,11 @@ fn r133_symbols_are_typed() {
     assert_eq!(longer.unwrap()("ab", "abc"), "abc");
     assert_eq!(sample.lookup::<u32>("answer"), Ok(&42));
 
+    // Whatever its type, as Go's Lookup.
+    let answer: &dyn Any = sample.symbol("answer").unwrap().value();
+    assert_eq!(answer.downcast_ref(), Some(&42_u32));
+    assert_eq!(answer.downcast_ref::<u64>(), None);
+
     let names: Vec<_> = sample.symbols().iter().map(|s| s.name()).collect();
     assert_eq!(names, ["greet", "longer", "INITS", "CALLS", "answer"]);
 }
@@ -49,6 +55,7 @@ fn r133_symbols_are_typed() {
 fn r133_wrong_lookups_say_what_there_is() {
     let sample = open(plugin("sample_plugin")).unwrap();
     let missing = sample.lookup::<u32>("question").unwrap_err();
+    assert_eq!(sample.symbol("question").unwrap_err(), missing);
     assert_eq!(
         missing.to_string(),
         "plugin: symbol question not found in plugin sample"
@@ -189,6 +196,26 @@ fn r133_another_compiler_is_refused() {
     }
 }
 
+/// R133: what one compiler built is compared further: the declaration's size, and the very build of gplugin.
+#[test]
+fn r133_another_build_of_gplugin_is_refused() {
+    let said = |name| {
+        let error = fails(&Host::new(), &plugin(name)).to_string();
+        let (_, said) = error.split_once(".so: ").expect("the path comes first");
+        said.to_string()
+    };
+    let size = size_of::<gplugin::__private::Declaration>();
+    assert_eq!(
+        said("other_size"),
+        format!("built with a different declaration: wanted {size} bytes, found 8 bytes")
+    );
+    assert_eq!(
+        said("other_source"),
+        "built with a different build of crate gplugin: wanted this program's, found one of other \
+         features, profile or source (build both in one workspace)"
+    );
+}
+
 #[test]
 fn r133_another_version_of_a_shared_crate_is_refused() {
     let host = Host::new().crate_version("shapes", "1.2.0");
@@ -208,6 +235,18 @@ fn r133_another_allocator_is_refused() {
         OpenError::Allocator { wanted, found, .. } => {
             assert_eq!(wanted, "std::alloc::System");
             assert!(found.starts_with("other_allocator::Mine at 0x"), "{found}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// R133: a plugin that holds memory of the system's when it is to change to its host's is refused.
+#[test]
+fn r133_memory_from_before_the_hosts_allocator_is_refused() {
+    match fails(&Host::new(), &plugin("early_blocks")) {
+        OpenError::Allocator { wanted, found, .. } => {
+            assert_eq!(wanted, "the host's from the start");
+            assert_eq!(found, "1 blocks allocated before the plugin was opened");
         }
         other => panic!("{other:?}"),
     }

@@ -213,6 +213,23 @@ fn steal_in_use() -> f64 {
     })
 }
 
+/// What the owner takes for an item that it makes and puts, with nobody there to take it.
+fn make() -> f64 {
+    const ITEMS: usize = 200_000;
+    let pool = Pool::new(item as fn() -> Item);
+    // A thread of its own, as in the next.
+    let time = std::thread::scope(|s| {
+        let owner = s.spawn(|| {
+            let began = Instant::now();
+            (0..=ITEMS).for_each(|_| pool.put(item()));
+            began.elapsed()
+        });
+        owner.join().unwrap()
+    });
+    assert_eq!(pool.stats().idle, ITEMS + 1);
+    per(time, ITEMS)
+}
+
 /// The owner makes each item as it puts it, and the thief, faster than that, looks in vain.
 fn steal_from_maker() -> f64 {
     const ITEMS: usize = 200_000;
@@ -237,6 +254,7 @@ fn main() {
     compare(|| Malloc);
     report("gpool", "steal, per item", steal);
     report("gpool", "steal while owner puts", steal_in_use);
+    report("gpool", "owner makes, no thief", make);
     report("gpool", "steal while owner makes", steal_from_maker);
     report("gpool", "age, nothing to drop", age);
     report("gpool", "age while in use", age_in_use);

@@ -97,10 +97,6 @@ fn pack(head: u32, tail: u32) -> u64 {
     (u64::from(head) << 32) | u64::from(tail)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the halves of a word are the point"
-)]
 fn unpack(word: u64) -> (u32, u32) {
     ((word >> 32) as u32, word as u32)
 }
