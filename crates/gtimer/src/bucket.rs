@@ -119,6 +119,9 @@ struct Body {
     callback: Callback,
 }
 
+// Padded (R53): whole pairs of lines.
+const _: () = assert!(align_of::<Shared>() == 128 && size_of::<Shared>().is_multiple_of(128));
+
 impl Item for Arc<Node> {
     fn seated(&self, seat: u32) {
         self.seat.store(seat, Ordering::Relaxed);

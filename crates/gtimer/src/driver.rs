@@ -163,12 +163,16 @@ fn low_slack() {
 #[cfg(not(target_os = "linux"))]
 fn low_slack() {}
 
-/// Drops what a callback panicked with: a user's value, whose drop may panic in turn. What that one
-/// panics with is leaked.
-fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(again);
+/// Drops what a callback panicked with: a user's value, whose drop may panic in turn, and so on. A chain
+/// of such panics may have no end: its tenth link is leaked.
+fn discard(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..10 {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(next) => payload = next,
+        }
     }
+    mem::forget(payload);
 }
 
 impl<E: Engine> Core<E> {

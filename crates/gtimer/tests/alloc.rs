@@ -82,6 +82,23 @@ fn a_timer_is_one_allocation() {
 }
 
 #[test]
+fn a_closure_of_up_to_four_words_lies_within_its_timer() {
+    let timers = heap::Timers::new();
+    let timer = heap::Handle::new();
+    let fire = |callback| {
+        let _ = timers.arm(&timer, 1, 0, callback);
+        assert_eq!(timers.check(1).1, 1);
+    };
+    let four = std::hint::black_box([1_usize; 4]);
+    let small = move || assert_eq!(four.iter().sum::<usize>(), 4);
+    let five = std::hint::black_box([1_usize; 5]);
+    let large = move || assert_eq!(five.iter().sum::<usize>(), 5);
+    fire(Callback::once(small)); // the heap's array grows once
+    assert_eq!(allocations(|| fire(Callback::once(small))), 0);
+    assert_eq!(allocations(|| fire(Callback::once(large))), 1);
+}
+
+#[test]
 fn a_future_allocates_one_timer_however_often_it_is_reset() {
     let (driver, clock) = Driver::virtual_clock();
     drop(driver.delay(Duration::from_secs(1)));

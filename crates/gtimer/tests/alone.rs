@@ -106,19 +106,33 @@ fn a_panic_in_a_function_leaves_the_driver_alive<E: Engine>() {
     rx.recv_timeout(PATIENCE).unwrap();
 }
 
-/// What a function panics with is a user's value too: its drop may panic.
+/// What a function panics with is a user's value too: its drop may panic, with what may panic in turn.
 fn a_panic_in_a_panics_payload_leaves_the_driver_alive<E: Engine>() {
-    struct Bomb;
+    struct Bomb(usize, mpsc::Sender<usize>);
     impl Drop for Bomb {
         fn drop(&mut self) {
-            panic!("a user's second mistake");
+            let Self(left, tx) = self;
+            tx.send(*left).unwrap();
+            if *left > 0 {
+                std::panic::panic_any(Bomb(*left - 1, tx.clone()));
+            }
         }
     }
     let driver = driver::<E>();
-    let (tx, rx) = mpsc::channel();
-    let _bad = driver.after_func(Duration::ZERO, || std::panic::panic_any(Bomb));
-    let _good = driver.after_func(MS, move || tx.send(()).unwrap());
-    rx.recv_timeout(PATIENCE).unwrap();
+    // Three that end, and one that is too long to be seen to its end.
+    for (links, dropped) in [(3, 4), (1_000, 10)] {
+        let (tx, rx) = mpsc::channel();
+        let mut bomb = Some(Bomb(links, tx));
+        let _bad = driver.after_func(Duration::ZERO, move || {
+            std::panic::panic_any(bomb.take().unwrap());
+        });
+        let (tx, good) = mpsc::channel();
+        let _good = driver.after_func(MS, move || tx.send(()).unwrap());
+        good.recv_timeout(PATIENCE).unwrap();
+        let seen: Vec<usize> = rx.try_iter().collect();
+        let expected: Vec<usize> = (0..=links).rev().take(dropped).collect();
+        assert_eq!(seen, expected);
+    }
 }
 
 /// The last clone's drop ends the thread, which lets go of the callbacks.

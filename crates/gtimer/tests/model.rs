@@ -165,6 +165,7 @@ trait Kind: Engine {
     /// Which of the two heaps to use, given the one the operation names.
     fn heap(named: usize) -> usize;
     fn adopt(&self, dying: &Self);
+    fn any_armed(&self) -> bool;
 }
 
 impl Kind for heap::Timers {
@@ -176,6 +177,9 @@ impl Kind for heap::Timers {
     fn adopt(&self, dying: &Self) {
         self.adopt(dying);
     }
+    fn any_armed(&self) -> bool {
+        self.any_armed()
+    }
 }
 
 impl Kind for bucket::Timers {
@@ -185,6 +189,9 @@ impl Kind for bucket::Timers {
         0
     }
     fn adopt(&self, _: &Self) {}
+    fn any_armed(&self) -> bool {
+        !self.is_empty()
+    }
 }
 
 struct Sut<E: Kind> {
@@ -291,6 +298,10 @@ impl<E: Kind> StateMachineTest for Sut<E> {
             "a deadline is missed"
         );
         let entries: usize = sut.heaps.iter().map(E::len).sum();
+        assert_eq!(
+            sut.heaps.iter().any(E::any_armed),
+            armed.clone().count() > 0
+        );
         assert!(entries >= armed.count(), "an armed timer is missing");
     }
 }

@@ -273,6 +273,26 @@ impl Timers {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Whether a timer is armed: a stopped one that has not been cleared yet is an entry, and may be the
+    /// one that [`next_when`](Self::next_when) announces, but will fire no more. Two loads.
+    ///
+    /// For a report of a deadlock, when all is quiet: a timer that is being armed or stopped by
+    /// another thread may or may not count.
+    ///
+    /// ```
+    /// use gtimer::{Callback, heap::Timers};
+    /// let timers = Timers::new();
+    /// let timeout = timers.insert(1_000, 0, Callback::none()).0;
+    /// assert!(timers.any_armed());
+    /// assert!(timeout.stop());
+    /// assert_eq!(timers.next_when(), 1_000); // not cleared yet
+    /// assert!(!timers.any_armed());
+    /// ```
+    #[must_use]
+    pub fn any_armed(&self) -> bool {
+        self.len() > self.shared.deleted.load(Ordering::Relaxed)
+    }
 }
 
 impl Handle {
