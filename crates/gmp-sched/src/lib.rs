@@ -75,6 +75,7 @@ not_loom! {
     mod sys;
     mod syscall;
     mod sysmon;
+    mod sysmon_chore;
     mod sysmon_note;
     mod task;
     mod unwind;
@@ -109,6 +110,7 @@ pub use self::{
     status::GStatus,
     sys::nanotime,
     syscall::{blocking, blocking_now, raw_blocking},
+    sysmon_chore::{call_chore, set_chore},
     unwind::goexit,
     wait_reason::WaitReason,
 };
