@@ -47,7 +47,8 @@ pub use mprof::{
 pub use mstats::{BySize, MemStats};
 pub use persistent_alloc::persistent_alloc;
 pub use scavenge::{
-    Scavenger, release, scavenge_step, set_huge_pages, set_memory_limit, set_scavenger,
+    Scavenger, host_scavenger, release, scavenge_step, set_huge_pages, set_memory_limit,
+    set_scavenger,
 };
 pub use sizeclass::{
     MAX_SMALL_SIZE, NUM_SIZE_CLASSES, PAGE_SIZE, class_of, class_pages, class_size, round_up_size,

@@ -13,7 +13,8 @@
 //! The thread is made by `pthread_create` with all signals blocked and a small stack, allocates
 //! nothing through this crate, and sleeps on a futex without a timeout when nothing is to do. If it
 //! cannot be made, or by choice ([`Scavenger::Inline`]), whoever frees does a tick's work, not more
-//! often than the thread would.
+//! often than the thread would. A thread of the program's own may be the host instead
+//! ([`Scavenger::Hosted`]): it is called as the thread is woken, and goes the same way in shorter steps.
 //!
 //! Pages being discarded are marked in use and the heap lock is not held meanwhile. A run that is
 //! longer than what is to be discarded is cut at a huge page's edge, as Go cuts it, so as not to split
@@ -24,7 +25,8 @@ use crate::mheap::{HEAP, Heap};
 use crate::sizeclass::PAGE_SIZE;
 use crate::{mcentral, slot, sys};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
 
 /// Free memory always kept.
 const KEEP: usize = (4 << 20) / PAGE_SIZE;
@@ -33,6 +35,7 @@ const STEP: usize = (4 << 20) / PAGE_SIZE;
 /// Most discarded by one system call, and so the longest a run is out of use.
 const RUN: usize = (16 << 20) / PAGE_SIZE;
 const TICK_MS: u64 = 100;
+const TICK: Duration = Duration::from_millis(TICK_MS);
 
 /// One releases at a time.
 pub(crate) static SCAVENGE: Mutex<()> = Mutex::new(());
@@ -44,8 +47,14 @@ const AWAKE: u32 = 2;
 static THREAD: AtomicU32 = AtomicU32::new(OFF);
 /// A [`Scavenger`].
 static MODE: AtomicU32 = AtomicU32::new(Scavenger::Thread as u32);
-/// When the last tick inline was, in milliseconds of the monotonic clock.
+/// What the host does: ASLEEP, or AWAKE from its call until a step finds nothing left to do.
+static HOST: AtomicU32 = AtomicU32::new(ASLEEP);
+/// How to call the host: a `fn()`, or null.
+static CALL_HOST: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// When the last tick inline or of a host, or try to make the thread, was, in milliseconds of the monotonic clock.
 static TICKED: AtomicU64 = AtomicU64::new(0);
+/// That tick found something on a shelf. The host's.
+static SHELVED: AtomicBool = AtomicBool::new(false);
 /// Arenas are advised to be of huge pages.
 static HUGE_PAGES: AtomicBool = AtomicBool::new(false);
 /// Soft limit in bytes; `usize::MAX` for none.
@@ -63,6 +72,19 @@ pub enum Scavenger {
     /// A thread of its own, which is started when there is something to give back and sleeps when
     /// there is nothing. The default.
     Thread,
+    /// A thread of the program's: see [`host_scavenger`].
+    Hosted,
+}
+
+impl Scavenger {
+    fn of(mode: u32) -> Self {
+        match mode {
+            0 => Self::Off,
+            1 => Self::Inline,
+            2 => Self::Thread,
+            _ => Self::Hosted,
+        }
+    }
 }
 
 /// Reads `GALLOC_MEMORY_LIMIT`, `GALLOC_SCAVENGER` and `GALLOC_HUGE_PAGES`, once.
@@ -118,18 +140,59 @@ pub fn set_memory_limit(bytes: usize) -> usize {
 }
 
 /// Chooses who gives memory back; returns who did. `GALLOC_SCAVENGER=off` or `=inline` does it from
-/// outside.
+/// outside. `Hosted` without a host before is `Off`.
 ///
 /// ```
 /// use galloc::{Scavenger, set_scavenger};
 /// assert_eq!(set_scavenger(Scavenger::Inline), Scavenger::Thread);
 /// ```
 pub fn set_scavenger(who: Scavenger) -> Scavenger {
-    match MODE.swap(who as u32, Ordering::Relaxed) {
-        0 => Scavenger::Off,
-        1 => Scavenger::Inline,
-        _ => Scavenger::Thread,
+    // Who comes new waits for nobody's tick.
+    TICKED.store(0, Ordering::Relaxed);
+    Scavenger::of(MODE.swap(who as u32, Ordering::Relaxed))
+}
+
+/// Makes a thread of the program's own the scavenger, in place of galloc's. `call` is called when
+/// there is something to give back; that thread is then to call [`scavenge_step`] until it answers
+/// None. Until then `call` is not called again.
+///
+/// `call` is run by whoever frees, in the middle of that: it must neither allocate nor wait nor
+/// panic. It is run once at the start. In a child of `fork`, which lacks the host, galloc's own thread
+/// does it again.
+///
+/// False, and nothing changes, if there was a host before, or unless galloc's own thread is the
+/// scavenger: what program or environment chose stays.
+///
+/// ```
+/// use std::sync::OnceLock;
+/// use std::thread::{self, Thread};
+/// static HOST: OnceLock<Thread> = OnceLock::new();
+///
+/// let host = thread::spawn(|| loop {
+///     match galloc::scavenge_step() {
+///         Some(wait) => thread::sleep(wait),
+///         None => thread::park(),
+///     }
+/// });
+/// HOST.set(host.thread().clone()).unwrap();
+/// assert!(galloc::host_scavenger(|| HOST.get().unwrap().unpark()));
+/// drop(vec![1u8; 100 << 20]);
+/// ```
+pub fn host_scavenger(call: fn()) -> bool {
+    let (none, call) = (ptr::null_mut(), call as *mut ());
+    let (own, hosted) = (Scavenger::Thread as u32, Scavenger::Hosted as u32);
+    let is_host = is_threads()
+        && CALL_HOST
+            .compare_exchange(none, call, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+        && MODE
+            .compare_exchange(own, hosted, Ordering::Release, Ordering::Relaxed)
+            .is_ok();
+    if is_host {
+        // The thread may leave work behind.
+        wake();
     }
+    is_host
 }
 
 /// Asks for huge pages of 2 MiB in arenas taken from now on, or no longer; returns what was asked
@@ -148,21 +211,32 @@ pub(crate) fn advise(base: usize, size: usize) {
     }
 }
 
-/// Does a tick's work of the scavenger in this thread; true if there may be more to do, in 100 ms.
+/// Does a short step of the scavenger's work in this thread. Says after how long the next is due, or
+/// None if there is nothing more to do.
 ///
-/// For a runtime that has a thread for such things already and sets [`Scavenger::Off`]. Allocates
-/// nothing. With nothing to do some microseconds; else at most a quarter of what is free beyond the
-/// goal is discarded, some 0.1 ms for each MiB.
+/// For a [host](host_scavenger), or a program that sets [`Scavenger::Off`] and has a thread for such
+/// things. Allocates nothing. With nothing to do some microseconds; else at most 4 MiB are discarded,
+/// which takes some 0.1 ms for each MiB, and the steps come as often as it takes to give back a quarter
+/// of what is free beyond the goal in 100 ms.
 ///
 /// ```
 /// galloc::set_scavenger(galloc::Scavenger::Off);
 /// drop(vec![1u8; 1 << 20]);
-/// while galloc::scavenge_step() {
-///     std::thread::sleep(std::time::Duration::from_millis(100));
+/// while let Some(wait) = galloc::scavenge_step() {
+///     std::thread::sleep(wait);
 /// }
 /// ```
-pub fn scavenge_step() -> bool {
-    step()
+pub fn scavenge_step() -> Option<Duration> {
+    if let Some(wait) = short_step() {
+        return Some(wait);
+    }
+    HOST.store(ASLEEP, Ordering::SeqCst);
+    // A free between the step and this saw AWAKE and did not call: look again.
+    if is_hosted() && (excess(&HEAP.lock()) > 0 || slot::age_shelves()) {
+        HOST.store(AWAKE, Ordering::Relaxed);
+        return Some(TICK);
+    }
+    None
 }
 
 /// Gives back all free memory now: what this thread's cache, caches without a thread, the central
@@ -191,13 +265,17 @@ pub(crate) fn is_wanted(heap: &Heap) -> bool {
     excess(heap) > 0 && is_asleep()
 }
 
-fn is_off() -> bool {
-    MODE.load(Ordering::Relaxed) == Scavenger::Off as u32
+fn mode() -> Scavenger {
+    Scavenger::of(MODE.load(Ordering::Acquire))
 }
 
 /// It is the thread that gives back.
 fn is_threads() -> bool {
-    MODE.load(Ordering::Relaxed) == Scavenger::Thread as u32
+    mode() == Scavenger::Thread
+}
+
+fn is_hosted() -> bool {
+    mode() == Scavenger::Hosted
 }
 
 /// Whether a tick's time has gone by; to one caller per tick.
@@ -216,9 +294,13 @@ fn is_due() -> bool {
             .is_ok()
 }
 
-/// The thread does not run, and may.
+/// Nobody is at work, and somebody is to be.
 pub(crate) fn is_asleep() -> bool {
-    THREAD.load(Ordering::SeqCst) != AWAKE && !is_off()
+    match mode() {
+        Scavenger::Off => false,
+        Scavenger::Hosted => HOST.load(Ordering::SeqCst) != AWAKE,
+        Scavenger::Inline | Scavenger::Thread => THREAD.load(Ordering::SeqCst) != AWAKE,
+    }
 }
 
 /// After memory was taken: keeps the soft limit.
@@ -271,51 +353,85 @@ fn scavenge(limit: usize) -> usize {
     done
 }
 
-/// One tick's work; false if there was none.
-fn step() -> bool {
+/// Frees what caches without a thread, central lists and shelves hold for too long; true if anything was on
+/// a shelf.
+fn tidy() -> bool {
     slot::flush_idle();
     let shelved = slot::age_shelves();
     mcentral::sweep();
+    shelved
+}
+
+/// One tick's work; false if there was none.
+fn step() -> bool {
+    let shelved = tidy();
     let excess = excess(&HEAP.lock());
     scavenge(excess.min(STEP.max(excess / 4))) > 0 || shelved
 }
 
-/// Wakes or starts the thread, or does its work. No lock is held.
+/// A part of it, and the time to the next.
+fn short_step() -> Option<Duration> {
+    if is_due() {
+        SHELVED.store(tidy(), Ordering::Relaxed);
+    }
+    let excess = excess(&HEAP.lock());
+    if scavenge(excess.min(STEP)) > 0 {
+        let steps = (excess / 4).div_ceil(STEP).max(1);
+        return Some(TICK / steps as u32);
+    }
+    SHELVED.load(Ordering::Relaxed).then_some(TICK)
+}
+
+/// Wakes or starts the thread, calls the host, or does the work. No lock is held.
 #[cold]
 pub(crate) fn wake() {
     if !slot::is_leased() {
         // The caller may hold the shared cache, and making a thread may allocate.
         return;
     }
-    sys::keep_errno(|| {
-        if MODE.load(Ordering::Relaxed) == Scavenger::Inline as u32 {
+    sys::keep_errno(|| match mode() {
+        Scavenger::Off => {}
+        Scavenger::Inline => {
             if is_due() {
                 step();
             }
-            return;
         }
-        match THREAD.swap(AWAKE, Ordering::AcqRel) {
-            // SAFETY: wakes whoever waits on the word.
-            ASLEEP => unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    THREAD.as_ptr(),
-                    libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                    1,
-                );
-            },
-            OFF => {
-                let due = is_due();
-                if !due || !start() {
-                    THREAD.store(OFF, Ordering::Release);
-                    if due {
-                        step();
-                    }
+        Scavenger::Hosted => call_host(),
+        Scavenger::Thread => wake_thread(),
+    });
+}
+
+fn call_host() {
+    let call = CALL_HOST.load(Ordering::Acquire);
+    if call.is_null() || HOST.swap(AWAKE, Ordering::AcqRel) == AWAKE {
+        return;
+    }
+    // SAFETY: what is not null came from a `fn()` in `host_scavenger`.
+    unsafe { core::mem::transmute::<*mut (), fn()>(call)() }
+}
+
+fn wake_thread() {
+    match THREAD.swap(AWAKE, Ordering::AcqRel) {
+        // SAFETY: wakes whoever waits on the word.
+        ASLEEP => unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                THREAD.as_ptr(),
+                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                1,
+            );
+        },
+        OFF => {
+            let due = is_due();
+            if !due || !start() {
+                THREAD.store(OFF, Ordering::Release);
+                if due {
+                    step();
                 }
             }
-            _ => {}
         }
-    });
+        _ => {}
+    }
 }
 
 fn start() -> bool {
@@ -379,6 +495,10 @@ extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
 /// In a child of `fork`, which has one thread.
 pub(crate) fn after_fork() {
     THREAD.store(OFF, Ordering::Relaxed);
+    TICKED.store(0, Ordering::Relaxed);
+    if is_hosted() {
+        MODE.store(Scavenger::Thread as u32, Ordering::Relaxed);
+    }
 }
 
 #[cfg(all(test, not(loom)))]

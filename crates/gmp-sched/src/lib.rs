@@ -78,6 +78,7 @@ not_loom! {
     mod sys;
     mod syscall;
     mod sysmon;
+    mod sysmon_chore;
     mod sysmon_note;
     mod task;
     mod unwind;
@@ -112,6 +113,7 @@ pub use self::{
     status::GStatus,
     sys::nanotime,
     syscall::{blocking, blocking_now, raw_blocking},
+    sysmon_chore::{call_chore, set_chore},
     unwind::goexit,
     wait_reason::WaitReason,
 };

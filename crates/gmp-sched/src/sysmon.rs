@@ -11,17 +11,19 @@
 //!   lower weight, because it now runs beside the Ps and not on one.
 //!
 //! When every runtime is idle it looks for a deadlock ([`crate::deadlock`]) and then sleeps until an M
-//! wakes: an idle process shows no wake-ups.
+//! wakes: an idle process shows no wake-ups. Between looks it does what it was asked to ([`crate::sysmon_chore`]).
 
 use crate::census::Census;
 use crate::deadlock::{self, Suspicion, Verdict};
 use crate::retake::{m_of, take_from_computing, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
 use crate::p_status::PStatus;
+use crate::sysmon_chore::{self, Chore};
 use crate::{census, idle, stack, sys, sysmon_note};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use parking_lot::Mutex;
+use std::time::Instant;
 
 /// A goroutine's slice, and how long a P may stay in a syscall with nobody waiting for it.
 pub(crate) const SLICE: u64 = 10_000_000;
@@ -69,7 +71,10 @@ fn main() {
     let mut delay = Delay::default();
     let mut suspicion = Suspicion::default();
     let mut earliest_end = None;
+    let mut chore = Chore::default();
+    let mut idle_since = None;
     loop {
+        chore.run();
         let scheds = SCHEDS.lock().clone();
         if scheds.iter().all(|s| all_idle(s)) {
             let seen = census::take();
@@ -77,13 +82,19 @@ fn main() {
                 std::thread::sleep(suspicion.nap());
                 continue;
             }
-            let limit = stack::any_warm().then_some(TRIM_AFTER);
-            if sleep(&scheds, seen, limit) {
+            let since = *idle_since.get_or_insert_with(Instant::now);
+            let to_trim = stack::any_warm().then(|| TRIM_AFTER.saturating_sub(since.elapsed()));
+            let limit = to_trim.into_iter().chain(chore.left()).min();
+            if !sleep(&scheds, seen, limit) {
+                // Called to its chore it finds all as idle as before.
+                idle_since = idle_since.filter(|_| sysmon_chore::is_wanted());
+            } else if to_trim.is_some() && since.elapsed() >= TRIM_AFTER {
                 stack::trim(|| scheds.iter().all(|s| all_idle(s)));
             }
             delay = Delay::default();
             continue;
         }
+        idle_since = None;
         let mut nap = delay.next();
         if let Some(end) = earliest_end {
             nap = nap.min(u64::saturating_sub(end, sys::nanotime())).max(DELAY_MIN);
@@ -105,13 +116,14 @@ fn all_idle(sched: &Sched) -> bool {
         || sched.gcwaiting.load(Ordering::Relaxed)
 }
 
-/// Deep sleep, until an M wakes or the last one falls asleep (`sysmonnote`), or to the limit: then
-/// it is true.
+/// Deep sleep, until an M wakes or the last one falls asleep (`sysmonnote`), the chore is called for, or
+/// to the limit: then it is true.
 fn sleep(scheds: &[&'static Sched], seen: Census, limit: Option<Duration>) -> bool {
     // Whoever became busy, or fell asleep, before it could see that we sleep is seen by the second
     // look. So the last M to idle either finds us asleep and wakes us, or we find its census.
     sysmon_note::sleep_if(limit, || {
         let still = scheds.iter().all(|s| all_idle(s))
+            && !sysmon_chore::is_wanted()
             && census::take() == seen
             && SCHEDS.lock().len() == scheds.len();
         if still {

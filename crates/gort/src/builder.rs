@@ -77,8 +77,10 @@ impl Builder {
         let builder = self.0.on_thread_idle(wiring::thread_idle).poll(heaps);
         #[cfg(not(feature = "timer"))]
         let builder = self.0.on_thread_idle(wiring::thread_idle);
+        let inner = build(builder)?;
+        wiring::sysmon_runs();
         Ok(Runtime {
-            inner: Some(build(builder)?),
+            inner: Some(inner),
             #[cfg(feature = "timer")]
             heaps,
         })

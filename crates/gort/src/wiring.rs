@@ -5,6 +5,7 @@
 //! | `gchan::park::Park` | goroutines park through gmp-sched; threads that wait are counted by it |
 //! | `gmp_sched::Poll` | one heap of gtimer per P ([`crate::time`]) |
 //! | `gmp_sched::Alarms` | deadlines of locks and contexts, on the same heaps |
+//! | `gmp_sched::set_chore` | galloc's scavenger: sysmon gives free memory back, in place of galloc's own thread |
 //! | `on_thread_idle` | gpool's and galloc's slots are given back, so that they follow the threads that run |
 
 /// Plugs everything into everything, once for the process.
@@ -19,6 +20,15 @@ pub(crate) fn install() {
         // Somebody else's hook stays: then channels are parked by that runtime, and ours treat
         // goroutines as threads. There is only one such hook in a process.
         let _ = gchan::park::set_hook(&channels::GoroutinePark);
+    }
+}
+
+/// Once there is a sysmon: it does the work of galloc's scavenger, unless the program or the environment chose
+/// another. Does nothing unless galloc is the program's allocator.
+pub(crate) fn sysmon_runs() {
+    #[cfg(feature = "alloc")]
+    if gmp_sched::set_chore(galloc::scavenge_step) {
+        galloc::host_scavenger(gmp_sched::call_chore);
     }
 }
 

@@ -1,0 +1,97 @@
+//! Giving back by a thread of the program's own. A program of one test: mode and statistics are the
+//! process's.
+
+use galloc::{MemStats, Scavenger};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static A: galloc::Galloc = galloc::Galloc;
+
+static HOST: OnceLock<Thread> = OnceLock::new();
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+static RESTS: AtomicUsize = AtomicUsize::new(0);
+
+fn call() {
+    CALLS.fetch_add(1, Ordering::Relaxed);
+    HOST.get().expect("set before").unpark();
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+fn fill_and_free() {
+    let many: Vec<_> = (0..60_000).map(|i| vec![i as u8; 1000]).collect();
+    assert!(many.iter().all(|v| v[0] == v[999]));
+}
+
+/// Looks again and again, for as long as even a stuck machine would need.
+fn comes_true(what: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while !what() {
+        if start.elapsed() > Duration::from_secs(60) {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// All free memory beyond the goal goes back.
+fn goes_back() -> bool {
+    comes_true(|| {
+        let now = MemStats::read();
+        now.heap_idle - now.heap_released <= (4 << 20) + now.heap_inuse / 10
+    })
+}
+
+#[test]
+fn a_host_is_called_when_there_is_something_to_give_back() {
+    let host = thread::spawn(|| {
+        loop {
+            match galloc::scavenge_step() {
+                Some(wait) => thread::sleep(wait),
+                None => {
+                    RESTS.fetch_add(1, Ordering::Relaxed);
+                    thread::park();
+                }
+            }
+        }
+    });
+    HOST.set(host.thread().clone()).unwrap();
+    assert!(galloc::host_scavenger(call));
+    assert!(!galloc::host_scavenger(call), "there is one");
+    let before = threads();
+    assert!(comes_true(|| RESTS.load(Ordering::Relaxed) > 0));
+    for _ in 0..3 {
+        let calls = CALLS.load(Ordering::Relaxed);
+        let rests = RESTS.load(Ordering::Relaxed);
+        fill_and_free();
+        assert!(goes_back());
+        assert!(
+            comes_true(|| RESTS.load(Ordering::Relaxed) > rests),
+            "it ends"
+        );
+        assert!(CALLS.load(Ordering::Relaxed) > calls);
+    }
+    assert_eq!(threads(), before, "no thread was made");
+
+    // A child has no host.
+    // SAFETY: the child allocates, reads and leaves by `_exit`.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            fill_and_free();
+            libc::_exit(i32::from(!goes_back()));
+        }
+        let mut status = -1;
+        libc::waitpid(child, &mut status, 0);
+        assert_eq!(status, 0, "a child gives back by a thread of its own");
+    }
+
+    assert_eq!(galloc::set_scavenger(Scavenger::Off), Scavenger::Hosted);
+    assert!(!galloc::host_scavenger(call), "off by choice stays off");
+}
