@@ -13,7 +13,7 @@ use crate::now;
 use crate::op::{Op, Step};
 use crate::park::Reason;
 use crate::wait::{Blocker, as_blocker, goroutine, known_thread};
-use crate::waitq::Outcome;
+use crate::waitq::{Outcome, fire};
 use std::pin::Pin;
 use std::ptr;
 use std::time::Instant;
@@ -38,15 +38,48 @@ pub(crate) unsafe fn send_until<T>(
 }
 
 #[inline(never)]
-unsafe fn send_or_block<T>(
+unsafe fn send_or_block<T>(locked: Locked<'_, T>, src: *mut T, deadline: Option<Instant>) -> Step {
+    // SAFETY: passed on; the value was not moved if the guard comes back.
+    unsafe {
+        match meet_or_block(locked, Dir::Send, src, deadline) {
+            Ok(step) => step,
+            Err(locked) => send_general(locked, src, deadline),
+        }
+    }
+}
+
+/// From hand to hand if a partner stands there, else the wait for one. The guard comes back if it is neither.
+///
+/// # Safety
+/// As [`block`].
+#[inline(always)]
+unsafe fn meet_or_block<T>(
+    locked: Locked<'_, T>,
+    dir: Dir,
+    value: *mut T,
+    deadline: Option<Instant>,
+) -> Result<Step, Locked<'_, T>> {
+    // SAFETY: passed on.
+    let mut locked = match unsafe { locked.meet(dir, value) } {
+        Ok(wake) => {
+            fire(wake);
+            return Ok(Step::Passed);
+        }
+        Err(locked) => locked,
+    };
+    if locked.must_wait(dir) {
+        // SAFETY: passed on.
+        return Ok(unsafe { block(locked, dir, value, deadline) });
+    }
+    Err(locked)
+}
+
+#[inline(never)]
+unsafe fn send_general<T>(
     mut locked: Locked<'_, T>,
     src: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
-    if locked.must_wait(Dir::Send) {
-        // SAFETY: passed on.
-        return unsafe { block(locked, Dir::Send, src, deadline) };
-    }
     let chan = locked.chan();
     let mut after = After::nothing();
     // SAFETY: passed on.
@@ -54,10 +87,7 @@ unsafe fn send_or_block<T>(
     drop(locked);
     match sent {
         // SAFETY: passed on; the value was not moved.
-        Sent::NeedBlock => match unsafe { now::send_with_block(chan, src) } {
-            Sent::Closed => Step::Closed,
-            _ => Step::Passed,
-        },
+        Sent::NeedBlock => unsafe { now::send_unbounded(chan, src) },
         Sent::Closed => Step::Closed,
         // SAFETY: as above.
         Sent::Full => unsafe { block_anew(chan, Dir::Send, src, deadline) },
@@ -88,15 +118,22 @@ pub(crate) unsafe fn recv_until<T>(
 }
 
 #[inline(never)]
-unsafe fn recv_or_block<T>(
+unsafe fn recv_or_block<T>(locked: Locked<'_, T>, dst: *mut T, deadline: Option<Instant>) -> Step {
+    // SAFETY: passed on; nothing was received if the guard comes back.
+    unsafe {
+        match meet_or_block(locked, Dir::Recv, dst, deadline) {
+            Ok(step) => step,
+            Err(locked) => recv_general(locked, dst, deadline),
+        }
+    }
+}
+
+#[inline(never)]
+unsafe fn recv_general<T>(
     mut locked: Locked<'_, T>,
     dst: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
-    if locked.must_wait(Dir::Recv) {
-        // SAFETY: passed on.
-        return unsafe { block(locked, Dir::Recv, dst, deadline) };
-    }
     let chan = locked.chan();
     let mut after = After::nothing();
     // SAFETY: passed on; no node is given to pair.
@@ -123,13 +160,15 @@ struct Guard<'a, T> {
 }
 
 impl<T> Drop for Guard<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         self.op.abandon(self.chan, self.dir);
     }
 }
 
 /// Blocks until the operation is done (`Passed`), or the channel is closed, or the deadline has passed (`Waiting`).
-/// The caller holds the lock and found that it has to wait; where that can be, it stands in line in the same turn.
+/// The caller holds the lock and found that it has to wait ([`Locked::must_wait`]); where that can be, it stands in line
+/// in the same turn.
 ///
 /// Inlined down to the hook: every call between a caller and a switch of goroutines is a return that the processor
 /// predicts wrong after it, because the return addresses it remembers are those of the goroutine that it left.
@@ -226,7 +265,7 @@ fn run<T>(
     blocker: &Blocker,
     op: Pin<&Op<T>>,
     chan: &Hchan<T>,
-    mut locked: Option<Locked<'_, T>>,
+    locked: Option<Locked<'_, T>>,
     dir: Dir,
     deadline: Option<Instant>,
 ) -> Step {
@@ -235,21 +274,17 @@ fn run<T>(
         Dir::Recv => Reason::ChanReceive,
     };
     let guard = Guard { op, chan, dir };
-    // Before standing in line, give the other side a moment to make room or to fill the buffer: values that go from
-    // hand to hand cost a cache miss each, values in a buffer do not. Who stands in line already is not overtaken,
-    // because then there is nothing to be had.
-    if locked.is_none() && chan.cap() != Some(0) {
-        blocker.hesitate(|| match dir {
-            Dir::Send => chan.maybe_writable(),
-            Dir::Recv => chan.maybe_readable(),
-        });
-    }
-    loop {
-        let locked = locked.take().unwrap_or_else(|| chan.lock());
-        match op.start_under(locked, dir, false) {
-            Step::Waiting => {}
-            step => return step,
+    let mut step = match locked {
+        Some(locked) => {
+            op.stand_in_line(locked, dir, false);
+            Step::Waiting
         }
+        None => {
+            hesitate(blocker, chan, dir);
+            op.start(chan, dir, false)
+        }
+    };
+    while step == Step::Waiting {
         if !blocker.wait(&op.waiter, reason, deadline) {
             if op.withdraw(chan, false) {
                 return Step::Waiting;
@@ -263,8 +298,22 @@ fn run<T>(
             _ => {
                 op.rearm();
                 blocker.reopen(&op.waiter);
+                step = op.start(chan, dir, false);
             }
         }
+    }
+    step
+}
+
+/// Before standing in line, gives the other side a moment to make room or to fill the buffer: values that go from hand
+/// to hand cost a cache miss each, values in a buffer do not. Who stands in line already is not overtaken, because then
+/// there is nothing to be had.
+fn hesitate<T>(blocker: &Blocker, chan: &Hchan<T>, dir: Dir) {
+    if chan.cap() != Some(0) {
+        blocker.hesitate(|| match dir {
+            Dir::Send => chan.maybe_writable(),
+            Dir::Recv => chan.maybe_readable(),
+        });
     }
 }
 

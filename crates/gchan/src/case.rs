@@ -7,7 +7,7 @@ use crate::channel::{Flavor, Receiver, Sender};
 use crate::hchan::{After, Dir, Got, Hchan, Promise};
 use crate::lock::RawLock;
 use crate::now;
-use crate::waitq::{Node, Wake};
+use crate::waitq::{Node, Wake, fire};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Instant;
@@ -62,9 +62,7 @@ impl Later {
     }
 
     pub(crate) fn run(self, handle: &dyn RawCase) {
-        if let Some(wake) = self.wake {
-            wake.fire();
-        }
+        fire(self.wake);
         if let Some((block, free)) = self.freed {
             // SAFETY: a box and the function that frees boxes of its type.
             unsafe { free(block) };
@@ -103,7 +101,7 @@ pub(crate) unsafe trait SelectHandle {
 pub(crate) unsafe trait RawCase {
     /// The channel's lock; clocks and `never` have none.
     fn lock(&self) -> Option<&RawLock>;
-    /// Worth trying, as far as can be seen without the lock.
+    /// Worth trying, as far as can be seen without the lock; under it, if not, it would block.
     fn maybe_ready(&self) -> bool;
     /// Tries the case alone: takes the lock, and does what follows the unlock.
     /// A received value is in the packet, or in a new box if it has no room there.

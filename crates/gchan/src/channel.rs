@@ -179,7 +179,8 @@ impl<T> Sender<T> {
     /// Sends if that needs no waiting: a receiver waits, or there is room.
     ///
     /// # Errors
-    /// [`TrySendError::Full`] or [`TrySendError::Disconnected`], with the value.
+    /// [`TrySendError::Full`] or [`TrySendError::Disconnected`], with the value. An unbounded channel is full when the
+    /// allocator has no memory for more; all other ways to send end the program then, as a `Vec` that cannot grow does.
     #[inline]
     pub fn try_send(&self, msg: T) -> Result<(), TrySendError<T>> {
         if !self.chan().maybe_writable() {

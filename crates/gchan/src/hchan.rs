@@ -33,7 +33,7 @@ use crate::list::{Block, List};
 use crate::lock::RawLock;
 use crate::ring::Ring;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, UnsafeCell};
-use crate::waitq::{WaitQ, Wake};
+use crate::waitq::{WaitQ, Wake, fire};
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -142,9 +142,7 @@ impl<T> After<T> {
     /// Does it. Not under a lock.
     #[inline]
     pub(crate) fn run(self, chan: &Hchan<T>) {
-        if let Some(wake) = self.wake {
-            wake.fire();
-        }
+        fire(self.wake);
         drop(self.freed);
         if self.watched {
             chan.notify_watchers();

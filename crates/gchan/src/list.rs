@@ -9,6 +9,7 @@
 //!
 //! Everything here is touched under the channel's lock.
 
+use std::alloc::Layout;
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -25,15 +26,21 @@ pub(crate) struct Block<T> {
 }
 
 impl<T> Block<T> {
-    pub(crate) fn new() -> Box<Self> {
-        // Slots start uninitialised; only the link is written.
-        let mut block = Box::<Self>::new_uninit();
-        // SAFETY: `next` is the only field that must be initialised, and it is.
+    /// `None` if there is no memory for it.
+    pub(crate) fn new() -> Option<Box<Self>> {
+        // SAFETY: a block holds its link at least, so the layout has a size. The memory is of the allocator that boxes
+        // use, in the block's own layout; slots start uninitialised, and `next` is the only other field.
         unsafe {
-            (&raw mut (*block.as_mut_ptr()).next).write(ptr::null_mut());
-            block.assume_init()
+            let block = std::alloc::alloc(Self::LAYOUT).cast::<Self>();
+            if block.is_null() {
+                return None;
+            }
+            (&raw mut (*block).next).write(ptr::null_mut());
+            Some(Box::from_raw(block))
         }
     }
+
+    pub(crate) const LAYOUT: Layout = Layout::new::<Self>();
 }
 
 #[derive(Debug)]

@@ -1,10 +1,12 @@
 //! Sends and receives that do not wait: the lock is taken once, and what follows the unlock is done here.
 
-use crate::hchan::{After, Got, Hchan, Locked, Sent};
+use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent};
 use crate::list::Block;
+use crate::op::Step;
+use crate::waitq::fire;
 use std::ptr;
 
-/// Sends if that needs no waiting; never `NeedBlock`.
+/// Sends if that needs no waiting. `NeedBlock` means that there is no memory for one.
 ///
 /// # Safety
 /// `src` holds a value, moved out of it only when the answer is `Done`.
@@ -20,7 +22,15 @@ pub(crate) unsafe fn send<T>(chan: &Hchan<T>, src: *const T) -> Sent {
 }
 
 #[inline(never)]
-unsafe fn send_general<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, src: *const T) -> Sent {
+unsafe fn send_general<T>(chan: &Hchan<T>, locked: Locked<'_, T>, src: *const T) -> Sent {
+    // SAFETY: passed on; the value was not moved if the guard comes back.
+    let mut locked = match unsafe { locked.meet(Dir::Send, src.cast_mut()) } {
+        Ok(wake) => {
+            fire(wake);
+            return Sent::Done;
+        }
+        Err(locked) => locked,
+    };
     let mut after = After::nothing();
     // SAFETY: passed on.
     let sent = unsafe { locked.send(src, &mut after) };
@@ -33,14 +43,31 @@ unsafe fn send_general<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, src: *cons
     sent
 }
 
+/// Sends into an unbounded channel, for callers that cannot hand the value back: without memory for a block the program
+/// ends, as it does when a `Vec` cannot grow.
+///
+/// # Safety
+/// `src` holds a value, moved out of it unless the answer is `Closed`.
+pub(crate) unsafe fn send_unbounded<T>(chan: &Hchan<T>, src: *const T) -> Step {
+    // SAFETY: passed on.
+    match unsafe { send_with_block(chan, src) } {
+        Sent::NeedBlock => std::alloc::handle_alloc_error(Block::<T>::LAYOUT),
+        Sent::Closed => Step::Closed,
+        Sent::Done | Sent::Full => Step::Passed,
+    }
+}
+
 /// Sends with a block in hand, that the buffer may want.
 ///
 /// # Safety
 /// As [`send`].
 #[cold]
-pub(crate) unsafe fn send_with_block<T>(chan: &Hchan<T>, src: *const T) -> Sent {
+unsafe fn send_with_block<T>(chan: &Hchan<T>, src: *const T) -> Sent {
     loop {
-        let block = Block::new();
+        // Outside the lock, as the free below: an allocator may be slow, and is user code.
+        let Some(block) = Block::new() else {
+            return Sent::NeedBlock;
+        };
         let mut after = After::nothing();
         let mut locked = chan.lock();
         let surplus = locked.give_block(block);
@@ -71,7 +98,15 @@ pub(crate) unsafe fn recv<T>(chan: &Hchan<T>, dst: *mut T) -> Got {
 }
 
 #[inline(never)]
-unsafe fn recv_general<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, dst: *mut T) -> Got {
+unsafe fn recv_general<T>(chan: &Hchan<T>, locked: Locked<'_, T>, dst: *mut T) -> Got {
+    // SAFETY: passed on.
+    let mut locked = match unsafe { locked.meet(Dir::Recv, dst) } {
+        Ok(wake) => {
+            fire(wake);
+            return Got::Received;
+        }
+        Err(locked) => locked,
+    };
     let mut after = After::nothing();
     // SAFETY: passed on; no node is given to pair.
     let got = unsafe { locked.recv(dst, ptr::null_mut(), &mut after) };

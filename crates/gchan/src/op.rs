@@ -43,6 +43,7 @@ pub(crate) enum Step {
 }
 
 impl<T> Op<T> {
+    #[inline]
     pub(crate) fn new(waiter: Waiter) -> Self {
         Self {
             waiter,
@@ -76,26 +77,14 @@ impl<T> Op<T> {
         self.start_under(chan.lock(), dir, task)
     }
 
-    /// As [`start`](Self::start), in the turn of the lock in which the caller found that it has to wait.
-    pub(crate) fn start_under(
-        self: Pin<&Self>,
-        mut locked: Locked<'_, T>,
-        dir: Dir,
-        task: bool,
-    ) -> Step {
-        let node = self.node();
-        // SAFETY: the node is in no queue, so it is ours; it is pinned, and leaves the queue before it is dropped.
-        unsafe {
-            (*node).waiter = &raw const self.waiter;
-            (*node).slot = self.slot().cast();
-            (*node).task = task;
-        }
-        if locked.must_wait(dir) {
-            self.set_started(true);
-            // SAFETY: pinned, and unlinked before it goes.
-            unsafe { locked.enqueue(node, dir) };
+    fn start_under(self: Pin<&Self>, mut locked: Locked<'_, T>, dir: Dir, task: bool) -> Step {
+        // SAFETY: the op is in no queue, so the node is ours.
+        let is_new = unsafe { (*self.node()).ticket == 0 };
+        if is_new && locked.must_wait(dir) {
+            self.stand_in_line(locked, dir, task);
             return Step::Waiting;
         }
+        self.fill_node(task);
         let step = match dir {
             // SAFETY: the slot holds the value, by contract.
             Dir::Send => unsafe { self.start_send(locked) },
@@ -103,6 +92,26 @@ impl<T> Op<T> {
         };
         self.set_started(step == Step::Waiting);
         step
+    }
+
+    /// Waits for its turn, for the first time; the caller found, in this turn of the lock, that it has to.
+    #[inline(always)]
+    pub(crate) fn stand_in_line(self: Pin<&Self>, locked: Locked<'_, T>, dir: Dir, task: bool) {
+        self.fill_node(task);
+        self.set_started(true);
+        // SAFETY: pinned, and unlinked before it goes.
+        unsafe { locked.stand_in_line(self.node(), dir) };
+    }
+
+    #[inline(always)]
+    fn fill_node(self: Pin<&Self>, task: bool) {
+        let node = self.node();
+        // SAFETY: the node is in no queue, so it is ours; it is pinned, and leaves the queue before it is dropped.
+        unsafe {
+            (*node).waiter = &raw const self.waiter;
+            (*node).slot = self.slot().cast();
+            (*node).task = task;
+        }
     }
 
     unsafe fn start_send(&self, mut locked: Locked<'_, T>) -> Step {
@@ -120,10 +129,7 @@ impl<T> Op<T> {
             Sent::NeedBlock => {
                 drop(locked);
                 // SAFETY: as above. An unbounded channel is never full.
-                return match unsafe { now::send_with_block(chan, self.slot()) } {
-                    Sent::Closed => Step::Closed,
-                    _ => Step::Passed,
-                };
+                return unsafe { now::send_unbounded(chan, self.slot()) };
             }
         };
         drop(locked);
@@ -152,6 +158,7 @@ impl<T> Op<T> {
     }
 
     /// The result, if the wait is over. `Retry` stands for a partner that withdrew.
+    #[inline]
     pub(crate) fn poll(&self) -> Option<Outcome> {
         let (outcome, _) = self.waiter.result()?;
         self.set_started(false);
@@ -180,10 +187,16 @@ impl<T> Op<T> {
 
     /// Leaves the channel for good. A value that was received meanwhile goes back to the channel; a value that was not
     /// taken is dropped.
+    #[inline]
     pub(crate) fn abandon(self: Pin<&Self>, chan: &Hchan<T>, dir: Dir) {
-        if !self.is_started() {
-            return;
+        if self.is_started() {
+            self.abandon_started(chan, dir);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn abandon_started(self: Pin<&Self>, chan: &Hchan<T>, dir: Dir) {
         let left = self.withdraw(chan, true);
         self.set_started(false);
         // SAFETY: the op is out of the channel, so the slot is ours, and holds what the outcome says.

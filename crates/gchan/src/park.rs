@@ -151,6 +151,7 @@ pub fn set_hook(hook: &'static dyn Park) -> Result<(), HookAlreadySet> {
     HOOK.set(hook).map_err(|_| HookAlreadySet)
 }
 
+#[inline]
 pub(crate) fn hook() -> Option<&'static dyn Park> {
     HOOK.get().copied()
 }

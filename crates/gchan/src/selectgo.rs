@@ -130,6 +130,8 @@ pub(crate) struct Registration<'c, 'a> {
 }
 
 impl<'c, 'a> Registration<'c, 'a> {
+    /// Inlined, as what it calls: this is large, and made in its place.
+    #[inline(always)]
     pub(crate) fn new(cases: &'c [Case<'a>], waiter: Waiter) -> Self {
         Self {
             cases,
@@ -178,6 +180,9 @@ impl<'c, 'a> Registration<'c, 'a> {
         self.lock_all();
         for i in order.iter() {
             let handle = self.cases[i].handle;
+            if !handle.maybe_ready() {
+                continue;
+            }
             let node = self.node(i);
             // SAFETY: under all locks; the node is unqueued, pinned, and has a slot if this is a receive.
             let attempt = unsafe { handle.attempt((*node).slot, node, &mut later) };

@@ -52,6 +52,7 @@ pub(crate) fn known_thread() -> Option<Blocker> {
 
 impl Blocker {
     /// A fresh word for one wait of this blocker.
+    #[inline]
     pub(crate) fn waiter(&self) -> Waiter {
         match self {
             Blocker::Goroutine(handle, _) => {
@@ -88,6 +89,7 @@ impl Blocker {
     }
 
     /// Makes the word of a finished wait fresh again. The waiter is queued nowhere.
+    #[inline]
     pub(crate) fn reopen(&self, waiter: &Waiter) {
         match self {
             Blocker::Goroutine(..) => waiter.reopen(),

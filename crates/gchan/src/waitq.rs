@@ -48,6 +48,14 @@ impl Wake {
     }
 }
 
+/// Wakes, if there is anybody to be woken; see [`Wake::fire`].
+#[inline]
+pub(crate) fn fire(wake: Option<Wake>) {
+    if let Some(wake) = wake {
+        wake.fire();
+    }
+}
+
 /// At most this many are woken per turn of the lock.
 const WAKES: usize = 4;
 
@@ -131,6 +139,7 @@ impl Waiter {
     }
 
     /// A waiter that must always be woken: a task, or a goroutine.
+    #[inline]
     pub(crate) fn asleep(wake: Option<Wake>) -> Self {
         Self {
             word: AtomicUsize::new(OPEN | ASLEEP),
@@ -158,6 +167,7 @@ impl Waiter {
     }
 
     /// Makes the word open again for another round. The waiter is in no queue.
+    #[inline]
     pub(crate) fn reopen(&self) {
         let asleep = self.word.load(Ordering::Relaxed) & ASLEEP;
         self.word.store(OPEN | asleep, Ordering::Relaxed);
@@ -203,6 +213,7 @@ impl Waiter {
     }
 
     /// The outcome and the case, once done.
+    #[inline]
     pub(crate) fn result(&self) -> Option<(Outcome, usize)> {
         let word = self.word.load(Ordering::Acquire);
         if word & PHASE != DONE {
@@ -277,6 +288,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    #[inline]
     pub(crate) fn new(waiter: *const Waiter, slot: *mut ()) -> Self {
         Self {
             next: ptr::null_mut(),
@@ -350,6 +362,7 @@ impl WaitQ {
     ///
     /// # Safety
     /// Under the lock; the node is queued nowhere and stays in place until it is unlinked.
+    #[inline]
     pub(crate) unsafe fn push_back(&mut self, node: *mut Node) {
         // SAFETY: nodes of the queue are alive, by this function's contract for each of them.
         unsafe {
@@ -370,15 +383,29 @@ impl WaitQ {
     ///
     /// # Safety
     /// As [`push_back`](Self::push_back).
+    #[inline]
     pub(crate) unsafe fn push_in_turn(&mut self, node: *mut Node) {
+        // SAFETY: as `push_back`.
+        unsafe {
+            if self.last.is_null() || (*self.last).ticket <= (*node).ticket {
+                self.push_back(node);
+            } else {
+                self.push_before(node);
+            }
+        }
+    }
+
+    /// The last node came later.
+    ///
+    /// # Safety
+    /// As [`push_back`](Self::push_back).
+    #[cold]
+    unsafe fn push_before(&mut self, node: *mut Node) {
         // SAFETY: as `push_back`; `after` is a live node of the queue or null.
         unsafe {
-            let mut after = self.last;
+            let mut after = (*self.last).prev;
             while !after.is_null() && (*after).ticket > (*node).ticket {
                 after = (*after).prev;
-            }
-            if after == self.last {
-                return self.push_back(node);
             }
             let before = if after.is_null() {
                 self.first
@@ -416,6 +443,30 @@ impl WaitQ {
             }
             (*node).queue = ptr::null_mut();
         }
+    }
+
+    /// Unlinks and returns the first node, if it is of a plain send or receive.
+    ///
+    /// # Safety
+    /// Under the lock.
+    #[inline(always)]
+    pub(crate) unsafe fn dequeue_plain(&mut self) -> Option<*mut Node> {
+        let first = self.first;
+        // SAFETY: nodes of the queue are alive.
+        unsafe {
+            if first.is_null() || (*first).select {
+                return None;
+            }
+            let next = (*first).next;
+            self.first = next;
+            if next.is_null() {
+                self.last = ptr::null_mut();
+            } else {
+                (*next).prev = ptr::null_mut();
+            }
+            (*first).queue = ptr::null_mut();
+        }
+        Some(first)
     }
 
     /// Unlinks and returns the first node that is still to be had; for a select's node this claims its waiter, and

@@ -126,6 +126,64 @@ impl<T> Locked<'_, T> {
         None
     }
 
+    /// From hand to hand, and the unlock: a send to the first receiver in line, or a receive from the first sender
+    /// with nothing buffered before it. The guard comes back if it is not that, or if the partner is a select, which
+    /// must be won first.
+    ///
+    /// # Safety
+    /// `value` holds a value, moved out of it if the answer is `Ok` (send); or it may be written, and then is (receive).
+    #[inline(always)]
+    pub(crate) unsafe fn meet(mut self, dir: Dir, value: *mut T) -> Result<Option<Wake>, Self> {
+        let (qcount, cap) = (self.qcount(), self.chan.cap);
+        let state = self.state();
+        let queue = match dir {
+            Dir::Send => &mut state.recvq,
+            Dir::Recv => &mut state.sendq,
+        };
+        if (state.closed | state.cold) || qcount > 0 {
+            return Err(self);
+        }
+        // SAFETY: under the lock. A plain node that was unlinked is ours to finish, and its slot takes a value or holds
+        // one.
+        let wake = unsafe {
+            let Some(partner) = queue.dequeue_plain() else {
+                return Err(self);
+            };
+            let slot = (*partner).slot.cast::<T>();
+            match dir {
+                Dir::Send => ptr::copy_nonoverlapping(value, slot, 1),
+                Dir::Recv => ptr::copy_nonoverlapping(slot, value, 1),
+            }
+            Node::finish(partner, Outcome::Passed)
+        };
+        let readable = !state.sendq.is_empty();
+        let writable = !state.recvq.is_empty() || has_room(0, state.spoken, cap);
+        self.unlock_with(u8::from(readable) * READABLE + u8::from(writable) * WRITABLE);
+        Ok(wake)
+    }
+
+    /// Puts a waiter that came now at the end of the line, and unlocks. It [must wait](Self::must_wait).
+    ///
+    /// # Safety
+    /// As [`enqueue`](Self::enqueue).
+    #[inline(always)]
+    pub(crate) unsafe fn stand_in_line(mut self, node: *mut Node, dir: Dir) {
+        let ticket = self.draw_ticket();
+        let state = self.state();
+        // SAFETY: by contract.
+        unsafe {
+            (*node).ticket = ticket;
+            match dir {
+                Dir::Send => state.sendq.push_back(node),
+                Dir::Recv => state.recvq.push_back(node),
+            }
+        }
+        self.unlock_with(match dir {
+            Dir::Send => READABLE,
+            Dir::Recv => WRITABLE,
+        });
+    }
+
     /// Releases the lock with a hint that the caller knows to be right.
     #[inline(always)]
     fn unlock_with(self, hint: u8) {
@@ -294,6 +352,7 @@ impl<T> Locked<'_, T> {
         }
     }
 
+    #[inline]
     pub(super) fn draw_ticket(&mut self) -> u64 {
         let state = self.state();
         state.tickets += 1;

@@ -19,6 +19,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    #[inline]
     pub(crate) fn identity(len: usize) -> Self {
         let mut order = Self {
             few: [0, 1, 2, 3, 4, 5, 6, 7],
@@ -36,6 +37,7 @@ impl Order {
 
     /// A uniform choice among all permutations (Fisher and Yates), place by place: a select whose first case is ready
     /// draws one number.
+    #[inline]
     pub(crate) fn shuffled(len: usize) -> Self {
         let mut order = Self::identity(len);
         order.drawn = 0;
@@ -52,29 +54,32 @@ impl Order {
     pub(crate) fn draw(&mut self, at: usize) -> usize {
         if at == self.drawn {
             let other = at + random(&mut self.random, self.len - at);
-            self.as_mut().swap(at, other);
             self.drawn += 1;
+            let places = self.places();
+            places.swap(at, other);
+            return usize::from(places[at]);
         }
-        usize::from(self.as_mut()[at])
+        usize::from(self.places()[at])
     }
 
-    fn as_mut(&mut self) -> &mut [u16] {
-        if self.many.is_empty() {
+    #[inline]
+    fn places(&mut self) -> &mut [u16] {
+        if self.len <= FEW {
             &mut self.few[..self.len]
         } else {
-            &mut self.many[..self.len]
+            &mut self.many
         }
     }
 
     /// All places; they are settled.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
         debug_assert_eq!(self.drawn, self.len);
-        let slice = if self.many.is_empty() {
+        let places = if self.len <= FEW {
             &self.few[..self.len]
         } else {
-            &self.many[..self.len]
+            &self.many
         };
-        slice.iter().map(|&i| usize::from(i))
+        places.iter().map(|&i| usize::from(i))
     }
 }
 
@@ -86,6 +91,7 @@ pub(crate) struct Locks<'a> {
 }
 
 impl<'a> Locks<'a> {
+    #[inline(always)]
     pub(crate) fn of(cases: &[Case<'a>]) -> Self {
         let mut locks = Self {
             few: [None; FEW],
@@ -111,6 +117,7 @@ impl<'a> Locks<'a> {
     }
 
     /// A call of the general sort costs more than sorting four.
+    #[inline]
     fn insert(&mut self, lock: &'a RawLock) {
         let mut at = self.len;
         while at > 0 && lock.key() < Self::key(&self.few[at - 1]) {
@@ -160,6 +167,7 @@ fn seed() -> u64 {
 }
 
 /// A number below `n`: the high half of a linear congruential generator.
+#[inline]
 fn random(state: &mut u64, n: usize) -> usize {
     let high = *state >> 32;
     *state = state
