@@ -129,6 +129,12 @@ impl Attention {
         self.word.store(SYSCALL, Ordering::Relaxed);
     }
 
+    /// The M's thread is all that is left of the process, and may not go on as an M.
+    #[cfg(not(loom))]
+    pub(crate) fn lose(&self) {
+        self.word.store(LOST, Ordering::Relaxed);
+    }
+
     /// The M has a P again. By the M, after it opened its bracket: a taker that finds the word zero
     /// must find `in_rt` set too, or it could take the P before its new bearer looks.
     #[inline]

@@ -12,6 +12,7 @@
 
 use crate::arch;
 use crate::attention::PREEMPT;
+use crate::fork;
 use crate::runtime2::{G, M, P, Sched, Stack};
 use crate::stack;
 use core::cell::Cell;
@@ -99,6 +100,7 @@ fn enter_asked(m: &'static M, seen: u32) -> Result<Rt, NoP> {
         return Ok(Rt { m, not_send: PhantomData });
     }
     m.attention.leave();
+    fork::check();
     Err(NoP::Without)
 }
 

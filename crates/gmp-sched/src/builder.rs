@@ -7,7 +7,7 @@ use crate::runtime::Runtime;
 use crate::runtime2::{Hooks, Phase, Sched};
 use crate::shutdown::{Shutdown, take_sched};
 use crate::p_status::PStatus;
-use crate::{cpus, deadlock, overflow, schedule, stack, stop_world, sys, sysmon};
+use crate::{cpus, deadlock, fork, overflow, schedule, stack, stop_world, sys, sysmon};
 use core::fmt;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
@@ -187,6 +187,8 @@ impl Builder {
     }
 
     fn build_any(self, stackful: bool) -> Result<Runtime, BuildError> {
+        fork::check();
+        fork::install();
         let procs = self.procs.unwrap_or_else(cpus::default_procs);
         if procs == 0 || procs as usize > MAX_PROCS {
             return Err(BuildError::Procs(ProcsError(procs as usize)));

@@ -6,9 +6,7 @@ use crate::poll::Poll;
 use crate::runtime2::{G, Phase, Sched};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
-use crate::{
-    cpus, deadlock, idle, park, queues, records, stack, stats, stop_world, sys, syscall, task,
-};
+use crate::{cpus, deadlock, fork, idle, park, queues, records, stack, stats, stop_world, sys, syscall, task};
 use core::fmt;
 use core::panic::Location;
 use core::sync::atomic::Ordering;
@@ -288,6 +286,7 @@ fn start_from_afar(
     from_inside: bool,
     install: impl FnOnce(&'static G),
 ) -> &'static G {
+    fork::check();
     // Counted before the look, as `end` counts after it has closed the door: one sees the other.
     on.sched.goroutines.start_shared();
     core::sync::atomic::fence(Ordering::SeqCst);

@@ -9,7 +9,7 @@
 //! | protocols, model-checked | `runq`, `gate`, `park_word`, `join_word`, `attention`, `p_status` |
 //! | machine | `arch`, `sys`, `cpus`; `asan`, if built for AddressSanitizer |
 //! | records | `status`, `wait_reason`, `globq`, `runtime2`, `stack`, `records`, `census` |
-//! | who runs here | `bracket` |
+//! | who runs here | `bracket`, `fork` |
 //! | threads | `sysmon_note`, `idle`, `retake`, `stop_world` |
 //! | goroutines | `queues`, `switch`, `syscall`, `park`, `unwind`, `finish`, `task`, `join` |
 //! | loops | `steal`, `schedule`, `deadlock`, `sysmon`, `overflow` |
@@ -51,6 +51,7 @@ not_loom! {
     mod defer;
     mod fatal;
     mod finish;
+    mod fork;
     mod globq;
     mod group;
     mod handle;

@@ -19,7 +19,7 @@ use crate::park_word::{ParkWord, Waits};
 use crate::runtime2::{G, Phase, Post, Stack};
 use crate::status::GStatus;
 use crate::wait_reason::WaitReason;
-use crate::{census, idle, queues, switch, sys, syscall, sysmon_note, unwind};
+use crate::{census, fork, idle, queues, switch, sys, syscall, sysmon_note, unwind};
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::task::{RawWaker, RawWakerVTable, Waker};
@@ -85,6 +85,7 @@ pub(crate) fn unpark(g: &'static G) {
 #[cold]
 #[inline(never)]
 fn ready_from_outside(g: &'static G) {
+    fork::check();
     g.set_status(GStatus::Runnable);
     idle::inject(g.sched(), g);
 }
@@ -256,6 +257,7 @@ pub(crate) fn wait_until(
 
 /// Blocks this thread until its record is unparked; if it is an M, its P goes to another meanwhile.
 fn park_thread(record: &'static ThreadRecord) {
+    fork::check();
     match here().and_then(|s| Some((s, s.g.get()?))) {
         Some((s, g)) => match bracket::enter_on(s) {
             Ok(rt) => syscall::block_on_thread(rt, s, g, || sleep_on(&record.word)),

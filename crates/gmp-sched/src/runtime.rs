@@ -4,7 +4,7 @@ use crate::bracket::here;
 use crate::handle::{self, Handle};
 use crate::join::{JoinError, JoinHandle};
 use crate::shutdown::{self, Shutdown};
-use crate::deadlock;
+use crate::{deadlock, fork};
 use core::time::Duration;
 
 /// A runtime: Ps, the threads that serve them, and the goroutines that run on them.
@@ -115,6 +115,10 @@ fn unwrap<T>(result: Result<T, JoinError>) -> T {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        if fork::is_child() {
+            // Nothing of it is here.
+            return;
+        }
         let sched = self.handle.sched;
         let abort = match self.shutdown {
             Shutdown::Abort(d) => d,

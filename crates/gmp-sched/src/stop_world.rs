@@ -7,7 +7,7 @@
 use crate::bracket::Rt;
 use crate::runtime2::{Inner, M, P, Sched};
 use crate::p_status::PStatus;
-use crate::{idle, retake};
+use crate::{fork, idle, retake};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
@@ -54,6 +54,7 @@ pub(crate) fn with_world_stopped<R>(
     procs: Option<u32>,
     f: impl FnOnce() -> R,
 ) -> R {
+    fork::check();
     let _one = sched.world.lock();
     stop(sched);
     let r = f();

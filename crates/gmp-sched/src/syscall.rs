@@ -19,7 +19,7 @@ use crate::bracket::{self, Rt, here};
 use crate::runtime2::{G, M, Post, Stack};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
-use crate::{census, idle, queues, retake, stop_world, switch, sys};
+use crate::{census, fork, idle, queues, retake, stop_world, switch, sys};
 use core::sync::atomic::Ordering;
 
 /// Opens the bracket for a call that may park: gets a P first if this M has none, and yields first
@@ -132,6 +132,7 @@ pub(crate) fn exit_syscall(m: &'static M, s: &'static Stack, g: &'static G) -> R
 fn exit_without_p(m: &'static M, s: &'static Stack, g: &'static G, lent_out: bool) -> Rt {
     /// A call that is over sooner was not worth another thread's wake-up.
     const LONG: u64 = 50_000;
+    fork::check();
     let began = m.call_began.replace(0);
     let long = began > 0 && sys::nanotime() - began >= LONG;
     let rt = reacquire(m, s, g);
