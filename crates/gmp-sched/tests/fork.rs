@@ -55,7 +55,7 @@ fn a_childs_calls_of_the_runtime_panic() {
             7
         ));
         assert!(exited_with(
-            forked(|| is_refused(|| blocking(|| forked_in_vain()))),
+            forked(|| is_refused(|| blocking(yield_now))),
             7
         ));
         assert!(exited_with(forked(|| is_refused(|| handle.go(|| ()))), 7));
@@ -75,11 +75,6 @@ fn a_childs_calls_of_the_runtime_panic() {
     assert!(exited_with(forked(|| is_refused(|| other.run(|| ()))), 7));
     assert!(exited_with(forked(|| !is_refused(|| drop(other))), 7));
     assert_eq!(rt.run(|| go(|| 6).join().unwrap()), 6);
-}
-
-/// A section that begins in the child.
-fn forked_in_vain() {
-    yield_now();
 }
 
 #[test]
