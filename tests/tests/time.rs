@@ -251,3 +251,41 @@ fn a_pending_timer_is_no_deadlock() {
         });
     });
 }
+
+/// R62: whoever looks for work runs what is due on another's P, or its P is taken over: a goroutine that
+/// computes and never yields keeps no timer from firing, not even those that it made itself.
+#[test]
+fn r62_a_timer_fires_while_the_goroutine_that_made_it_computes() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let busy: Vec<_> = (0..4)
+                .map(|_| {
+                    go(|| {
+                        let fired = Arc::new(AtomicBool::new(false));
+                        let seen = Arc::clone(&fired);
+                        let _timer = gort::time::after_func(MS, move || {
+                            seen.store(true, Ordering::Relaxed);
+                        });
+                        while !fired.load(Ordering::Relaxed) {
+                            std::hint::spin_loop();
+                        }
+                    })
+                })
+                .collect();
+            busy.into_iter().for_each(|h| h.join().unwrap());
+        });
+    });
+}
+
+/// A panic in one function costs that function alone.
+#[test]
+fn a_panic_in_an_after_func_leaves_the_others_alive() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let (tx, rx) = chan::bounded(1);
+            let _bad = gort::time::after_func(MS, || panic!("a user's mistake"));
+            let _good = gort::time::after_func(MS * 2, move || tx.send(5).unwrap());
+            assert_eq!(rx.recv(), Ok(5));
+        });
+    });
+}
