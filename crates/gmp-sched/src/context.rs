@@ -18,7 +18,7 @@
 
 use crate::locks::alarm::Alarm;
 use crate::locks::wait;
-use crate::locks::waitq::{NOTIFIED, WaitQueue, Waiter};
+use crate::locks::waitq::{Locked, NOTIFIED, WaitQueue, Waiter};
 use crate::locks::wake::{Panicked, wake_all};
 use crate::wait_reason::WaitReason;
 use core::any::{Any, TypeId};
@@ -136,7 +136,11 @@ impl Node {
 
     /// Ends this node alone.
     fn end(&self, why: ContextError, cause: &Cause, ended: &mut Ended) {
-        let mut state = self.queue.lock();
+        let all = |state: &Locked<'_, State>| match state.ended {
+            None => state.tags().count(),
+            Some(_) => 0,
+        };
+        let (mut state, mut wakers) = self.queue.lock_with_room(all);
         if state.ended.is_some() {
             return;
         }
@@ -144,7 +148,7 @@ impl Node {
         self.done.store(true, Ordering::Release);
         let children = core::mem::take(&mut state.children);
         let callbacks = core::mem::take(&mut state.callbacks);
-        let wakers = state.drain(NOTIFIED);
+        state.drain(&mut wakers, NOTIFIED);
         drop(state);
         ended.children.extend(children.into_values());
         ended.callbacks.extend(callbacks.into_values());
@@ -286,22 +290,56 @@ impl Context {
     }
 
     /// A context that is done when its [`Canceler`] says so, or when this one is.
+    ///
+    /// ```
+    /// let (ctx, cancel) = gmp_sched::Context::background().with_cancel();
+    /// let (child, _keep) = ctx.with_cancel();
+    /// drop(cancel);
+    /// assert!(ctx.is_done() && child.is_done());
+    /// ```
     pub fn with_cancel(&self) -> (Self, Canceler) {
         self.child(None)
     }
 
     /// A context that is done at `at` as well. An earlier deadline of this one stays.
+    ///
+    /// # Panics
+    /// If it is the first deadline that this crate watches, and the thread for that cannot be started.
     pub fn with_deadline(&self, at: Instant) -> (Self, Canceler) {
         self.child(Some(wait::nanos_until(at)))
     }
 
     /// A context that is done after `d` as well.
+    ///
+    /// # Panics
+    /// As [`with_deadline`](Self::with_deadline).
+    ///
+    /// ```
+    /// use gmp_sched::{Context, ContextError};
+    /// let (ctx, _cancel) = Context::background().with_timeout(std::time::Duration::from_millis(1));
+    /// let mut rounds = 0u64;
+    /// let why = loop {
+    ///     match ctx.check() {
+    ///         Ok(()) => rounds += 1,
+    ///         Err(why) => break why,
+    ///     }
+    /// };
+    /// assert_eq!(why, ContextError::DeadlineExceeded);
+    /// ```
     pub fn with_timeout(&self, d: Duration) -> (Self, Canceler) {
         self.child(Some(wait::nanos_from_now(d)))
     }
 
     /// A context with a value, found by its type: use types of your own as keys. Hides a value of the
     /// same type that this one has. O(1).
+    ///
+    /// ```
+    /// #[derive(PartialEq, Debug)]
+    /// struct User(&'static str);
+    /// let ctx = gmp_sched::Context::background().with_value(User("gopher"));
+    /// assert_eq!(ctx.value::<User>(), Some(&User("gopher")));
+    /// assert_eq!(ctx.value::<u32>(), None);
+    /// ```
     #[must_use]
     pub fn with_value<T: Any + Send + Sync>(&self, value: T) -> Self {
         let value = Value {
@@ -313,6 +351,14 @@ impl Context {
     }
 
     /// A context with the values of this one, that is not done when this one is.
+    ///
+    /// ```
+    /// let (ctx, cancel) = gmp_sched::Context::background().with_value(1u8).with_cancel();
+    /// let cleanup = ctx.without_cancel();
+    /// cancel.cancel();
+    /// assert!(!cleanup.is_done());
+    /// assert_eq!(cleanup.value::<u8>(), Some(&1));
+    /// ```
     #[must_use]
     pub fn without_cancel(&self) -> Self {
         Self { node: None, values: self.values.clone() }
@@ -382,6 +428,9 @@ impl Context {
 
     /// As [`wait`](Self::wait), for as long as `d`; false if it was not done by then: a sleep that
     /// ends when it is. **May park.**
+    ///
+    /// # Panics
+    /// As [`with_deadline`](Self::with_deadline).
     pub fn wait_timeout(&self, d: Duration) -> bool {
         self.wait_deadline(Some(wait::nanos_from_now(d)))
     }
@@ -396,6 +445,16 @@ impl Context {
     }
 
     /// As [`wait`](Self::wait), in async code on any executor. Cancel-safe.
+    ///
+    /// ```
+    /// let rt = gmp_sched::Builder::new().build().unwrap();
+    /// rt.block_on(async {
+    ///     let (ctx, cancel) = gmp_sched::Context::background().with_cancel();
+    ///     let works = gmp_sched::spawn(async move { ctx.done().await });
+    ///     cancel.cancel();
+    ///     works.await.unwrap();
+    /// });
+    /// ```
     pub async fn done(&self) {
         let Some(node) = &self.node else { return core::future::pending().await };
         let waiter = pin!(Waiter::new(&node.queue));
@@ -420,6 +479,7 @@ impl Context {
     /// ```
     pub fn after_func(&self, f: impl FnOnce() + Send + 'static) -> AfterDone {
         let Some(node) = &self.node else { return AfterDone { node: Weak::new(), number: 0 } };
+        let f = Box::new(f);
         let mut state = node.queue.lock();
         if state.ended.is_some() {
             drop(state);
@@ -428,7 +488,7 @@ impl Context {
         }
         let number = state.next;
         state.next += 1;
-        state.callbacks.insert(number, Box::new(f));
+        state.callbacks.insert(number, f);
         AfterDone { node: Arc::downgrade(node), number }
     }
 
@@ -436,6 +496,12 @@ impl Context {
     /// crate gives each context something of its own (`gort`: the channel that `done` gives). One
     /// for each node; `None` on [`background`](Self::background), or if there is one of another type.
     /// `init` must not park: others that ask meanwhile block their threads.
+    ///
+    /// ```
+    /// let (ctx, _cancel) = gmp_sched::Context::background().with_cancel();
+    /// assert_eq!(ctx.attachment(|| "first"), Some(&"first"));
+    /// assert_eq!(ctx.clone().attachment(|| "second"), Some(&"first"));
+    /// ```
     pub fn attachment<T: Any + Send + Sync>(&self, init: impl FnOnce() -> T) -> Option<&T> {
         let attached = self.node.as_ref()?.attachment.get_or_init(|| Box::new(init()));
         attached.downcast_ref()
@@ -472,6 +538,14 @@ impl Canceler {
     }
 
     /// Cancels, for a reason that [`Context::cause`] gives.
+    ///
+    /// ```
+    /// use gmp_sched::{Context, ContextError};
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// cancel.cancel_with("the disk is full");
+    /// assert_eq!(ctx.err(), Some(ContextError::Canceled));
+    /// assert_eq!(ctx.cause().unwrap().to_string(), "the disk is full");
+    /// ```
     pub fn cancel_with(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) {
         self.cancel_by(&Arc::from(cause.into()));
     }
@@ -483,6 +557,15 @@ impl Canceler {
     }
 
     /// Leaves the context to its deadline and its parent.
+    ///
+    /// ```
+    /// let (parent, cancel) = gmp_sched::Context::background().with_cancel();
+    /// let (ctx, canceler) = parent.with_cancel();
+    /// canceler.keep();
+    /// assert!(!ctx.is_done());
+    /// cancel.cancel();
+    /// assert!(ctx.is_done());
+    /// ```
     pub fn keep(mut self) {
         self.node = None;
     }

@@ -193,6 +193,21 @@ impl<E: Send + Sync + 'static> Group<E> {
 
     /// A group that runs at most `limit` members at once.
     ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// static INSIDE: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// let group = gmp_sched::Group::<()>::with_limit(2);
+    /// for _ in 0..10 {
+    ///     group.go(|| {
+    ///         assert!(INSIDE.fetch_add(1, Ordering::SeqCst) < 2);
+    ///         INSIDE.fetch_sub(1, Ordering::SeqCst);
+    ///         Ok(())
+    ///     });
+    /// }
+    /// group.wait().unwrap();
+    /// ```
+    ///
     /// # Panics
     /// If `limit` is 0: nothing could ever run.
     #[must_use]
@@ -244,6 +259,20 @@ impl<E: Send + Sync + 'static> Group<E> {
 
     /// Starts a member if there is a place for it; else gives the closure back.
     ///
+    /// ```
+    /// let group = gmp_sched::Group::<()>::with_limit(1);
+    /// let (ctx, cancel) = gmp_sched::Context::background().with_cancel();
+    /// group.go(move || {
+    ///     ctx.wait();
+    ///     Ok(())
+    /// });
+    /// let refused = group.try_go(|| Ok(())).unwrap_err();
+    /// cancel.cancel();
+    /// group.wait().unwrap();
+    /// assert!(group.try_go(refused).is_ok());
+    /// group.wait().unwrap();
+    /// ```
+    ///
     /// # Errors
     /// `f`, which was not started.
     ///
@@ -274,6 +303,19 @@ impl<E: Send + Sync + 'static> Group<E> {
 
     /// Starts a future as a member, on the caller's runtime. With a limit, it waits for its place as a
     /// future; this call never does.
+    ///
+    /// ```
+    /// use gmp_sched::{Group, GroupError};
+    /// let rt = gmp_sched::Builder::new().build().unwrap();
+    /// rt.block_on(async {
+    ///     let group = Group::with_limit(2);
+    ///     for i in 0..4 {
+    ///         group.spawn(async move { if i == 3 { Err("three") } else { Ok(()) } });
+    ///     }
+    ///     let e = group.wait_async().await.unwrap_err();
+    ///     assert!(matches!(*e, GroupError::Failed("three")));
+    /// });
+    /// ```
     ///
     /// # Panics
     /// Off a runtime.

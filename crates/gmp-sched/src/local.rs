@@ -159,6 +159,11 @@ impl<T: Send + 'static> GoLocal<T> {
     }
 
     /// A copy of the caller's value.
+    ///
+    /// ```
+    /// static LIMIT: gmp_sched::GoLocal<u32> = gmp_sched::GoLocal::new(|| 10);
+    /// assert_eq!(LIMIT.get(), 10);
+    /// ```
     pub fn get(&'static self) -> T
     where
         T: Copy,

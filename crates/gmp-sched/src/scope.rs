@@ -174,6 +174,15 @@ impl<'scope> Scope<'scope, '_> {
     /// Starts a goroutine that may borrow what outlives the scope; off a runtime, a thread. May
     /// park on a goroutine, to answer a request to yield.
     ///
+    /// ```
+    /// let words = ["go", "rust"];
+    /// let lengths = gmp_sched::scope(|s| {
+    ///     let all: Vec<_> = words.iter().map(|w| s.go(|| w.len())).collect();
+    ///     all.into_iter().map(|h| h.join().unwrap()).sum::<usize>()
+    /// });
+    /// assert_eq!(lengths, 6);
+    /// ```
+    ///
     /// # Panics
     /// On a runtime for futures only; if there can be no more threads.
     #[track_caller]
@@ -217,6 +226,13 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// # Errors
     /// A [`JoinError`] if it panicked, called `goexit`, or was cancelled by shutdown. A panic that is
     /// taken so does not make [`scope`] panic.
+    ///
+    /// ```
+    /// gmp_sched::scope(|s| {
+    ///     let e = s.go(|| panic!("no such row")).join().unwrap_err();
+    ///     assert!(e.is_panic());
+    /// });
+    /// ```
     pub fn join(self) -> Result<T, JoinError> {
         self.packet.pending.wait();
         self.packet.result.lock().take().expect("the child left a result")

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 enum Op {
     Child(usize),
+    /// Hours from now; 0 has passed.
+    Deadline(usize, u32),
     Value(usize, u32),
     Other(usize),
     Detach(usize),
@@ -21,6 +23,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         5 => any::<usize>().prop_map(Op::Child),
+        3 => (any::<usize>(), 0u32..20).prop_map(|(i, hours)| Op::Deadline(i, hours)),
         3 => (any::<usize>(), any::<u32>()).prop_map(|(i, v)| Op::Value(i, v)),
         1 => any::<usize>().prop_map(Op::Other),
         1 => any::<usize>().prop_map(Op::Detach),
@@ -43,10 +46,17 @@ struct Model {
 struct Tree {
     parents: Vec<Option<usize>>,
     causes: Vec<Option<String>>,
+    /// Hours from the beginning.
+    deadlines: Vec<Option<u32>>,
 }
 
 impl Tree {
-    fn add(&mut self, parent: Option<usize>) -> usize {
+    fn add(&mut self, parent: Option<usize>, hours: Option<u32>) -> usize {
+        let earlier = parent.and_then(|p| self.deadlines[p]);
+        self.deadlines.push(match (earlier, hours) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        });
         self.parents.push(parent);
         self.causes
             .push(parent.and_then(|p| self.causes[p].clone()));
@@ -66,11 +76,15 @@ impl Tree {
     }
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+const LATE: &str = "context deadline exceeded";
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn a_tree_of_contexts_is_as_its_reference(ops in prop::collection::vec(op(), 1..60)) {
+        let began = Instant::now();
         let mut tree = Tree::default();
         let mut all = vec![(Some(Context::background()), Model { node: None, value: None })];
         let mut cancelers: Vec<(Option<Canceler>, usize)> = Vec::new();
@@ -86,7 +100,17 @@ proptest! {
                     registered.push(child.after_func(move || {
                         calls.fetch_add(1, Ordering::SeqCst);
                     }));
-                    let node = tree.add(all[i].1.node);
+                    let node = tree.add(all[i].1.node, None);
+                    cancelers.push((Some(canceler), node));
+                    let value = all[i].1.value;
+                    all.push((Some(child), Model { node: Some(node), value }));
+                },
+                Op::Deadline(i, hours) => if let (i, Some(ctx)) = pick(i) {
+                    let (child, canceler) = ctx.with_deadline(began + HOUR * hours);
+                    let node = tree.add(all[i].1.node, Some(hours));
+                    if hours == 0 {
+                        tree.cancel(node, LATE);
+                    }
                     cancelers.push((Some(canceler), node));
                     let value = all[i].1.value;
                     all.push((Some(child), Model { node: Some(node), value }));
@@ -127,8 +151,14 @@ proptest! {
                 let Some(ctx) = ctx else { continue };
                 let cause = model.node.and_then(|n| tree.causes[n].clone());
                 prop_assert_eq!(ctx.cause().map(|c| c.to_string()), cause.clone());
-                prop_assert_eq!(ctx.err(), cause.as_ref().map(|_| ContextError::Canceled));
+                prop_assert_eq!(ctx.err(), cause.as_deref().map(|c| match c {
+                    LATE => ContextError::DeadlineExceeded,
+                    _ => ContextError::Canceled,
+                }));
                 prop_assert_eq!(ctx.is_done(), cause.is_some());
+                let hours = model.node.and_then(|n| tree.deadlines[n]);
+                let near = |at: Instant| (at + HOUR / 2 - began).as_secs() / HOUR.as_secs();
+                prop_assert_eq!(ctx.deadline().map(near), hours.map(u64::from));
                 prop_assert_eq!(ctx.value::<u32>().copied(), model.value);
             }
         }

@@ -649,3 +649,63 @@ fn a_timed_wait_with_no_time_left_is_a_try() {
     wg.done();
     assert!(wg.wait_timeout(Duration::ZERO));
 }
+
+/// A guard that is dropped by a panic wakes a waker that panics as well: the first panic goes on.
+#[test]
+fn a_waker_that_panics_as_a_guard_is_unwound_aborts_nothing() {
+    struct Bad;
+    impl std::task::Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("in a waker"));
+        }
+    }
+    let bad = std::task::Waker::from(Arc::new(Bad));
+    let mut cx = std::task::Context::from_waker(&bad);
+    let lock = Mutex::new(());
+    let rw = RwLock::new(());
+    for fair in [false, true] {
+        let mut waits = Box::pin(lock.lock_async());
+        let mut reads = Box::pin(rw.read_async());
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let guard = lock.lock();
+            let _written = rw.write();
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+            assert!(reads.as_mut().poll(&mut cx).is_pending());
+            if fair {
+                lock_api::MutexGuard::unlock_fair(guard);
+            }
+            std::panic::resume_unwind(Box::new("under the guard"));
+        }));
+        let first = if fair {
+            "in a waker"
+        } else {
+            "under the guard"
+        };
+        assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), first);
+        assert!(waits.as_mut().poll(&mut cx).is_ready(), "it was woken");
+        assert!(reads.as_mut().poll(&mut cx).is_ready(), "it was woken");
+    }
+    assert!(lock.try_lock().is_some() && !rw.is_locked());
+}
+
+/// Many are taken off at once, and more come meanwhile; each is woken once, in its turn.
+#[test]
+fn a_hundred_waiters_are_served_by_one_release() {
+    let sema = Semaphore::new(0);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut all: Vec<_> = (0..100).map(|_| Box::pin(sema.acquire_async(2))).collect();
+    for waits in &mut all {
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+    }
+    sema.release(2 * 70 + 1);
+    for (i, waits) in all.iter_mut().enumerate() {
+        assert_eq!(waits.as_mut().poll(&mut cx).is_ready(), i < 70, "{i}");
+    }
+    // One that gives up serves nobody, if it leaves nothing behind.
+    drop(all.remove(70));
+    assert_eq!(sema.available(), 1);
+    sema.release(1);
+    assert!(all[70].as_mut().poll(&mut cx).is_ready());
+    drop(all);
+    assert_eq!(sema.available(), 0);
+}

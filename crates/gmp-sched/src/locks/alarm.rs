@@ -40,6 +40,8 @@ enum Kind {
 }
 
 impl Alarm {
+    /// # Panics
+    /// If it is the first one, watched here, and no thread can be started for that.
     pub(crate) fn set(when: u64, waker: &Waker) -> Self {
         if when == u64::MAX {
             return Self(Kind::Never);
@@ -79,18 +81,24 @@ static DRIVER: Mutex<Driver> = Mutex::new(Driver {
 /// The thread sleeps here, with `DRIVER`.
 static CHANGED: Condvar = Condvar::new();
 
+/// # Panics
+/// If it needs a thread that cannot be started.
 fn insert(when: u64, waker: Waker) -> (u64, u64) {
     let mut d = DRIVER.lock();
+    if !d.started {
+        // First: if there is no thread, nothing is left behind, and the next deadline tries again.
+        let thread = std::thread::Builder::new()
+            .name("gmp-alarm".into())
+            .spawn(run);
+        if let Err(e) = thread {
+            drop(d);
+            panic!("no thread for deadlines: {e}");
+        }
+        d.started = true;
+    }
     let key = (when, d.next);
     d.next += 1;
     d.entries.insert(key, waker);
-    if !d.started {
-        std::thread::Builder::new()
-            .name("gmp-alarm".into())
-            .spawn(run)
-            .expect("no thread for deadlines: the process has as many as it may");
-        d.started = true;
-    }
     if core::mem::take(&mut d.idle) {
         census::thread_unparks();
     }

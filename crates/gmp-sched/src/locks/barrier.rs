@@ -41,14 +41,17 @@ impl Meeting<'_, '_> {
             return Poll::Ready(false);
         }
         let waker = waker.clone();
-        let mut waiting = self.barrier.queue.lock();
+        let (mut waiting, mut wakers) = self.barrier.queue.lock_with_room(|waiting| {
+            let last = **waiting + 1 >= self.barrier.n;
+            if last { **waiting } else { 0 }
+        });
         if *waiting + 1 < self.barrier.n {
             *waiting += 1;
             waiting.push_back(self.waiter, waker, 0);
             return Poll::Pending;
         }
         *waiting = 0;
-        let wakers = waiting.drain(NOTIFIED);
+        waiting.drain(&mut wakers, NOTIFIED);
         drop(waiting);
         wake_all(wakers);
         Poll::Ready(true)
@@ -93,6 +96,12 @@ impl Barrier {
 
     /// As [`wait`](Self::wait), in async code on any executor. Dropped before it is ready, the future
     /// has not come.
+    ///
+    /// ```
+    /// let barrier = gmp_sched::Barrier::new(1);
+    /// let rt = gmp_sched::Builder::new().build().unwrap();
+    /// assert!(rt.block_on(barrier.wait_async()), "the last to come");
+    /// ```
     pub async fn wait_async(&self) -> bool {
         let waiter = pin!(Waiter::new(&self.queue));
         let mut meeting = Meeting {

@@ -13,7 +13,6 @@
 //! whoever counts as notified has heard it.
 
 use super::waitq::{IDLE, NOTIFIED, WaitQueue, Waiter};
-#[cfg(not(loom))]
 use super::wake::wake_all;
 use core::fmt;
 use core::pin::Pin;
@@ -41,12 +40,16 @@ impl RawCondvar {
 
     fn one(&self) -> bool {
         let waker = self.queue.lock().pop_front(NOTIFIED);
-        waker.map(Waker::wake).is_some()
+        let heard = waker.is_some();
+        wake_all(waker);
+        heard
     }
 
     #[cfg(not(loom))]
     fn all(&self) -> usize {
-        let wakers = self.queue.lock().drain(NOTIFIED);
+        let (mut queue, mut wakers) = self.queue.lock_with_room(|queue| queue.tags().count());
+        queue.drain(&mut wakers, NOTIFIED);
+        drop(queue);
         let n = wakers.len();
         wake_all(wakers);
         n

@@ -12,6 +12,10 @@ use lock_api::{GuardSend, MutexGuard as Guard, RwLockReadGuard, RwLockWriteGuard
 /// threads and held across parks and `.await`. There is no poison: a panic under the guard unlocks.
 /// When its runtime is shut down by abort, a goroutine that waits in `lock` is unwound.
 ///
+/// # Panics
+/// `try_lock_for` and `try_lock_until`, if theirs is the first deadline that this crate watches, and the
+/// thread for that cannot be started.
+///
 /// ```
 /// use gmp_sched::{AsyncMutex, Mutex};
 ///
@@ -40,7 +44,7 @@ pub type MutexGuard<'a, T> = lock_api::MutexGuard<'a, RawMutex, T>;
 /// deadlock: a writer may have come in between.
 ///
 /// # Panics
-/// `read` and its like, if half a billion guards for reading are alive at once, or were forgotten.
+/// The timed forms as [`Mutex`]'s. `read` and its like, if a quarter of a billion guards for reading are alive at once, or were forgotten.
 ///
 /// ```
 /// let names = gmp_sched::RwLock::new(vec!["G"]);
@@ -54,6 +58,9 @@ pub type RwLock<T> = lock_api::RwLock<RawRwLock, T>;
 ///
 /// Spurious wake-ups do not happen, but the condition may have changed again before the mutex is
 /// locked: wait in a loop, or by `wait_while`.
+///
+/// # Panics
+/// The timed forms as [`Mutex`]'s.
 ///
 /// ```
 /// use gmp_sched::{Condvar, Mutex};

@@ -32,6 +32,7 @@
 
 use super::wait;
 use super::waitq::{GRANTED, IDLE, Locked, NOTIFIED, WaitQueue, Waiter};
+use super::wake::wake_all;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use core::fmt;
 use core::pin::{Pin, pin};
@@ -197,9 +198,7 @@ impl RawMutex {
             s = self.state.load(Ordering::Acquire);
         };
         drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake_all(waker);
     }
 
     /// Hands the mutex to the first waiter, whatever the mode; unlocks it if there is none.
@@ -212,9 +211,7 @@ impl RawMutex {
         self.leave_queue(&queue, queue.len_is_one());
         let waker = queue.pop_front(GRANTED);
         drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake_all(waker);
     }
 
     /// The queue is about to be, or was made, empty.

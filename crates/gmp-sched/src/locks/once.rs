@@ -80,6 +80,13 @@ impl Once {
 
     /// As [`call_once`](Self::call_once), in async code on any executor. Dropped while it runs `f`,
     /// it has not been done.
+    ///
+    /// ```
+    /// static INIT: gmp_sched::Once = gmp_sched::Once::new();
+    /// let rt = gmp_sched::Builder::new().build().unwrap();
+    /// rt.block_on(INIT.call_once_async(async { println!("first") }));
+    /// assert!(INIT.is_completed());
+    /// ```
     pub async fn call_once_async(&self, f: impl Future<Output = ()> + Send) {
         if !self.is_completed() {
             self.slow_async(f).await;
@@ -158,6 +165,12 @@ impl<T> OnceLock<T> {
     ///
     /// # Errors
     /// What `f` returned; then there is still no value.
+    ///
+    /// ```
+    /// let port = gmp_sched::OnceLock::new();
+    /// assert!(port.get_or_try_init(|| "http".parse::<u16>()).is_err());
+    /// assert_eq!(port.get_or_try_init(|| "80".parse::<u16>()), Ok(&80));
+    /// ```
     pub fn get_or_try_init<E>(&self, f: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
         if self.get().is_none() {
             self.once.slow(|| {
@@ -170,7 +183,14 @@ impl<T> OnceLock<T> {
         Ok(self.get().expect("completed with a value"))
     }
 
-    /// As [`get_or_init`](Self::get_or_init), in async code on any executor.
+    /// As [`get_or_init`](Self::get_or_init), in async code on any executor. Dropped while it runs `f`,
+    /// there is no value.
+    ///
+    /// ```
+    /// let name = gmp_sched::OnceLock::new();
+    /// let rt = gmp_sched::Builder::new().build().unwrap();
+    /// assert_eq!(rt.block_on(name.get_or_init_async(async { "gort" })), &"gort");
+    /// ```
     pub async fn get_or_init_async<F>(&self, f: F) -> &T
     where
         F: Future<Output = T> + Send,

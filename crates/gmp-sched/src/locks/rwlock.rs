@@ -30,7 +30,7 @@ use super::mutex::RawMutex;
 use super::mutex::{SPINS, pause};
 #[cfg(not(loom))]
 use super::wait;
-use super::waitq::{GRANTED, IDLE, Locked, WaitQueue, Waiter};
+use super::waitq::{GRANTED, IDLE, Locked, WaitQueue, Waiter, Wakers};
 use super::wake::wake_all;
 use crate::sync::atomic::{AtomicU32, Ordering};
 #[cfg(not(loom))]
@@ -43,6 +43,9 @@ const WAITING: u32 = 1;
 const ALONE: u32 = 2;
 const ANNOUNCED: u32 = 4;
 const READER: u32 = 8;
+/// At most so many read, and at most so many wait to: what a writer that leaves lets in fits in the
+/// word, on top of those that are in there.
+const READERS: u32 = (1 << 28) - 1;
 /// Newcomers do not read.
 const WRITERS: u32 = ALONE | ANNOUNCED;
 
@@ -85,7 +88,7 @@ impl RawRwLock {
     fn read_fast(&self) -> bool {
         let mut s = self.state.load(Ordering::Relaxed);
         while s & WRITERS == 0 {
-            assert!(s < u32::MAX - READER, "RwLock: too many readers");
+            assert!(s / READER < READERS, "RwLock: too many readers");
             let to = s + READER;
             match self
                 .state
@@ -212,7 +215,7 @@ impl RawRwLock {
     fn write_unlock_slow(&self, s: u32, stay: u32) {
         // Both bits stay what they are while the caller holds it.
         if s & ALONE != 0 {
-            return self.leave(self.queue.lock(), ALONE, stay);
+            return self.leave(self.lock_to_leave(), ALONE, stay);
         }
         let nobody_else = self.state.compare_exchange(
             ANNOUNCED,
@@ -221,13 +224,19 @@ impl RawRwLock {
             Ordering::Relaxed,
         );
         if nobody_else.is_err() {
-            self.leave(self.queue.lock(), ANNOUNCED, stay);
+            self.leave(self.lock_to_leave(), ANNOUNCED, stay);
         }
         self.writers.release();
     }
 
+    /// With room for the readers and the writer.
+    fn lock_to_leave(&self) -> (Locked<'_, u32>, Wakers) {
+        self.queue.lock_with_room(|readers| **readers as usize + 1)
+    }
+
     /// Clears the bit of a writer that leaves as `stay` readers, and lets in who waits to read.
-    fn leave(&self, mut queue: Locked<'_, u32>, writer: u32, stay: u32) {
+    fn leave(&self, locked: (Locked<'_, u32>, Wakers), writer: u32, stay: u32) {
+        let (mut queue, mut wakers) = locked;
         let readers = core::mem::take(&mut *queue) + stay;
         // Counted before any of them is told: it may leave at once. One step from
         // `writer | WAITING`, of which nobody else changes a bit under this lock, on top of the
@@ -238,10 +247,10 @@ impl RawRwLock {
             .state
             .fetch_add(step, Ordering::AcqRel)
             .wrapping_add(step);
-        let mut wakers = queue.drain_back(TAG_READER, GRANTED);
-        wakers.extend(pop_writer(&mut queue, s));
+        queue.drain_back(&mut wakers, TAG_READER, GRANTED);
+        let writer = pop_writer(&mut queue, s);
         drop(queue);
-        wake_all(wakers);
+        wake_all(wakers.into_iter().rev().chain(writer));
     }
 }
 
@@ -290,6 +299,7 @@ impl Reading<'_, '_> {
                 drop(queue);
                 return Poll::Ready(());
             }
+            assert!(*queue < READERS, "RwLock: too many readers");
             // Only while a writer is there, who will look for us.
             let s = self.lock.state.load(Ordering::Relaxed);
             let queued = s & WRITERS != 0
@@ -362,14 +372,14 @@ impl Drop for Writing<'_, '_> {
             return;
         }
         let lock = self.lock;
-        let mut queue = lock.queue.lock();
+        let (mut queue, wakers) = lock.lock_to_leave();
         let removed = queue.remove(self.waiter);
         // While we are announced, the other takes this lock before it clears its bit.
         if lock.state.load(Ordering::Relaxed) & ALONE != 0 {
             lock.state.fetch_and(!ANNOUNCED, Ordering::AcqRel);
             drop(queue);
         } else {
-            lock.leave(queue, ANNOUNCED, 0);
+            lock.leave((queue, wakers), ANNOUNCED, 0);
         }
         lock.writers.release();
         drop(removed);

@@ -15,7 +15,7 @@
 
 #[cfg(not(loom))]
 use super::wait;
-use super::waitq::{GRANTED, IDLE, Locked, WaitQueue, Waiter};
+use super::waitq::{GRANTED, IDLE, Locked, WaitQueue, Waiter, Wakers};
 use super::wake::wake_all;
 use core::fmt;
 use core::pin::{Pin, pin};
@@ -45,14 +45,23 @@ fn take(free: &mut Locked<'_, usize>, n: usize) -> bool {
     ok
 }
 
+/// How many waiters `permits` free ones would serve.
+fn served(queue: &Locked<'_, usize>, mut permits: usize) -> usize {
+    let serve = |&wants: &u64| {
+        let left = permits.checked_sub(wants as usize);
+        permits = left.unwrap_or(0);
+        left.is_some()
+    };
+    queue.tags().take_while(serve).count()
+}
+
 /// Restores the invariant, releases the lock, wakes.
-fn grant(mut free: Locked<'_, usize>) {
-    let mut wakers = Vec::new();
+fn grant(mut free: Locked<'_, usize>, mut wakers: Wakers) {
     while let Some(wants) = free.front()
         && wants as usize <= *free
     {
         *free -= wants as usize;
-        wakers.extend(free.pop_front(GRANTED));
+        free.pop_front_into(&mut wakers, GRANTED);
     }
     drop(free);
     wake_all(wakers);
@@ -91,13 +100,15 @@ impl Drop for Acquiring<'_, '_> {
         if self.waiter.state() == IDLE {
             return;
         }
-        let mut free = self.sema.queue.lock();
+        // Still queued, it counts as one more that is served.
+        let with_ours = |free: &Locked<'_, usize>| served(free, free.saturating_add(self.wants));
+        let (mut free, wakers) = self.sema.queue.lock_with_room(with_ours);
         let removed = free.remove(self.waiter);
         if removed.is_none() {
             // More than there can be only if they were released twice.
             *free = free.saturating_add(self.wants);
         }
-        grant(free);
+        grant(free, wakers);
         drop(removed);
     }
 }
@@ -130,6 +141,16 @@ impl Semaphore {
 
     /// As [`acquire`](Self::acquire), for as long as `timeout`; false if the permits did not come.
     /// **May park.**
+    ///
+    /// # Panics
+    /// If it is the first deadline that this crate watches, and the thread for that cannot be started.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let room = gmp_sched::Semaphore::new(1);
+    /// assert!(room.acquire_timeout(1, Duration::from_millis(1)));
+    /// assert!(!room.acquire_timeout(1, Duration::from_millis(1)));
+    /// ```
     #[cfg(not(loom))]
     #[must_use]
     pub fn acquire_timeout(&self, n: usize, timeout: core::time::Duration) -> bool {
@@ -153,6 +174,12 @@ impl Semaphore {
 
     /// As [`acquire`](Self::acquire), in async code on any executor. Cancel-safe: dropped before it
     /// is ready, the future holds no permits.
+    ///
+    /// ```
+    /// let room = gmp_sched::Semaphore::new(1);
+    /// gmp_sched::Builder::new().build().unwrap().block_on(room.acquire_async(1));
+    /// assert_eq!(room.available(), 0);
+    /// ```
     pub async fn acquire_async(&self, n: usize) {
         let waiter = pin!(Waiter::new(&self.queue));
         let mut acquiring = Acquiring {
@@ -164,21 +191,28 @@ impl Semaphore {
     }
 
     /// Takes `n` permits if they are free and nobody waits; never blocks.
+    ///
+    /// ```
+    /// let room = gmp_sched::Semaphore::new(1);
+    /// assert!(room.try_acquire(1) && !room.try_acquire(1));
+    /// ```
     #[must_use]
     pub fn try_acquire(&self, n: usize) -> bool {
         take(&mut self.queue.lock(), n)
     }
 
-    /// Gives `n` permits, to the waiters first. Never parks; O(waiters served).
+    /// Gives `n` permits, to the waiters first. Never parks; O(waiters served). Allocates if it serves
+    /// more than one.
     ///
     /// # Panics
     /// If there would be more than `usize::MAX` permits.
     pub fn release(&self, n: usize) {
-        let mut free = self.queue.lock();
+        let with_these = |free: &Locked<'_, usize>| served(free, free.saturating_add(n));
+        let (mut free, wakers) = self.queue.lock_with_room(with_these);
         *free = free
             .checked_add(n)
             .expect("Semaphore::release: too many permits");
-        grant(free);
+        grant(free, wakers);
     }
 
     /// Free permits, a moment ago.

@@ -75,14 +75,20 @@ impl WaitGroup {
     /// # Panics
     /// If nothing was left to be done.
     pub fn done(&self) {
-        let mut count = self.queue.lock();
+        let (mut count, mut wakers) = self.queue.lock_with_room(|count| {
+            if **count == 1 {
+                count.tags().count()
+            } else {
+                0
+            }
+        });
         *count = count
             .checked_sub(1)
             .expect("WaitGroup::done: negative counter");
         if *count > 0 {
             return;
         }
-        let wakers = count.drain(NOTIFIED);
+        count.drain(&mut wakers, NOTIFIED);
         drop(count);
         wake_all(wakers);
     }
@@ -94,6 +100,17 @@ impl WaitGroup {
 
     /// As [`wait`](Self::wait), for as long as `timeout`; false if the count was not zero by then.
     /// **May park.**
+    ///
+    /// # Panics
+    /// If it is the first deadline that this crate watches, and the thread for that cannot be started.
+    ///
+    /// ```
+    /// let wg = gmp_sched::WaitGroup::new();
+    /// wg.add(1);
+    /// assert!(!wg.wait_timeout(std::time::Duration::from_millis(1)));
+    /// wg.done();
+    /// assert!(wg.wait_timeout(std::time::Duration::ZERO));
+    /// ```
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.wait_until(Some(wait::nanos_from_now(timeout)))
@@ -116,6 +133,19 @@ impl WaitGroup {
     }
 
     /// As [`wait`](Self::wait), in async code on any executor. Cancel-safe.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// gmp_sched::Builder::new().build().unwrap().block_on(async {
+    ///     let wg = Arc::new(gmp_sched::WaitGroup::new());
+    ///     for _ in 0..4 {
+    ///         wg.add(1);
+    ///         let wg = wg.clone();
+    ///         gmp_sched::spawn(async move { wg.done() });
+    ///     }
+    ///     wg.wait_async().await;
+    /// });
+    /// ```
     pub async fn wait_async(&self) {
         let waiter = pin!(Waiter::new(&self.queue));
         let waiter = waiter.as_ref();

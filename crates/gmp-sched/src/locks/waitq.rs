@@ -15,7 +15,8 @@
 //! - a `Waiter` is unlinked before its memory ends: its destructor sees to it.
 //!
 //! No code that is not ours runs under the lock: wakers are cloned before it is taken, and woken
-//! or dropped after it was released.
+//! or dropped after it was released; nor does an allocator, which may be somebody's too: who takes
+//! off several at once makes room for their wakers before ([`WaitQueue::lock_with_room`]).
 //!
 //! **Why not Go's table.** Go's `semaRoot` is a table of 251 locks, each over a treap of addresses with
 //! a list of waiters for each; so a Go mutex is 8 bytes, and every wait and every contended unlock hashes
@@ -59,6 +60,46 @@ pub(crate) const QUEUED: u8 = 1;
 pub(crate) const NOTIFIED: u8 = 2;
 /// Taken off, and what it waited for is its own.
 pub(crate) const GRANTED: u8 = 3;
+
+/// The wakers of some that were taken off, first come first; the first needs no allocation.
+#[derive(Default)]
+pub(crate) struct Wakers {
+    first: Option<Waker>,
+    rest: Vec<Waker>,
+}
+
+impl Wakers {
+    /// How many an empty one holds without allocating.
+    fn room(&self) -> usize {
+        1 + self.rest.capacity()
+    }
+
+    fn push(&mut self, waker: Waker) {
+        if self.first.is_none() {
+            self.first = Some(waker);
+        } else {
+            debug_assert!(
+                self.rest.len() < self.rest.capacity(),
+                "allocates under the lock"
+            );
+            self.rest.push(waker);
+        }
+    }
+
+    #[cfg(not(loom))]
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+}
+
+impl IntoIterator for Wakers {
+    type Item = Waker;
+    type IntoIter = core::iter::Chain<core::option::IntoIter<Waker>, std::vec::IntoIter<Waker>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.rest)
+    }
+}
 
 /// A queue, and the state `S` that changes under the same lock.
 pub(crate) struct WaitQueue<S> {
@@ -185,6 +226,24 @@ impl<S> WaitQueue<S> {
         let inner = self.inner.lock().unwrap();
         Locked { queue: self, inner }
     }
+
+    /// Locks it, with room for the wakers of as many as `needs` says.
+    pub(crate) fn lock_with_room(
+        &self,
+        needs: impl Fn(&Locked<'_, S>) -> usize,
+    ) -> (Locked<'_, S>, Wakers) {
+        let mut wakers = Wakers::default();
+        loop {
+            let queue = self.lock();
+            let n = needs(&queue);
+            if n <= wakers.room() {
+                return (queue, wakers);
+            }
+            drop(queue);
+            // And some for those who come meanwhile.
+            wakers.rest.reserve(n + n / 4);
+        }
+    }
 }
 
 /// A queue whose lock is held.
@@ -278,25 +337,42 @@ impl<S> Locked<'_, S> {
         unsafe { self.unlink(first, state) }
     }
 
-    /// Takes off all but those with another tag that stand in front of them, last come first
-    /// off; in the order in which they came.
-    pub(crate) fn drain_back(&mut self, tag: u64, state: u8) -> Vec<Waker> {
-        let mut wakers = Vec::new();
+    /// The tags of all, first come first.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = u64> {
+        let mut at = self.inner.head;
+        core::iter::from_fn(move || {
+            // SAFETY: as in `front`; the lock is held as long as this borrows it.
+            let node = unsafe { at.as_ref() }?;
+            at = node.next.get();
+            Some(node.tag.get())
+        })
+    }
+
+    /// Takes the first waiter off, if there is one, and tells it `state`.
+    pub(crate) fn pop_front_into(&mut self, wakers: &mut Wakers, state: u8) -> bool {
+        let waker = self.pop_front(state);
+        let popped = waker.is_some();
+        waker.into_iter().for_each(|w| wakers.push(w));
+        popped
+    }
+
+    /// Takes off all but those with another tag that stand in front of them, last come first.
+    pub(crate) fn drain_back(&mut self, wakers: &mut Wakers, tag: u64, state: u8) {
         // SAFETY: as in `front`.
         while let Some(last) = unsafe { self.inner.tail.as_ref() }
             && last.tag.get() == tag
         {
             // SAFETY: it is linked here.
-            wakers.extend(unsafe { self.unlink(last, state) });
+            unsafe { self.unlink(last, state) }
+                .into_iter()
+                .for_each(|w| wakers.push(w));
         }
-        wakers.reverse();
-        wakers
     }
 
     /// Takes all off.
     #[cfg(not(loom))]
-    pub(crate) fn drain(&mut self, state: u8) -> Vec<Waker> {
-        core::iter::from_fn(|| self.pop_front(state)).collect()
+    pub(crate) fn drain(&mut self, wakers: &mut Wakers, state: u8) {
+        while self.pop_front_into(wakers, state) {}
     }
 
     /// # Safety
