@@ -29,7 +29,7 @@ pub(crate) struct Heap {
     /// The longest free run of each arena, apart from the records to be read in one sweep.
     max: [u16; MAX_ARENAS],
     pub(crate) len: usize,
-    spans: FixAlloc,
+    pub(crate) spans: FixAlloc,
     /// Records of huge objects freed, linked through `base`.
     spare: *mut HeapArena,
     /// Pages in use, and free pages that occupy memory.
@@ -193,6 +193,9 @@ impl Heap {
             return ptr::null_mut();
         };
         span.huge = true;
+        let Some(record) = self.spans.alloc() else {
+            return ptr::null_mut();
+        };
         let mut arena = self.spare;
         if arena.is_null() {
             arena = arena::new_record(base);
@@ -203,10 +206,11 @@ impl Heap {
                 (*arena).base = base;
             }
         }
-        let record = self.spans.alloc();
-        let (false, Some(record)) = (arena.is_null(), record) else {
+        if arena.is_null() {
+            // SAFETY: it came from there just now.
+            unsafe { self.spans.free(record) };
             return ptr::null_mut();
-        };
+        }
         let record = record.cast::<Span>().as_ptr();
         // SAFETY: both records are valid and ours.
         unsafe {
@@ -255,12 +259,16 @@ pub(crate) fn alloc_large(size: usize, align: usize) -> *mut Span {
     if bytes > isize::MAX as usize {
         return ptr::null_mut();
     }
-    let span = if bytes > HUGE || align > ARENA_SIZE {
-        HEAP.lock().alloc_huge(bytes, align)
-    } else {
-        HEAP.lock()
-            .alloc(bytes / PAGE_SIZE, align.div_ceil(PAGE_SIZE), 0)
-    };
+    let is_huge = bytes > HUGE || align > ARENA_SIZE;
+    let mut span = ptr::null_mut();
+    if is_huge {
+        span = HEAP.lock().alloc_huge(bytes, align);
+    }
+    // Where no more addresses are to be had, an arena may have the room.
+    if !is_huge || span.is_null() && bytes <= ARENA_SIZE && align <= ARENA_SIZE {
+        let (n, align) = (bytes / PAGE_SIZE, align.div_ceil(PAGE_SIZE));
+        span = HEAP.lock().alloc(n, align, 0);
+    }
     scavenge::after_alloc();
     span
 }

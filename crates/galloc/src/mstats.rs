@@ -1,12 +1,15 @@
 //! Statistics: Go's `MemStats` (`mstats.go`), by its field names.
 //!
 //! Nothing is counted on the way of an allocation. The number of objects that are out is kept per
-//! span for other reasons, and is summed up when somebody asks.
+//! span for other reasons, and is summed up when somebody asks. So Go's `TotalAlloc`, `Mallocs` and `Frees`,
+//! which only grow, are not here.
 
 use crate::arena::ARENA_SIZE;
 use crate::mheap::HEAP;
 use crate::pagealloc::ARENA_PAGES;
+use crate::persistent_alloc::mapped;
 use crate::sizeclass::{NUM_SIZE_CLASSES, PAGE_SIZE, class_size};
+use crate::slot;
 use core::sync::atomic::Ordering;
 
 /// One size class in use.
@@ -23,6 +26,8 @@ pub struct BySize {
 /// The state of the heap, in bytes unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemStats {
+    /// All address space taken: `heap_sys` and `other_sys`.
+    pub sys: usize,
     /// Objects in use. An object freed by another thread counts until the owner of its span
     /// notices.
     pub heap_alloc: usize,
@@ -38,6 +43,12 @@ pub struct MemStats {
     pub heap_released: usize,
     /// Given back by the scavenger since the start.
     pub total_released: u64,
+    /// Records of spans in use.
+    pub mspan_inuse: usize,
+    /// Caches of threads, those kept for the next thread included.
+    pub mcache_inuse: usize,
+    /// Records of all kinds, and what was reserved for more of them. Never given back.
+    pub other_sys: usize,
     /// The classes; class 0 stands for large objects, its size being 0.
     pub by_size: [BySize; NUM_SIZE_CLASSES],
 }
@@ -48,6 +59,8 @@ impl MemStats {
     /// ```
     /// let s = galloc::MemStats::read();
     /// assert_eq!(s.heap_sys, s.heap_inuse + s.heap_idle);
+    /// assert_eq!(s.sys, s.heap_sys + s.other_sys);
+    /// assert!(s.mspan_inuse + s.mcache_inuse <= s.other_sys);
     /// assert!(s.heap_released <= s.heap_idle);
     /// ```
     #[must_use]
@@ -80,7 +93,9 @@ impl MemStats {
         }
         let heap_sys = heap.len * ARENA_SIZE + heap.huge_bytes;
         let heap_inuse = heap.used * PAGE_SIZE + heap.huge_bytes;
+        let other_sys = mapped();
         Self {
+            sys: heap_sys + other_sys,
             heap_alloc,
             heap_objects: by_size.iter().map(|b| b.objects).sum(),
             heap_sys,
@@ -88,6 +103,9 @@ impl MemStats {
             heap_inuse,
             heap_released: heap_sys - heap_inuse - heap.free_dirty * PAGE_SIZE,
             total_released: heap.released,
+            mspan_inuse: heap.spans.in_use(),
+            mcache_inuse: slot::bytes_of_caches(),
+            other_sys,
             by_size,
         }
     }

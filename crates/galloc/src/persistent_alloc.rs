@@ -7,10 +7,13 @@
 use crate::lock::Mutex;
 use crate::sys;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 const CHUNK: usize = 256 << 10;
 const MAX_BLOCK: usize = 64 << 10;
 
+/// Bytes taken from the system so far; any thread.
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
 /// The chunk being cut: next free address and end. Under the lock.
 pub(crate) static CHUNK_LEFT: Mutex<(usize, usize)> = Mutex::new((0, 0));
 
@@ -29,16 +32,27 @@ pub fn persistent_alloc(size: usize, align: usize) -> Option<NonNull<u8>> {
         return None;
     }
     if size >= MAX_BLOCK {
-        return sys::alloc(size.checked_next_multiple_of(4096)?);
+        return map(size.checked_next_multiple_of(4096)?);
     }
     let mut chunk = CHUNK_LEFT.lock();
     let mut at = chunk.0.next_multiple_of(align);
     if chunk.0 == 0 || at + size > chunk.1 {
-        at = sys::alloc(CHUNK)?.as_ptr().expose_provenance();
+        at = map(CHUNK)?.as_ptr().expose_provenance();
         chunk.1 = at + CHUNK;
     }
     chunk.0 = at + size;
     NonNull::new(core::ptr::with_exposed_provenance_mut(at))
+}
+
+fn map(size: usize) -> Option<NonNull<u8>> {
+    let p = sys::alloc(size)?;
+    MAPPED.fetch_add(size, Ordering::Relaxed);
+    Some(p)
+}
+
+/// Bytes that all blocks so far took from the system.
+pub(crate) fn mapped() -> usize {
+    MAPPED.load(Ordering::Relaxed)
 }
 
 #[cfg(all(test, not(loom)))]

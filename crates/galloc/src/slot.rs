@@ -266,6 +266,10 @@ fn caches() -> impl Iterator<Item = (usize, *const Cache)> {
         .filter(|(_, c)| !c.is_null())
 }
 
+pub(crate) fn bytes_of_caches() -> usize {
+    caches().count() * size_of::<Cache>()
+}
+
 /// Empties the caches that no thread leases.
 pub(crate) fn flush_idle() {
     for (i, cache) in caches() {

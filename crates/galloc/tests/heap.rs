@@ -210,12 +210,12 @@ fn a_forked_child_allocates_while_other_threads_did() {
             // SAFETY: the child allocates, which is what is tested, and leaves by _exit.
             let child = unsafe { libc::fork() };
             if child == 0 {
-                let o: Vec<_> = (0..500usize)
-                    .map(|i| Object::new(1 + i * 90, 8, 6, true))
-                    .collect();
-                drop(o);
-                // SAFETY: leaves at once.
-                unsafe { libc::_exit(0) };
+                let failed = std::panic::catch_unwind(|| {
+                    let new = |i: usize| Object::new(1 + i * 90, 8, 6, true);
+                    drop((0..500).map(new).collect::<Vec<_>>());
+                });
+                // SAFETY: leaves at once. A panic must not come out in the child's copy of the harness.
+                unsafe { libc::_exit(i32::from(failed.is_err())) };
             }
             let mut status = -1;
             // SAFETY: waits for the child made above.

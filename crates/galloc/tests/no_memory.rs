@@ -1,0 +1,112 @@
+//! Under a limit on address space, as `ulimit -v` sets it: null, not an abort, and the memory that is
+//! freed serves again.
+
+use galloc::Galloc;
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::{Arc, Barrier};
+use std::{ptr, thread};
+
+#[global_allocator]
+static A: Galloc = Galloc;
+
+/// Address space left to the child.
+const LEFT: usize = 200 << 20;
+
+fn limit_address_space() {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').next().unwrap().parse().unwrap();
+    let most = (pages * 4096 + LEFT) as libc::rlim_t;
+    let limit = libc::rlimit {
+        rlim_cur: most,
+        rlim_max: most,
+    };
+    // SAFETY: the limit is a value of this function's.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+}
+
+/// Takes objects until there are no more, and frees them all; says how many there were. They are linked
+/// through their first words, for a list of its own would need memory.
+fn exhaust(layout: Layout) -> usize {
+    let mut n = 0;
+    let mut last = ptr::null_mut::<u8>();
+    // SAFETY: the objects are at least a word; each is freed once, with its layout.
+    unsafe {
+        loop {
+            let p = if n % 2 == 0 {
+                A.alloc(layout)
+            } else {
+                A.alloc_zeroed(layout)
+            };
+            if p.is_null() {
+                break;
+            }
+            assert!(p.addr().is_multiple_of(layout.align()));
+            p.cast::<*mut u8>().write(last);
+            (last, n) = (p, n + 1);
+        }
+        // The largest step up fails too, and leaves the object as it was.
+        if !last.is_null() {
+            let before = last.cast::<*mut u8>().read();
+            assert!(A.realloc(last, layout, LEFT * 2).is_null());
+            assert_eq!(last.cast::<*mut u8>().read(), before);
+        }
+        while !last.is_null() {
+            let next = last.cast::<*mut u8>().read();
+            A.dealloc(last, layout);
+            last = next;
+        }
+    }
+    n
+}
+
+/// What a child does; `_exit` says whether it came to its end.
+fn work() {
+    // Made while there is room for their stacks: addresses that arenas have taken stay taken.
+    let start = Arc::new(Barrier::new(3));
+    let threads = [1000, 100_000].map(|size| {
+        let start = start.clone();
+        thread::spawn(move || {
+            start.wait();
+            let layout = Layout::from_size_align(size, 8).unwrap();
+            (0..2).map(|_| exhaust(layout)).max().unwrap()
+        })
+    });
+    limit_address_space();
+    for round in 0..2 {
+        for (size, align) in [
+            (100, 8),
+            (1000, 8),
+            (30_000, 64),
+            (100_000, 8),
+            (3 << 20, 4096),
+            (40 << 20, 8),
+            (16, 1 << 20),
+        ] {
+            let n = exhaust(Layout::from_size_align(size, align).unwrap());
+            // An object may need a whole alignment, and some arenas are cut for other sizes.
+            let least = LEFT / 8 / size.max(align);
+            assert!(n >= least.max(1), "{n} of {size} bytes in round {round}");
+            galloc::release();
+        }
+    }
+    // Two threads at once, each with what the other leaves.
+    start.wait();
+    for t in threads {
+        assert!(t.join().unwrap() > 0);
+    }
+}
+
+#[test]
+fn without_memory_requests_give_null_and_nothing_is_lost() {
+    // SAFETY: the child works and leaves by `_exit`.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            // A panic must not come out in the child's copy of the harness.
+            libc::_exit(i32::from(std::panic::catch_unwind(work).is_err()));
+        }
+        let mut status = -1;
+        libc::waitpid(child, &mut status, 0);
+        assert_eq!(status, 0, "the child says why");
+    }
+}
