@@ -106,7 +106,7 @@ impl<'a> Eface<'a> {
     #[must_use]
     #[inline]
     pub fn is<T: 'static>(&self) -> bool {
-        self.typ.id() == TypeId::of::<T>()
+        self.__case::<T>()
     }
 
     /// The value, if it is a `T`: Go's `x, ok := e.(T)`.

@@ -139,7 +139,7 @@ macro_rules! common {
         #[must_use]
         #[inline]
         pub fn is<T: 'static>(&self) -> bool {
-            self.tab.type_id() == TypeId::of::<T>()
+            is_case(self.tab.type_id_ref(), self.tab.hash(), TypeId::of::<T>())
         }
 
         /// Method `k` of the interface.

@@ -29,7 +29,7 @@ use core::alloc::Layout;
 use core::any::TypeId;
 use core::fmt;
 use core::mem;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use crate::interface::InterfaceType;
 use crate::itab::{Entry, Header, Itab, Key, Slot, Verdict};
@@ -48,6 +48,9 @@ pub struct ItabTable {
     lock: Lock<Inner>,
 }
 
+/// How many descriptors are recognised without a search.
+const LATELY: usize = 128;
+
 /// What the lock guards.
 struct Inner {
     /// Filled slots of the current array.
@@ -60,6 +63,9 @@ struct Inner {
     compares: usize,
     /// Descriptors of the types that became known, with methods where they were described.
     types: BTreeMap<TypeId, &'static RType>,
+    /// Descriptors learnt lately, each in the place of its hash: a type that is asked for by one interface is
+    /// asked for by others.
+    lately: [Option<&'static RType>; LATELY],
     /// The interfaces that negative entries were decided for.
     inters: BTreeMap<TypeId, &'static InterfaceType>,
     memory: Persistent,
@@ -169,6 +175,11 @@ impl ItabTable {
 
     /// Remembers a described type, and decides anew what was decided without its methods.
     fn learn(&self, inner: &mut Inner, typ: &'static RType) {
+        let lately = &mut inner.lately[typ.hash() as usize % LATELY];
+        if lately.is_some_and(|known| ptr::eq(known, typ)) {
+            return;
+        }
+        *lately = Some(typ);
         let known = inner.types.entry(typ.id()).or_insert(RType::of::<()>());
         if known.is_described() {
             return;
@@ -283,6 +294,7 @@ impl Inner {
             builds: 0,
             compares: 0,
             types: BTreeMap::new(),
+            lately: [None; LATELY],
             inters: BTreeMap::new(),
             memory: Persistent::new(),
             scratch: Vec::new(),
