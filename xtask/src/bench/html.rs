@@ -4,7 +4,6 @@ use super::curves;
 use super::row::{
     Better, Row, figure, figures, groups, heading, is_best, mean, ours, subjects, times,
 };
-use super::tables::CAUTION;
 
 use std::fmt::Write as _;
 
@@ -38,9 +37,9 @@ pub(super) fn page(rows: &[Row], machine: &str) -> String {
          content=\"width=device-width,initial-scale=1\"><title>gort bench-all</title><style>{STYLE}</style>\
          <h1>gort bench-all</h1><p class=\"dim\">{}</p><p>Medians, the best in bold; shorter bars are better, \
          except where the title says that more is; the thin line is the range of all samples; a bar with a notch is longer than it is drawn. Every answer \
-         was verified. benches/BIAS.md says what favours whom.</p><p class=\"dim\">{}</p>",
-        escape(machine),
-        escape(CAUTION)
+         was verified. Geometric means weigh every workload alike, which no program does; losses count as wins \
+         do. benches/BIAS.md says what favours whom.</p>",
+        escape(machine)
     );
     for group in groups(rows) {
         let _ = write!(out, "<h2>{}</h2>", escape(&group[0].group));
