@@ -57,6 +57,12 @@ fn r52_a_timer_puts_the_report_off() {
     deadlocks("deadlock_sleeping_first", &["[park]:"]);
 }
 
+/// A time-out that its wait did not need is stopped, and may lie in its heap until it would have been due.
+#[test]
+fn r52_a_stopped_time_out_does_not_put_the_report_off() {
+    deadlocks("deadlock_after_a_time_out", &["[chan receive]:"]);
+}
+
 #[test]
 fn r52_silent_beside_a_thread_that_may_wake_somebody() {
     let out = run("no_deadlock_beside_a_thread");

@@ -103,17 +103,22 @@ fn poll(rt: Rt) -> Result<(Rt, Option<u64>), &'static M> {
     Ok((back_on_base(m)?, next))
 }
 
-/// Runs what is due on other Ps, whose bearers have better things to do. True if there was any.
+/// Runs what is due on other Ps, whose bearers have better things to do, and has those cleared that
+/// hold a deadline which will wake nobody. True if there was any.
 fn poll_others(rt: Rt) -> Result<(Rt, bool), &'static M> {
     let sched = rt.sched();
     let Some(poll) = sched.hooks().poll else { return Ok((rt, false)) };
     let now = sys::nanotime();
-    let due = |p: &&P| poll.next_deadline(p.id as usize).is_some_and(|d| d <= now);
-    let Some(p) = sched.ps().find(due) else { return Ok((rt, false)) };
+    let stale = |id| !poll.pending(id);
+    let due = |id| poll.next_deadline(id).is_some_and(|d| d <= now || stale(id));
+    let Some(id) = sched.ps().map(|p| p.id as usize).find(|id| due(*id)) else {
+        return Ok((rt, false));
+    };
+    let clears = stale(id);
     let m = rt.m();
     rt.leave();
-    let (_, ran) = poll.poll(p.id as usize, now);
-    Ok((back_on_base(m)?, ran > 0))
+    let (_, ran) = poll.poll(id, now);
+    Ok((back_on_base(m)?, ran > 0 || clears))
 }
 
 /// Opens the bracket again on a stack that no goroutine is bound to, waiting for a P if this M's

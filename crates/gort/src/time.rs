@@ -61,6 +61,11 @@ impl Poll for Heaps {
         deadline(self.of(p).next_when())
     }
 
+    fn pending(&self, p: usize) -> bool {
+        // A time-out that was stopped may still lie there, and wakes nobody.
+        self.of(p).any_armed()
+    }
+
     fn adopt(&self, from: usize, to: usize) {
         if from % HEAPS != to % HEAPS {
             self.of(to).adopt(self.of(from));

@@ -31,6 +31,14 @@ fn main() {
             gort::sleep(std::time::Duration::from_millis(50));
             gort::park(gort::WaitReason::Park);
         }),
+        "deadlock_after_a_time_out" => runtime().run(|| {
+            let (tx, rx) = chan::bounded(0);
+            let sends = gort::go(move || tx.send(1).map(|()| tx));
+            let far = std::time::Duration::from_secs(600);
+            assert_eq!(rx.recv_timeout(far), Ok(1));
+            let _tx = sends.join().expect("no panics");
+            let _ = rx.recv();
+        }),
         "no_deadlock_beside_a_thread" => {
             let rt = runtime();
             let (tx, rx) = chan::bounded(0);
