@@ -185,13 +185,32 @@ fn a_table_of_long_chains_follows_the_model() {
     }
 }
 
+/// As chance would have it: neighbours are not spread evenly.
+fn random(n: u64) -> u64 {
+    let x = good(n);
+    good(x >> 29 ^ x)
+}
+
+/// Puts `n` into the table, in which it is not, by its entry.
+fn insert_by_entry(table: &mut HashTable<u64>, n: u64, hash: fn(u64) -> u64) {
+    match table.entry(hash(n), |v| *v == n, |n| hash(*n)) {
+        Entry::Vacant(entry) => assert_eq!(*entry.insert(n).get(), n),
+        Entry::Occupied(_) => panic!("{n} is present"),
+    }
+}
+
 #[test]
 fn r91_insertions_alone_end_a_growth_before_the_next() {
+    grows_in_time(|table, n| assert_eq!(*table.insert_unique(good(n), n, |n| good(*n)).get(), n));
+    grows_in_time(|table, n| insert_by_entry(table, n, good));
+}
+
+fn grows_in_time(insert: impl Fn(&mut HashTable<u64>, u64)) {
     let mut table = HashTable::new();
     let mut grown = 0;
     for n in 0..20_000 / SLOW {
         let before = table.stats();
-        table.insert_unique(good(n), n, |n| good(*n));
+        insert(&mut table, n);
         let after = table.stats();
         if after.b > before.b {
             assert!(!before.growing);
@@ -208,6 +227,26 @@ fn r91_insertions_alone_end_a_growth_before_the_next() {
         }
     }
     assert!(grown > if SLOW > 1 { 4 } else { 8 });
+}
+
+#[test]
+fn r74_long_thin_chains_of_entries_are_packed() {
+    let mut table = HashTable::new();
+    let (mut packed, mut was) = (0, false);
+    for n in 0..200_000 / SLOW {
+        insert_by_entry(&mut table, n, random);
+        if n >= 1000 {
+            let oldest = n - 1000;
+            let entry = table.find_entry(random(oldest), |v| *v == oldest);
+            assert_eq!(entry.expect("a thousand are kept").remove().0, oldest);
+        }
+        let stats = table.stats();
+        packed += u32::from(stats.same_size && stats.growing && !was);
+        was = stats.growing;
+        assert!(stats.overflow_buckets <= 2 * stats.buckets);
+    }
+    assert_eq!((table.len(), table.stats().b), (1000, 8));
+    assert!(packed > 0 || SLOW > 1);
 }
 
 #[test]
