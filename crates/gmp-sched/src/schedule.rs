@@ -15,7 +15,7 @@
 
 use crate::bracket::{self, Rt, here};
 use crate::queues::{look, new_slice};
-use crate::runtime2::{G, M, P, Phase, Post, Sched, Stack};
+use crate::runtime2::{G, M, Phase, Post, Sched, Stack};
 use crate::status::GStatus;
 use crate::switch::{arrive, hop, start_running, switch, take_stack};
 #[cfg(gort_asan)]
