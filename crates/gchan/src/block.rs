@@ -309,12 +309,13 @@ fn run<T>(
 /// to hand cost a cache miss each, values in a buffer do not. Who stands in line already is not overtaken, because then
 /// there is nothing to be had.
 fn hesitate<T>(blocker: &Blocker, chan: &Hchan<T>, dir: Dir) {
-    if chan.cap() != Some(0) {
-        blocker.hesitate(|| match dir {
-            Dir::Send => chan.maybe_writable(),
-            Dir::Recv => chan.maybe_readable(),
-        });
+    if chan.cap() == Some(0) || (dir == Dir::Send && blocker.watches_drain(|| chan.len())) {
+        return;
     }
+    blocker.hesitate(|| match dir {
+        Dir::Send => chan.maybe_writable(),
+        Dir::Recv => chan.maybe_readable(),
+    });
 }
 
 /// Receives from a sender that is a select whose value comes once it is chosen: waits for that, but for nothing else.

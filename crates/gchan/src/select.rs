@@ -247,6 +247,7 @@ impl fmt::Debug for Select<'_> {
 
 impl<'a> Case<'a> {
     /// Not public: the address must be the handle's.
+    #[inline]
     fn new<H: SelectHandle>(handle: &'a H, index: usize) -> Self {
         Self {
             handle: handle.raw(),
@@ -315,11 +316,13 @@ pub struct SelectedOperation<'a> {
 }
 
 impl<'a> SelectedOperation<'a> {
+    #[inline]
     fn new(case: Case<'a>, token: Token, quiet: bool) -> Self {
         Self { case, token, quiet }
     }
 
     /// The index of the chosen operation, as [`Select::send`] or [`Select::recv`] returned it.
+    #[inline]
     #[must_use]
     pub fn index(&self) -> usize {
         self.case.index
@@ -405,10 +408,12 @@ pub mod internal {
 
     pub use crate::selectgo::Case;
 
+    #[inline]
     pub fn recv_case<T>(r: &Receiver<T>, index: usize) -> Case<'_> {
         Case::new(r, index)
     }
 
+    #[inline]
     pub fn send_case<T>(s: &Sender<T>, index: usize) -> Case<'_> {
         Case::new(s, index)
     }
@@ -423,10 +428,12 @@ pub mod internal {
         Some(SelectedOperation::new(cases[token.case], token, true))
     }
 
+    #[inline]
     pub fn choose<'a>(cases: &[Case<'a>], biased: bool) -> SelectedOperation<'a> {
         run(cases, biased, Patience::Until(None)).expect("a select without a time limit")
     }
 
+    #[inline]
     pub fn try_choose<'a>(cases: &[Case<'a>], biased: bool) -> Option<SelectedOperation<'a>> {
         run(cases, biased, Patience::Try)
     }

@@ -64,7 +64,7 @@ pub(crate) struct Token {
 }
 
 /// Tries the cases one lock at a time. `None` if none was ready when it was looked at; then the order is settled.
-#[inline]
+#[inline(always)]
 fn pass0(cases: &[Case<'_>], order: &mut Order) -> Option<Token> {
     for at in 0..order.len() {
         let i = order.draw(at);
@@ -86,6 +86,7 @@ fn pass0(cases: &[Case<'_>], order: &mut Order) -> Option<Token> {
 }
 
 impl Token {
+    #[inline]
     fn new(case: usize, slot: *mut ()) -> Self {
         Self {
             chosen: Chosen::Closed,
@@ -96,6 +97,7 @@ impl Token {
     }
 
     /// Where the value is, or goes to.
+    #[inline]
     pub(crate) fn slot(&mut self) -> *mut () {
         if self.slot.is_null() {
             self.packet.as_mut_ptr().cast()
@@ -367,7 +369,9 @@ fn order_of(cases: &[Case<'_>], biased: bool) -> Order {
 }
 
 /// Chooses a case. `None` if none was ready in time.
-#[inline]
+///
+/// Not inlined: what calls it is, into the user's code, so that the token is moved once.
+#[inline(never)]
 pub(crate) fn select(cases: &[Case<'_>], biased: bool, patience: Patience) -> Option<Token> {
     let mut order = order_of(cases, biased);
     pass0(cases, &mut order).or_else(|| wait(cases, &mut order, patience))

@@ -165,6 +165,31 @@ impl Record {
     }
 }
 
+/// Watches a full buffer from afar as long as somebody empties it fast, until half of it is empty: a sender that went on
+/// as soon as there is room would find the buffer full again with the next value, and take its cache lines from the
+/// receiver each time. False if it is not being emptied, or slowly: then the processor has better to do.
+pub(crate) fn watch_drain(len: impl Fn() -> usize) -> bool {
+    const LOOKS: u32 = 64;
+    const FAST: usize = 8;
+    if !several_cores() {
+        return false;
+    }
+    let full = len();
+    let mut last = full;
+    for _ in 0..LOOKS {
+        (0..16).for_each(|_| std::hint::spin_loop());
+        let now = len();
+        if now <= full / 2 {
+            return true;
+        }
+        if now + FAST > last {
+            return false;
+        }
+        last = now;
+    }
+    last < full
+}
+
 /// # Safety
 /// `data` is a pointer to a [`Record`].
 unsafe fn unpark_record(data: *const ()) {

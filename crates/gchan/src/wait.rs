@@ -104,6 +104,16 @@ impl Blocker {
         }
     }
 
+    /// Lets somebody empty a full buffer, if this is a thread and somebody does so fast. True if that made room.
+    pub(crate) fn watches_drain(&self, len: impl Fn() -> usize) -> bool {
+        #[cfg(not(loom))]
+        if matches!(self, Blocker::Thread(_)) {
+            return crate::thread_parker::watch_drain(len);
+        }
+        let _ = len;
+        false
+    }
+
     /// Waits a little for `ready`, if this is a thread.
     pub(crate) fn hesitate(&self, ready: impl Fn() -> bool) {
         match self {
