@@ -118,7 +118,7 @@ fn r16_a_panic_in_the_send_expression_restores_the_order() {
             for name in 0..3 {
                 let (r, out) = (r.clone(), out.clone());
                 scope.spawn(move || out.send((r.recv().unwrap(), name)).unwrap());
-                thread::sleep(Duration::from_millis(20));
+                thread::sleep(Duration::from_millis(100));
             }
             let thrown = catch_unwind(AssertUnwindSafe(|| {
                 select! { send(s, "no number".parse::<i32>().unwrap()) -> _ => {} }
