@@ -11,7 +11,6 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 static MS: AtomicUsize = AtomicUsize::new(0);
 static IDLE_MS: AtomicUsize = AtomicUsize::new(0);
-static WATCHERS: AtomicUsize = AtomicUsize::new(0);
 static PARKED: AtomicUsize = AtomicUsize::new(0);
 static SYSTEM: AtomicUsize = AtomicUsize::new(0);
 /// Changes whenever somebody wakes.
@@ -22,7 +21,6 @@ static WAKES: AtomicUsize = AtomicUsize::new(0);
 pub(crate) struct Census {
     pub(crate) ms: usize,
     pub(crate) idle_ms: usize,
-    pub(crate) watchers: usize,
     pub(crate) parked: usize,
     pub(crate) system: usize,
     wakes: usize,
@@ -33,16 +31,16 @@ pub(crate) fn take() -> Census {
         wakes: WAKES.load(Ordering::SeqCst),
         ms: MS.load(Ordering::SeqCst),
         idle_ms: IDLE_MS.load(Ordering::SeqCst),
-        watchers: WATCHERS.load(Ordering::SeqCst),
         parked: PARKED.load(Ordering::SeqCst),
         system: SYSTEM.load(Ordering::SeqCst),
     }
 }
 
 impl Census {
-    /// Whether nobody whom the runtimes know of runs or will wake by the clock.
+    /// Whether nobody whom the runtimes know of runs. An M that sleeps to a deadline counts as asleep:
+    /// what is due then may have been stopped, so [`crate::poll::Poll::pending`] is asked.
     pub(crate) fn all_asleep(&self) -> bool {
-        self.ms + self.parked > 0 && self.idle_ms == self.ms && self.watchers == 0
+        self.ms + self.parked > 0 && self.idle_ms == self.ms
     }
 
     /// Threads that the runtimes know of.
@@ -66,15 +64,6 @@ pub(crate) fn m_idles() {
 pub(crate) fn m_wakes() {
     WAKES.fetch_add(1, Ordering::SeqCst);
     IDLE_MS.fetch_sub(1, Ordering::SeqCst);
-}
-
-pub(crate) fn watcher_sleeps() {
-    WATCHERS.fetch_add(1, Ordering::SeqCst);
-}
-
-pub(crate) fn watcher_wakes() {
-    WAKES.fetch_add(1, Ordering::SeqCst);
-    WATCHERS.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// A thread that is no M begins to wait for something in a runtime.

@@ -240,9 +240,7 @@ pub(crate) fn stop_m_until(m: &'static M, deadline: u64) -> Option<Rt> {
     if let Some(idle) = sched.hooks().thread_idle {
         idle();
     }
-    census::watcher_sleeps();
     let noted = sleep_on_note(m, Some(deadline));
-    census::watcher_wakes();
     let mut inner = sched.lock.lock();
     if inner.watcher.is_some_and(|w| core::ptr::eq(w, m)) {
         inner.watcher = None;
