@@ -286,8 +286,10 @@ fn run_here(rt: Rt, g: &'static G, s: &'static Stack) -> Result<Rt, &'static M> 
             back_on_base(m)?
         }
     };
-    // A goroutine that ends while it is locked to its thread takes the thread with it (R38).
-    if ended_locked { Err(idle::hand_p_on(rt)) } else { Ok(rt) }
+    // A goroutine that ends while it is locked to its thread takes the thread with it (R38). One that was
+    // pinned may have got a P for a thread in the background, which retires now.
+    let retires = rt.m().background.load(Ordering::Relaxed);
+    if ended_locked || retires { Err(idle::hand_p_on(rt)) } else { Ok(rt) }
 }
 
 /// First code of a pooled stack. When an M ends on it, the stack goes back to the global list, and

@@ -1,7 +1,7 @@
 //! Goroutines that compute on without their P do so in the background, and their threads come back from
 //! there or end. In a process of its own: it looks at all threads of the process.
 
-use gmp_sched::{Builder, go, yield_now};
+use gmp_sched::{Builder, go, lock_os_thread, unlock_os_thread, yield_now};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -40,8 +40,8 @@ fn computes_until(flag: &AtomicBool) {
     }
 }
 
-/// A goroutine computes in the background, then does `after`; nobody is left there.
-fn there_and_back(after: fn()) {
+/// A goroutine does `before`, computes in the background, then does `after`; nobody is left there.
+fn there_and_back(before: fn(), after: fn()) {
     // SAFETY: nothing bound to a thread is kept across a park.
     let rt = unsafe { Builder::new().procs(1).build_stackful() }.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
@@ -54,6 +54,7 @@ fn there_and_back(after: fn()) {
         // It waits for the only P while the hog, which was readied last, has it: so the P is taken.
         let other = go(|| 22);
         let hog = go(move || {
+            before();
             computes_until(&stop);
             after();
             20
@@ -66,8 +67,13 @@ fn there_and_back(after: fn()) {
 }
 
 fn all() {
-    there_and_back(|| ());
-    there_and_back(yield_now);
+    there_and_back(|| (), || ());
+    there_and_back(|| (), yield_now);
+    // Bound to its thread, it comes back with it, and lets it go afterwards.
+    there_and_back(lock_os_thread, || {
+        yield_now();
+        unlock_os_thread();
+    });
 }
 
 #[test]
