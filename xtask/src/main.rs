@@ -40,28 +40,39 @@ fn main() -> std::process::ExitCode {
 
 fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = lexopt::Parser::from_env();
-    let Some(Value(command)) = args.next()? else {
-        print!("{HELP}");
-        return Ok(());
+    let command = match args.next()? {
+        Some(Value(command)) => command.string()?,
+        None | Some(Short('h') | Long("help")) => {
+            print!("{HELP}");
+            return Ok(());
+        }
+        Some(other) => return Err(other.unexpected().into()),
     };
-    match command.string()?.as_str() {
-        "bench-all" => bench::run(args),
+    match command.as_str() {
+        "bench-all" => return bench::run(args),
+        "asan" => return asan::run(&crates(args)?),
+        _ => {}
+    }
+    let seconds = match args.next()? {
+        Some(Value(seconds)) if command == "fuzz" => seconds.parse()?,
+        None => 10,
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    if let Some(extra) = args.next()? {
+        return Err(extra.unexpected().into());
+    }
+    match command.as_str() {
         "ci" => ci::all(),
         "fmt" => ci::fmt(),
         "clippy" => ci::clippy(),
         "doc" => ci::doc(),
         "test" => ci::test(),
         "loom" => ci::loom(),
-        "crossbeam-suite" => crate::crossbeam_suite::run(),
+        "crossbeam-suite" => crossbeam_suite::run(),
         "preload" => preload::preload(),
         "hashbrown-suite" => hashbrown_suite::run(),
         "stress" => ci::stress(),
-        "asan" => asan::run(&crates(args)?),
-        "fuzz" => ci::fuzz(match args.next()? {
-            Some(Value(seconds)) => seconds.parse()?,
-            None => 10,
-            Some(other) => return Err(other.unexpected().into()),
-        }),
+        "fuzz" => ci::fuzz(seconds),
         other => Err(format!("no command {other:?}; allowed are those below\n\n{HELP}").into()),
     }
 }
