@@ -38,6 +38,12 @@ fn find_runnable(mut rt: Rt) -> Result<(Rt, &'static G), &'static M> {
             spins_no_more(rt.m());
             return Err(idle::retire_p(rt));
         }
+        if rt.p().poll_due.load(Ordering::Relaxed) {
+            (rt, _) = poll(rt)?;
+        }
+        if let Some(g) = look(&rt) {
+            return Ok((stop_spinning(rt), g));
+        }
         let next_deadline;
         (rt, next_deadline) = poll(rt)?;
         if let Some(g) = look(&rt) {

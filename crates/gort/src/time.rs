@@ -197,8 +197,10 @@ fn here() -> RuntimeTimers {
     )
 }
 
-/// Parks the running goroutine until it is unparked or the deadline has passed.
+/// Parks the running goroutine until it is unparked or the deadline has passed. Not inlined: the way
+/// without a deadline needs no frame.
 #[cfg(feature = "chan")]
+#[inline(never)]
 pub(crate) fn park_until(reason: WaitReason, deadline: std::time::Instant) {
     let left = deadline.saturating_duration_since(std::time::Instant::now());
     if left.is_zero() {
