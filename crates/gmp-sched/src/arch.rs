@@ -32,12 +32,13 @@ pub(crate) fn stack_pointer() -> usize {
     sp
 }
 
-/// Asks for the cache lines from `addr` upwards that a parked goroutine touches first when it goes on.
-/// A hint: any address will do.
+/// Cache lines from its saved stack pointer upwards that a parked goroutine touches first when it goes on.
+pub(crate) const PARKED: usize = 10;
+
+/// Asks for the cache lines from `addr` upwards. A hint: any address will do.
 #[inline(always)]
-pub(crate) fn prefetch(addr: usize) {
+pub(crate) fn prefetch<const LINES: usize>(addr: usize) {
     use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    const LINES: usize = 10;
     for i in 0..LINES {
         // SAFETY: a prefetch of any address, mapped or not, has no effect but on caches.
         unsafe {

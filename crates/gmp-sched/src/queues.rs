@@ -19,6 +19,9 @@ const GLOBQ_TICK: u32 = 61;
 /// due. A power of two, because every new slice asks.
 const POLL_TICK: u32 = 64;
 
+/// Cache lines of a record.
+const RECORD: usize = size_of::<G>().div_ceil(64);
+
 /// Queue items are `&'static G`, as pointers.
 #[inline(always)]
 pub(crate) fn item(g: &'static G) -> *mut G {
@@ -89,7 +92,7 @@ fn kicked_out(rt: &Rt, kicked: &'static G) {
 pub(crate) fn ready(rt: &Rt, g: &'static G) {
     g.set_status(GStatus::Runnable);
     // It will most likely run here and next: fetch the lines of its stack that it was left on.
-    arch::prefetch(g.sp.get());
+    arch::prefetch::<{ arch::PARKED }>(g.sp.get());
     if core::ptr::eq(g.sched(), rt.sched()) {
         runq_put_next(rt, g);
     } else {
@@ -159,6 +162,8 @@ fn from_globq(rt: &Rt, max: u32) -> Option<&'static G> {
     let first = inner.globq.pop()?;
     for _ in 1..n {
         let Some(g) = inner.globq.pop() else { break };
+        // Nobody has touched them for long, and all of them run soon.
+        arch::prefetch::<RECORD>(core::ptr::from_ref(g).addr());
         if !rt.p().runq.put(item(g)) {
             unreachable!("asked for more than the empty ring holds");
         }
