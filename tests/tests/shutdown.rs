@@ -13,7 +13,8 @@ use std::time::Duration;
 
 const PROGRAM: &str = "GORT_SHUTDOWN_PROGRAM";
 const AGES: Duration = Duration::from_secs(100_000);
-const SOON: Duration = Duration::from_millis(20);
+/// Waited for in vain; and it has to be enough for a busy machine to unwind a dozen goroutines.
+const SOON: Duration = Duration::from_secs(1);
 
 fn runtime(procs: usize) -> Runtime {
     // SAFETY: nothing here keeps anything bound to its thread across a park.
