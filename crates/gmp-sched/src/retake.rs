@@ -1,7 +1,7 @@
 //! Taking a running P: the taker's side of [`crate::attention`], used by sysmon and stop-the-world.
 //!
 //! **Threads in the background.** A thread that computes on without its P runs beside the Ps, and not
-//! on one. So sysmon sends it to the background: it runs when nobody else wants its CPU. It may come
+//! on one. So sysmon sends it to the background: those on Ps go first. It may come
 //! forward again only if the kernel lets it, which an unprivileged process's threads may not. Then
 //! the thread retires: its goroutine goes on on another, unless it is pinned, and it ends.
 
@@ -31,7 +31,10 @@ pub(crate) fn take_from_computing(p: &'static P, m: &'static M) -> bool {
     let one = TAKE.lock();
     let Some(from) = take(&one, p) else { return false };
     // The P may have changed hands since it was looked at.
-    if core::ptr::eq(from, m) && sys::set_background(m.tid.load(Ordering::Relaxed)) {
+    if core::ptr::eq(from, m)
+        && let Some(before) = sys::set_background(m.tid.load(Ordering::Relaxed))
+    {
+        m.foreground.set(Some(before));
         m.background.store(true, Ordering::Relaxed);
     }
     true
@@ -41,7 +44,10 @@ pub(crate) fn take_from_computing(p: &'static P, m: &'static M) -> bool {
 #[cold]
 pub(crate) fn come_forward(m: &'static M) -> bool {
     let _one = TAKE.lock();
-    if m.background.load(Ordering::Relaxed) && sys::set_foreground(m.tid.load(Ordering::Relaxed)) {
+    if m.background.load(Ordering::Relaxed)
+        && let Some(before) = m.foreground.get()
+        && sys::set_sched_attr(m.tid.load(Ordering::Relaxed), &before)
+    {
         m.background.store(false, Ordering::Relaxed);
     }
     !m.background.load(Ordering::Relaxed)

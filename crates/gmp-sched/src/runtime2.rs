@@ -161,6 +161,8 @@ pub(crate) struct M {
     /// It computed on without its P and was sent to the background; see [`crate::retake`], whose lock
     /// protects it.
     pub(crate) background: AtomicBool,
+    /// What the kernel was told of it before. As above.
+    pub(crate) foreground: Cell<Option<crate::sys::SchedAttr>>,
 }
 
 /// A processor: the right to run goroutines, and what goes with it.
@@ -436,6 +438,7 @@ impl M {
             tid: AtomicI32::new(0),
             id: AtomicU32::new(id),
             background: AtomicBool::new(false),
+            foreground: Cell::new(None),
         }
     }
 

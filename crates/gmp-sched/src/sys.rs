@@ -89,23 +89,37 @@ pub(crate) fn thread_state(tid: i32) -> Option<u8> {
     stat.rsplit(") ").next()?.bytes().next()
 }
 
-/// Makes a thread run only when no other wants its CPU (`SCHED_IDLE`): whatever else wakes up goes first
-/// at once, where with a nice value of 19 it would keep its CPU to the end of its turn. Threads that it
-/// starts meanwhile inherit it.
-pub(crate) fn set_background(tid: i32) -> bool {
-    set_policy(tid, libc::SCHED_IDLE)
+/// How the kernel schedules a thread.
+pub(crate) type SchedAttr = libc::sched_attr;
+
+/// Sends a thread to the background, and returns what it was before. Threads that it starts meanwhile
+/// inherit it.
+///
+/// It gets the least weight (a nice value of 19) and the longest turns. Since 6.12 Linux lets a thread that wakes go
+/// before one whose turns are longer; without that, and with `SCHED_IDLE` too, those that wake can wait
+/// for a hundred milliseconds while hundreds compute in the background. Older kernels ignore the length.
+pub(crate) fn set_background(tid: i32) -> Option<SchedAttr> {
+    const TURN: u64 = 100_000_000;
+    const NICE_MAX: i32 = 19;
+    let before = sched_attr(tid)?;
+    let background = SchedAttr { sched_nice: NICE_MAX, sched_runtime: TURN, ..before };
+    set_sched_attr(tid, &background).then_some(before)
 }
 
-/// Undoes [`set_background`]; false if the kernel does not let this process, which is the rule
+fn sched_attr(tid: i32) -> Option<SchedAttr> {
+    const SIZE: usize = size_of::<SchedAttr>();
+    // SAFETY: integers, for which all zeroes are values.
+    let mut attr: SchedAttr = unsafe { core::mem::zeroed() };
+    // SAFETY: `attr` is live, and as large as we say.
+    let rc = unsafe { libc::syscall(libc::SYS_sched_getattr, tid, &raw mut attr, SIZE, 0) };
+    (rc == 0).then_some(attr)
+}
+
+/// Back to what [`set_background`] found; false if the kernel does not let this process, which is the rule
 /// unless it is privileged or has a `RLIMIT_NICE` of 20.
-pub(crate) fn set_foreground(tid: i32) -> bool {
-    set_policy(tid, libc::SCHED_OTHER)
-}
-
-fn set_policy(tid: i32, policy: libc::c_int) -> bool {
-    let param = libc::sched_param { sched_priority: 0 };
-    // SAFETY: `param` is a live sched_param; the rest are integers.
-    unsafe { libc::sched_setscheduler(tid, policy, &raw const param) == 0 }
+pub(crate) fn set_sched_attr(tid: i32, attr: &SchedAttr) -> bool {
+    // SAFETY: `attr` is live, and its first field is its size.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, tid, core::ptr::from_ref(attr), 0) == 0 }
 }
 
 /// Reserves `len` bytes of zero pages that cost nothing until touched.

@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 /// Set in a child process that is to give up its privileges.
 const UNPRIVILEGED: &str = "GMP_SCHED_TEST_UNPRIVILEGED";
 
-fn policy(tid: i32) -> i32 {
-    // SAFETY: an integer.
-    unsafe { libc::sched_getscheduler(tid) }
+fn nice(tid: u32) -> i32 {
+    // SAFETY: integers. (No thread of this process has -1, which an error returns too.)
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, tid) }
 }
 
-/// Threads of this process that run only when nobody else wants their CPU.
+/// Threads of this process with the least weight.
 fn in_background() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let tid =
         |task: std::io::Result<std::fs::DirEntry>| task.unwrap().file_name().into_string().unwrap();
     tasks
         .map(tid)
-        .filter(|tid| policy(tid.parse().unwrap()) == libc::SCHED_IDLE)
+        .filter(|tid| nice(tid.parse().unwrap()) == 19)
         .count()
 }
 
