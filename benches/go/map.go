@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +62,21 @@ func insertMax(n int) float64 {
 	return float64(longest.Nanoseconds())
 }
 
+// Over one map for one sample, as in the Rust program.
+const passesEach = 3
+
+func passes(pass func() float64) {
+	pass()
+	unwarmed(func() float64 {
+		took := make([]float64, passesEach)
+		for i := range took {
+			took[i] = pass()
+		}
+		sort.Float64s(took)
+		return took[passesEach/2]
+	})
+}
+
 func dependent(n int) {
 	order := shuffled(n)
 	m := make(map[uint64]uint64)
@@ -68,7 +84,7 @@ func dependent(n int) {
 		m[key(o)] = order[(i+1)%n]
 	}
 	const total = million
-	repeat(func() float64 {
+	passes(func() float64 {
 		s := time.Now()
 		at := order[0]
 		for i := 0; i < total; i++ {
@@ -92,7 +108,7 @@ func hit(n int) {
 	for i := 0; i < total; i++ {
 		want += order[i%n]
 	}
-	repeat(func() float64 {
+	passes(func() float64 {
 		sum := uint64(0)
 		s := time.Now()
 		for left := total; left > 0; {
@@ -118,7 +134,7 @@ func miss(n int) {
 		absent[i] = key(uint64(i) + 1<<40)
 	}
 	total := operations(n)
-	repeat(func() float64 {
+	passes(func() float64 {
 		found := 0
 		s := time.Now()
 		for left := total; left > 0; {
@@ -192,12 +208,14 @@ func iterate(n int) {
 	for i := uint64(0); i < uint64(n); i++ {
 		want += key(i) ^ i
 	}
-	timed(n, func() {
+	passes(func() float64 {
+		s := time.Now()
 		sum := uint64(0)
 		for k, v := range m {
 			sum += k ^ v
 		}
 		check(sum == want)
+		return each(s, n)
 	})
 }
 

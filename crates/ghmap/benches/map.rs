@@ -3,10 +3,13 @@
 //! `cargo bench -p ghmap --bench map -- [ENTRIES...] [only=NAME] [huge]`; answers are verified. With `huge`,
 //! ghmap asks for huge pages.
 //!
-//! Both maps use the same hasher, so that the tables are compared and not the hashes.
+//! Both maps use the same hasher, so that the tables are compared and not the hashes. Every sample is taken in a
+//! process of its own: what one map gave back to the allocator, and what glibc concludes from it about memory to
+//! keep, is nothing that the other's figure should depend on.
 
 use hdrhistogram::Histogram;
 
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -327,11 +330,25 @@ fn median(mut figures: Vec<f64>) -> (f64, f64, f64) {
     )
 }
 
-fn compare(name: &str, n: usize, repeats: usize, ours: fn(usize) -> f64, theirs: fn(usize) -> f64) {
+/// One sample of ours or theirs, from a process of its own.
+fn sample(name: &str, n: usize, whose: &str) -> f64 {
+    let mut this = Command::new(std::env::current_exe().expect("this program has a path"));
+    this.args([format!("{whose}={name}"), n.to_string()])
+        .stderr(Stdio::inherit());
+    if HUGE.load(Relaxed) {
+        this.arg("huge");
+    }
+    let out = this.output().expect("this program runs");
+    assert!(out.status.success(), "{whose} {name} n={n} failed");
+    let text = String::from_utf8_lossy(&out.stdout);
+    text.trim().parse().expect("a figure")
+}
+
+fn compare(name: &str, n: usize, repeats: usize) {
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for _ in 0..repeats {
-        b.push(theirs(n));
-        a.push(ours(n));
+        b.push(sample(name, n, "theirs"));
+        a.push(sample(name, n, "ours"));
     }
     let (a, b) = (median(a), median(b));
     println!(
@@ -377,12 +394,18 @@ fn main() {
     if sizes.is_empty() {
         sizes = vec![1_000, 100_000, 1_000_000];
     }
+    for &(name, ours, theirs) in WORKLOADS {
+        for (whose, run) in [("ours", ours), ("theirs", theirs)] {
+            if args.contains(&format!("{whose}={name}")) {
+                return println!("{}", run(sizes[0]));
+            }
+        }
+    }
     for n in sizes {
         let repeats = if n >= 5_000_000 { 3 } else { 5 };
-        for &(name, ours, theirs) in WORKLOADS {
-            if only.is_empty() || only.contains(&name) {
-                let repeats = if name == "again" { 1 } else { repeats };
-                compare(name, n, repeats, ours, theirs);
+        for (name, ..) in WORKLOADS {
+            if only.is_empty() || only.contains(name) {
+                compare(name, n, if *name == "again" { 1 } else { repeats });
             }
         }
         if only.is_empty() || only.contains(&"bytes") {

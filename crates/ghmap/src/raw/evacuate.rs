@@ -78,7 +78,8 @@ struct Dest<K, V> {
 }
 
 impl<K, V> Hmap<K, V> {
-    /// `growWork`: evacuates the next two old buckets.
+    /// `growWork`: evacuates the next two old buckets, for a write to the chain of `hash`. That chain is asked
+    /// for first, so that it is on its way while they are moved.
     ///
     /// # Errors
     /// The allocator refused an overflow bucket; no entry is lost.
@@ -86,9 +87,11 @@ impl<K, V> Hmap<K, V> {
     #[inline(never)]
     pub(super) fn grow_work<A: Allocator, R: Rehash<K>>(
         &mut self,
+        hash: u64,
         alloc: &A,
         rehash: &R,
     ) -> Result<(), TryReserveError> {
+        self.prefetch(hash);
         self.prefetch_evacuation();
         self.evacuate(alloc, rehash)?;
         self.evacuate(alloc, rehash)

@@ -215,8 +215,8 @@ impl<K, V> Hmap<K, V> {
     #[inline(always)]
     pub(crate) fn prefetch(&self, hash: u64) {
         if self.has(ALLOCATED) {
-            // SAFETY: `ALLOCATED`; masked to the array; a prefetch reads nothing.
-            unsafe { self.bucket(hash as usize & self.mask).prefetch() };
+            // SAFETY: `ALLOCATED`.
+            unsafe { self.chain(hash).prefetch() };
         }
     }
 
@@ -308,7 +308,7 @@ impl<K, V> Hmap<K, V> {
             return Ok((slot, None));
         }
         if self.is_growing() {
-            self.grow_work(alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash)?;
         }
         // SAFETY: entries exist, so `ALLOCATED`.
         let vacancy = match unsafe { self.find_or_vacancy(hash, |k| eq(&key, k)) } {
@@ -341,7 +341,7 @@ impl<K, V> Hmap<K, V> {
             self.start_growth(alloc)?;
         }
         if self.is_growing() {
-            self.grow_work(alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash)?;
         }
         // SAFETY: a growth has been started if there was no array. The vacancy is used before anything
         // changes.
@@ -413,11 +413,12 @@ impl<K, V> Hmap<K, V> {
     #[inline(always)]
     pub(crate) fn before_delete<A: Allocator, R: Rehash<K>>(
         &mut self,
+        hash: u64,
         alloc: &A,
         rehash: &R,
     ) -> Result<(), TryReserveError> {
         if self.is_growing() && self.count != 0 {
-            self.grow_work(alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash)?;
         }
         Ok(())
     }

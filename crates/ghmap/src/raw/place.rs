@@ -103,7 +103,7 @@ impl<K, V> Hmap<K, V> {
         rehash: &R,
     ) -> Result<Found<K, V>, TryReserveError> {
         if self.is_growing() {
-            self.grow_work(alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash)?;
         }
         if let Some(slot) = self.find(hash, eq) {
             return Ok(Ok(slot));
@@ -111,7 +111,7 @@ impl<K, V> Hmap<K, V> {
         if self.count >= self.limit {
             self.start_growth(alloc)?;
             if self.is_growing() {
-                self.grow_work(alloc, rehash)?;
+                self.grow_work(hash, alloc, rehash)?;
             }
         }
         Ok(Err(Place {
