@@ -167,8 +167,12 @@ pub fn sleep(d: Duration) {
         return gmp_sched::blocking(|| std::thread::sleep(d));
     };
     let when = gtimer::when(gtimer::now(), gtimer::nanos(d));
-    while gtimer::now() < when {
-        park_with_timer(g, &timers, when, WaitReason::Sleep);
+    loop {
+        park_armed(g, &timers, when, WaitReason::Sleep);
+        if gtimer::now() >= when {
+            // It has fired, or is about to: that would be one of the spurious wake-ups.
+            return;
+        }
     }
 }
 
@@ -245,6 +249,17 @@ fn park_until(g: Goroutine, until: i64, reason: WaitReason) {
 
 /// One park that a timer ends at `when`, if nobody does before. May return spuriously.
 fn park_with_timer(g: Goroutine, timers: &RuntimeTimers, when: i64, reason: WaitReason) {
+    let timer = park_armed(g, timers, when, reason);
+    gmp_sched::keep_p(|| timer.stop());
+}
+
+/// The same; the timer may still be armed afterwards.
+fn park_armed<'g>(
+    g: Goroutine,
+    timers: &RuntimeTimers,
+    when: i64,
+    reason: WaitReason,
+) -> &'g TimerHandle {
     let timer = stack_timer(g, timers.heaps);
     // SAFETY: `fire` takes what `as_ptr` gave, at any time, on any thread.
     let callback = unsafe { Callback::func(fire, g.as_ptr().cast_mut(), 0) };
@@ -254,7 +269,7 @@ fn park_with_timer(g: Goroutine, timers: &RuntimeTimers, when: i64, reason: Wait
         timers.runtime.wake_for(when.cast_unsigned());
     }
     gmp_sched::park(reason);
-    gmp_sched::keep_p(|| timer.stop());
+    timer
 }
 
 unsafe fn fire(g: *mut (), _seq: usize) {

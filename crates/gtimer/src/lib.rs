@@ -10,6 +10,7 @@ mod dary;
 mod engine;
 pub mod heap;
 mod lock;
+mod prefetch;
 mod sync;
 mod when;
 
