@@ -391,3 +391,37 @@ fn a_panic_in_an_after_func_leaves_the_others_alive() {
         });
     });
 }
+
+/// One look at the clock may find many due: here all five, while the only P computes.
+#[test]
+fn those_that_are_due_at_once_run_in_the_order_of_their_deadlines() {
+    let round = || {
+        let (tx, rx) = chan::unbounded();
+        let base = Instant::now() + MS * 5;
+        for i in [5_u32, 1, 4, 2, 3] {
+            let tx = tx.clone();
+            drop(go(move || {
+                let left =
+                    (base + Duration::from_micros(10) * i).checked_duration_since(Instant::now());
+                gort::sleep(left.unwrap_or_default());
+                tx.send((i, left.is_some())).unwrap();
+            }));
+        }
+        drop(tx);
+        gort::yield_now();
+        while Instant::now() < base + MS {
+            std::hint::spin_loop();
+        }
+        rx.iter().unzip::<_, _, Vec<_>, Vec<_>>()
+    };
+    runtime(1).run(move || {
+        // Where the machine held one up until its deadline had passed, it did not sleep: once more.
+        let order = loop {
+            let (order, in_time) = round();
+            if in_time.iter().all(|x| *x) {
+                break order;
+            }
+        };
+        assert_eq!(order, [1, 2, 3, 4, 5]);
+    });
+}

@@ -322,6 +322,7 @@ impl<T> Receiver<T> {
         }
     }
 
+    #[inline(never)]
     fn try_recv_from(flavor: &Flavor<T>) -> Result<T, TryRecvError> {
         match flavor {
             Flavor::Chan(shared) => try_recv_chan(&shared.chan),

@@ -50,24 +50,26 @@ pub(crate) struct Hchan<T> {
     hint: AtomicU8,
     /// Values in `buf`. Written under the lock.
     qcount: AtomicUsize,
-    /// Constant; `usize::MAX` for an unbounded channel.
-    cap: usize,
     /// Guarded by the lock.
     state: UnsafeCell<State<T>>,
+    /// Constant; `usize::MAX` for an unbounded channel.
+    cap: usize,
 }
 
-/// In the order of use, so that a plain send or receive touches the first two cache lines only.
+/// In the order of use, so that a send or receive of a buffered value touches the channel's first cache line only, if it
+/// neither fills nor empties the buffer.
 #[derive(Debug)]
 #[repr(C)]
 struct State<T> {
     closed: bool,
     /// Something rare is to be looked at: watchers, or values in the stash.
     cold: bool,
-    /// Slots promised to sends whose value is to come, plus values in the stash.
-    spoken: usize,
+    /// Slots promised to sends whose value is to come, plus values in the stash: each is somebody's who is in the middle
+    /// of a select or of a cancelled receive, so a `u32` holds them.
+    spoken: u32,
+    buf: Buf<T>,
     recvq: WaitQ,
     sendq: WaitQ,
-    buf: Buf<T>,
     /// The last ticket drawn, and the last pairing.
     tickets: u64,
     /// Receivers paired with a send whose value is to come.

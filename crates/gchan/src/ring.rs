@@ -7,6 +7,7 @@
 use std::mem::MaybeUninit;
 
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Ring<T> {
     slots: Box<[MaybeUninit<T>]>,
     /// The slot that the next send fills.
@@ -29,6 +30,11 @@ impl<T> Ring<T> {
             sendx: 0,
             recvx: 0,
         }
+    }
+
+    #[inline]
+    pub(crate) fn cap(&self) -> usize {
+        self.slots.len()
     }
 
     /// # Safety

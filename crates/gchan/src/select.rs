@@ -220,8 +220,9 @@ impl<'a> Select<'a> {
     }
 
     fn run(&self, patience: Patience) -> Option<SelectedOperation<'a>> {
-        let token = select(&self.cases, self.biased, patience)?;
-        Some(SelectedOperation::new(self.cases[token.case], token, false))
+        let mut token = Token::empty();
+        select(&self.cases, self.biased, patience, &mut token)
+            .then(|| SelectedOperation::new(self.cases[token.case], token, false))
     }
 
     fn ready_within(&self, patience: Patience) -> Option<usize> {
@@ -371,16 +372,19 @@ impl<'a> SelectedOperation<'a> {
             ptr::from_ref(r).cast() == self.case.addr,
             "passed a receiver that wasn't selected"
         );
-        let mut this = ManuallyDrop::new(self);
+        let this = ManuallyDrop::new(self);
         if !matches!(this.token.chosen, Chosen::Value(_)) {
             return Err(RecvError);
         }
-        // SAFETY: the chosen case is the receiver `r` itself (no other lives at its address), so the slot holds a `T`.
+        let (packet, boxed) = (&raw const this.token.packet, this.token.slot);
+        // SAFETY: the chosen case is the receiver `r` itself (no other lives at its address), so there is a `T` in the
+        // box, or in the packet if there is no box.
         unsafe {
-            let value = this.token.slot().cast::<T>().read();
-            if !this.token.slot.is_null() {
-                this.case.handle.free_slot(this.token.slot);
+            if boxed.is_null() {
+                return Ok(packet.cast::<T>().read());
             }
+            let value = boxed.cast::<T>().read();
+            this.case.handle.free_slot(boxed);
             Ok(value)
         }
     }
@@ -424,8 +428,9 @@ pub mod internal {
         biased: bool,
         patience: Patience,
     ) -> Option<SelectedOperation<'a>> {
-        let token = select(cases, biased, patience)?;
-        Some(SelectedOperation::new(cases[token.case], token, true))
+        let mut token = Token::empty();
+        select(cases, biased, patience, &mut token)
+            .then(|| SelectedOperation::new(cases[token.case], token, true))
     }
 
     #[inline]

@@ -63,12 +63,14 @@ pub(crate) struct Token {
     pub(crate) packet: Packet,
 }
 
-/// Tries the cases one lock at a time. `None` if none was ready when it was looked at; then the order is settled.
+/// Tries the cases one lock at a time. False if none was ready when it was looked at; then the order is settled.
+///
+/// The token is the caller's, filled where it is: a processor that copies in wide words what was just written in narrow
+/// ones waits for its store buffer.
 #[inline(always)]
-fn pass0(cases: &[Case<'_>], order: &mut Order) -> Option<Token> {
+fn pass0(cases: &[Case<'_>], order: &mut Order, token: &mut Token) -> bool {
     for at in 0..order.len() {
         let i = order.draw(at);
-        let mut token = Token::new(i, ptr::null_mut());
         // SAFETY: the packet takes a value, and there is no box yet.
         let attempt = unsafe {
             let packet = &raw mut token.packet;
@@ -80,12 +82,19 @@ fn pass0(cases: &[Case<'_>], order: &mut Order) -> Option<Token> {
             Attempt::Closed => Chosen::Closed,
             Attempt::Blocks | Attempt::NeedsNode | Attempt::Paired => continue,
         };
-        return Some(token);
+        token.case = i;
+        return true;
     }
-    None
+    false
 }
 
 impl Token {
+    /// Of no case yet.
+    #[inline]
+    pub(crate) fn empty() -> Self {
+        Self::new(0, ptr::null_mut())
+    }
+
     #[inline]
     fn new(case: usize, slot: *mut ()) -> Self {
         Self {
@@ -368,37 +377,47 @@ fn order_of(cases: &[Case<'_>], biased: bool) -> Order {
     }
 }
 
-/// Chooses a case. `None` if none was ready in time.
+/// Chooses a case, and fills the token, which is empty. False if none was ready in time.
 ///
-/// Not inlined: what calls it is, into the user's code, so that the token is moved once.
+/// Not inlined: what calls it is, into the user's code.
 #[inline(never)]
-pub(crate) fn select(cases: &[Case<'_>], biased: bool, patience: Patience) -> Option<Token> {
+pub(crate) fn select(
+    cases: &[Case<'_>],
+    biased: bool,
+    patience: Patience,
+    token: &mut Token,
+) -> bool {
     let mut order = order_of(cases, biased);
-    pass0(cases, &mut order).or_else(|| wait(cases, &mut order, patience))
+    pass0(cases, &mut order, token) || wait(cases, &mut order, patience, token)
 }
 
 /// One function down to the hook of a goroutine, for the reason given at `block::block`.
 #[cold]
 #[inline(never)]
-fn wait(cases: &[Case<'_>], order: &mut Order, patience: Patience) -> Option<Token> {
+fn wait(cases: &[Case<'_>], order: &mut Order, patience: Patience, token: &mut Token) -> bool {
     if let Some(blocker) = goroutine() {
         let registration = std::pin::pin!(Registration::new(cases, blocker.waiter()));
-        return block(&blocker, registration.as_ref(), order, patience);
+        return block(&blocker, registration.as_ref(), order, patience, token);
     }
-    wait_thread(cases, order, patience)
+    wait_thread(cases, order, patience, token)
 }
 
 #[inline(never)]
-fn wait_thread(cases: &[Case<'_>], order: &mut Order, patience: Patience) -> Option<Token> {
+fn wait_thread(
+    cases: &[Case<'_>],
+    order: &mut Order,
+    patience: Patience,
+    token: &mut Token,
+) -> bool {
     as_blocker(|blocker| {
         if patience != Patience::Try {
             blocker.hesitate(|| cases.iter().any(|case| case.handle.maybe_ready()));
-            if let Some(token) = pass0(cases, order) {
-                return Some(token);
+            if pass0(cases, order, token) {
+                return true;
             }
         }
         let registration = std::pin::pin!(Registration::new(cases, blocker.waiter()));
-        block(blocker, registration.as_ref(), order, patience)
+        block(blocker, registration.as_ref(), order, patience, token)
     })
 }
 
@@ -408,7 +427,8 @@ fn block(
     reg: Pin<&Registration<'_, '_>>,
     order: &mut Order,
     patience: Patience,
-) -> Option<Token> {
+    token: &mut Token,
+) -> bool {
     let reason = if reg.cases.is_empty() {
         Reason::SelectNoCases
     } else {
@@ -417,8 +437,11 @@ fn block(
     reg.make_nodes(false);
     loop {
         match reg.enter(order, patience != Patience::Try) {
-            Entered::Chosen(token) => return Some(token),
-            Entered::Nothing => return None,
+            Entered::Chosen(chosen) => {
+                *token = chosen;
+                return true;
+            }
+            Entered::Nothing => return false,
             Entered::Waiting => {}
         }
         let deadline = match patience {
@@ -430,18 +453,19 @@ fn block(
         let done = blocker.wait(&reg.waiter, reason, until);
         if !done && reg.withdraw() {
             // The order: a case that is due by now goes before the timeout.
-            if let Some(token) = pass0(reg.cases, order) {
-                return Some(token);
+            if pass0(reg.cases, order, token) {
+                return true;
             }
             if deadline.is_some_and(|d| Instant::now() >= d) {
-                return None;
+                return false;
             }
         } else {
             if !done {
                 blocker.wait_on(&reg.waiter, reason);
             }
-            if let Some(Some(token)) = reg.result() {
-                return Some(token);
+            if let Some(Some(chosen)) = reg.result() {
+                *token = chosen;
+                return true;
             }
         }
         reg.rearm();
@@ -520,7 +544,8 @@ impl<'c, 'a> Registration<'c, 'a> {
         loop {
             if !self.entered.get() {
                 let mut order = order_of(self.cases, biased);
-                if let Some(token) = pass0(self.cases, &mut order) {
+                let mut token = Token::empty();
+                if pass0(self.cases, &mut order, &mut token) {
                     return Some(token);
                 }
                 // SAFETY: the waiter is queued nowhere, so nobody else looks at its waker.

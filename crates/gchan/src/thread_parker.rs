@@ -27,6 +27,8 @@ pub(crate) struct Record {
     word: AtomicU32,
     /// How many rounds the lessee spins before it sleeps; written by the lessee alone.
     patience: AtomicU32,
+    /// Waits since one ended while the lessee paused; written by the lessee alone.
+    unpaused: AtomicU32,
     /// How often the lessee looks before it stands in line; written by the lessee alone.
     looks: AtomicU32,
     /// The next free record; written under `FREE`'s lock.
@@ -56,6 +58,7 @@ impl Lease {
         Self(Box::leak(Box::new(Record {
             word: AtomicU32::new(EMPTY),
             patience: AtomicU32::new(Record::FIRST_PATIENCE),
+            unpaused: AtomicU32::new(0),
             looks: AtomicU32::new(8),
             next: Cell::new(None),
         })))
@@ -104,7 +107,9 @@ impl Record {
     const MOST_PATIENCE: u32 = 512;
     const LEAST_PATIENCE: u32 = 16;
     /// Of these, the first are pauses of the processor, the rest give the time slice away.
-    const PAUSES: u32 = 96;
+    const PAUSES: u32 = 32;
+    /// One wait in so many tries pauses that did not pay last time.
+    const RETRY: u32 = 16;
 
     pub(crate) fn handle(&'static self) -> Handle {
         // SAFETY: records are never freed, so the pointer is good for ever; `unpark_record` is two atomic operations
@@ -114,15 +119,30 @@ impl Record {
 
     /// Spins until `done`, within a patience that grows while spinning pays and shrinks while it does not, so that
     /// partners in a conversation meet awake while an idle waiter costs next to nothing.
+    ///
+    /// A partner on another core answers during the pauses. One that waits for this very core does not, however long
+    /// they are: then the time slice is given away at once.
     pub(crate) fn spin_until(&self, done: impl Fn() -> bool) -> bool {
         let patience = self.patience.load(Ordering::Relaxed);
+        let unpaused = self.unpaused.load(Ordering::Relaxed);
+        let pauses = if several_cores() && unpaused.is_multiple_of(Self::RETRY) {
+            Self::PAUSES
+        } else {
+            0
+        };
         for round in 0..patience {
             if done() {
                 let more = (patience + 64).min(Self::MOST_PATIENCE);
                 self.patience.store(more, Ordering::Relaxed);
+                let unpaused = if round <= pauses {
+                    0
+                } else {
+                    unpaused.wrapping_add(1)
+                };
+                self.unpaused.store(unpaused, Ordering::Relaxed);
                 return true;
             }
-            if round < Self::PAUSES && several_cores() {
+            if round < pauses {
                 std::hint::spin_loop();
             } else {
                 std::thread::yield_now();
@@ -165,12 +185,12 @@ impl Record {
     }
 }
 
-/// Watches a full buffer from afar as long as somebody empties it fast, until half of it is empty: a sender that went on
-/// as soon as there is room would find the buffer full again with the next value, and take its cache lines from the
-/// receiver each time. False if it is not being emptied, or slowly: then the processor has better to do.
+/// Watches a full buffer from afar as long as somebody empties it, until half of it is empty: a sender that went on as
+/// soon as there is room would find the buffer full again with the next value, and take its cache lines from the receiver
+/// each time. False if nothing went out of it for a moment, or within some tens of microseconds: then the processor has
+/// better to do.
 pub(crate) fn watch_drain(len: impl Fn() -> usize) -> bool {
     const LOOKS: u32 = 64;
-    const FAST: usize = 8;
     if !several_cores() {
         return false;
     }
@@ -182,7 +202,7 @@ pub(crate) fn watch_drain(len: impl Fn() -> usize) -> bool {
         if now <= full / 2 {
             return true;
         }
-        if now + FAST > last {
+        if now >= last {
             return false;
         }
         last = now;

@@ -76,7 +76,13 @@ pub(crate) enum NoP {
 /// as wakers.
 #[inline(always)]
 pub(crate) fn enter() -> Result<Rt, NoP> {
-    match here() {
+    enter_at(here())
+}
+
+/// [`enter`], where it is known what runs here: a stack, or a thread that is not an M.
+#[inline(always)]
+pub(crate) fn enter_at(at: Option<&'static Stack>) -> Result<Rt, NoP> {
+    match at {
         Some(s) => enter_on(s),
         None => Err(NoP::Foreign),
     }

@@ -1,7 +1,7 @@
 //! The calls of running code: start another, yield, ask.
 
 use crate::bracket::{self, here};
-use crate::handle::Handle;
+use crate::handle::{Handle, go_on, spawn_on};
 use crate::join::JoinHandle;
 use crate::{park, switch, syscall, unwind};
 
@@ -17,8 +17,10 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    match Handle::current() {
-        Some(on) => on.go(f),
+    let at = here();
+    match Handle::on(at) {
+        // SAFETY: `'static`, so it lives as long as the goroutine.
+        Some(on) => unsafe { go_on(on, at, f) },
         None => panic!(
             "go outside a runtime: call it from within Runtime::run of a runtime built by \
              Builder::build_stackful, or use Handle::go"
@@ -37,8 +39,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    match Handle::current() {
-        Some(on) => on.spawn(future),
+    let at = here();
+    match Handle::on(at) {
+        // SAFETY: as in `go`.
+        Some(on) => unsafe { spawn_on(on, at, future) },
         None => panic!(
             "spawn outside a runtime: call it from within Runtime::run or Runtime::block_on, or \
              use Handle::spawn"

@@ -3,7 +3,7 @@
 use crate::bracket::{self, Rt, here};
 use crate::join::JoinHandle;
 use crate::poll::Poll;
-use crate::runtime2::{G, Phase, Sched};
+use crate::runtime2::{G, Phase, Sched, Stack};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
 use crate::{cpus, deadlock, fork, idle, park, queues, records, stack, stats, stop_world, sys, syscall, task};
@@ -51,7 +51,13 @@ impl Handle {
     /// The runtime that the caller runs on, if it runs on one.
     #[must_use]
     pub fn current() -> Option<Self> {
-        let sched = here()?.m.get()?.sched();
+        Self::on(here())
+    }
+
+    /// [`current`](Self::current), where the running stack is known.
+    #[inline]
+    pub(crate) fn on(at: Option<&'static Stack>) -> Option<Self> {
+        let sched = at?.m.get()?.sched();
         Some(Self { sched, epoch: sched.epoch.load(Ordering::Relaxed) })
     }
 
@@ -68,7 +74,7 @@ impl Handle {
         T: Send + 'static,
     {
         // SAFETY: `'static`, so it lives as long as the goroutine.
-        unsafe { go_on(*self, f) }
+        unsafe { go_on(*self, here(), f) }
     }
 
     /// Starts a future as a goroutine.
@@ -83,7 +89,7 @@ impl Handle {
         F::Output: Send + 'static,
     {
         // SAFETY: `'static`, so it lives as long as the goroutine.
-        unsafe { spawn_on(*self, future) }
+        unsafe { spawn_on(*self, here(), future) }
     }
 
     /// How many Ps there are.
@@ -203,60 +209,74 @@ impl Handle {
     }
 }
 
+/// Starts a goroutine on `on`, by the code that runs on the stack `at`.
+///
 /// # Safety
 /// Everything that `f` borrows outlives the goroutine.
 #[track_caller]
 #[inline]
-pub(crate) unsafe fn go_on<T: Send, F: FnOnce() -> T + Send>(on: Handle, f: F) -> JoinHandle<T> {
+pub(crate) unsafe fn go_on<T: Send, F: FnOnce() -> T + Send>(
+    on: Handle,
+    at: Option<&'static Stack>,
+    f: F,
+) -> JoinHandle<T> {
     assert!(
         on.sched.stackful.load(Ordering::Relaxed),
         "go on a runtime for futures only: its builder was not given the promise that goroutines \
          with stacks need; build it by Builder::build_stackful, or spawn a future"
     );
     // SAFETY: the caller's; `F` and `T` are Send.
-    unsafe { start(on, |g| task::install_closure(g, f)) }
+    unsafe { start(on, at, |g| task::install_closure(g, f)) }
 }
 
 /// # Safety
 /// As for [`go_on`].
 #[track_caller]
 #[inline]
-pub(crate) unsafe fn spawn_on<F: Future + Send>(on: Handle, future: F) -> JoinHandle<F::Output>
+pub(crate) unsafe fn spawn_on<F: Future + Send>(
+    on: Handle,
+    at: Option<&'static Stack>,
+    future: F,
+) -> JoinHandle<F::Output>
 where
     F::Output: Send,
 {
     // SAFETY: the caller's; the future and its output are Send.
-    unsafe { start(on, |g| task::install_future(g, future)) }
+    unsafe { start(on, at, |g| task::install_future(g, future)) }
 }
 
 /// # Safety
 /// `install` puts a task with result `T` in the record.
 #[track_caller]
 #[inline]
-unsafe fn start<T>(on: Handle, install: impl FnOnce(&'static G)) -> JoinHandle<T> {
-    let at = Location::caller();
+unsafe fn start<T>(
+    on: Handle,
+    at: Option<&'static Stack>,
+    install: impl FnOnce(&'static G),
+) -> JoinHandle<T> {
+    let caller = Location::caller();
     let open = on.sched.phase() < Phase::Aborting;
-    let own = park::current().filter(|(_, g)| core::ptr::eq(g.sched(), on.sched));
+    let own = park::current_on(at).filter(|(_, g)| core::ptr::eq(g.sched(), on.sched));
     if open && let Some((s, g)) = own {
         let rt = syscall::enter_may_park(s, g);
-        let new = start_here(&rt, at, install);
+        let new = start_here(&rt, caller, install);
         syscall::leave_may_park(rt, s, g);
         // SAFETY: the caller's; the record was dead, so this is its only handle.
         return unsafe { JoinHandle::new(new) };
     }
-    let new = match bracket::enter() {
+    let new = match bracket::enter_at(at) {
         // A future that spawns: its P is at hand, but it must not yield here.
         Ok(rt) if open && core::ptr::eq(rt.sched(), on.sched) => {
-            let new = start_here(&rt, at, install);
+            let new = start_here(&rt, caller, install);
             rt.leave();
             new
         }
         Ok(rt) => {
             let same = core::ptr::eq(rt.sched(), on.sched);
             rt.leave();
-            start_from_afar(on, at, same, install)
+            start_from_afar(on, caller, same, install)
         }
-        Err(_) => start_from_afar(on, at, own.is_some(), install),
+        Err(_) => start_from_afar(on, caller, own.is_some(), install),
     };
     // SAFETY: as above.
     unsafe { JoinHandle::new(new) }

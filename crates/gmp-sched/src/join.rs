@@ -1,10 +1,10 @@
 //! Handles: waiting for a goroutine's end and taking its result.
 
-use crate::bracket;
+use crate::bracket::{self, here};
 use crate::park;
 use crate::records;
-use crate::runtime2::G;
-use crate::task::{JoinResult, take_result};
+use crate::runtime2::{G, Stack};
+use crate::task::take_result;
 use crate::unwind::Unwinding;
 use crate::wait_reason::WaitReason;
 use core::any::Any;
@@ -185,6 +185,8 @@ impl<T> JoinHandle<T> {
     /// A [`JoinError`] if it panicked, called `goexit`, or was cancelled by its runtime's shutdown.
     pub fn join(self) -> Result<T, JoinError> {
         let g = self.g();
+        // Once for all: a goroutine that parks comes back on the same stack.
+        let at = here();
         if !g.join.is_done() {
             withdraw(g);
             let begin = |w: &core::task::Waker| match g.join.register(park::waker_into_words(w.clone())) {
@@ -194,18 +196,12 @@ impl<T> JoinHandle<T> {
                     true
                 }
             };
-            park::wait_until(WaitReason::Join, begin, || g.join.is_done());
+            park::wait_until_on(at, WaitReason::Join, begin, || g.join.is_done());
         }
-        self.take()
-    }
-
-    /// The result of a goroutine that is done.
-    fn take(self) -> JoinResult<T> {
-        let g = self.g();
         core::mem::forget(self);
         // SAFETY: this is the handle; it saw DONE; it is consumed.
         let result = unsafe { take_result(g) };
-        free(g);
+        free(at, g);
         result
     }
 }
@@ -216,8 +212,9 @@ fn withdraw(g: &G) {
     }
 }
 
-fn free(g: &'static G) {
-    match bracket::enter() {
+/// The record of a goroutine that is done, and whose result was taken, on the stack `at`.
+fn free(at: Option<&'static Stack>, g: &'static G) {
+    match bracket::enter_at(at) {
         Ok(rt) => {
             records::put_g(&rt, g);
             rt.leave();
@@ -233,7 +230,7 @@ impl<T> Drop for JoinHandle<T> {
         if g.join.detach() {
             // SAFETY: handle and runner are both done, so the result is ours.
             unsafe { (g.task().drop_result)(g) };
-            free(g);
+            free(here(), g);
         }
     }
 }
@@ -264,7 +261,7 @@ impl<T> Future for JoinHandle<T> {
         this.g = None;
         // SAFETY: as in `take`.
         let result = unsafe { take_result(g) };
-        free(g);
+        free(here(), g);
         Poll::Ready(result)
     }
 }

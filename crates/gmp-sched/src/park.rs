@@ -228,9 +228,20 @@ fn thread_record() -> Option<&'static ThreadRecord> {
 pub(crate) fn wait_until(
     reason: WaitReason,
     begin: impl FnOnce(&Waker) -> bool,
+    ready: impl FnMut() -> bool,
+) {
+    wait_until_on(here(), reason, begin, ready);
+}
+
+/// [`wait_until`], where the running stack is known.
+#[inline]
+pub(crate) fn wait_until_on(
+    at: Option<&'static Stack>,
+    reason: WaitReason,
+    begin: impl FnOnce(&Waker) -> bool,
     mut ready: impl FnMut() -> bool,
 ) {
-    match current() {
+    match current_on(at) {
         Some((s, g)) => {
             if begin(&waker(g)) {
                 return;
@@ -270,7 +281,13 @@ fn park_thread(record: &'static ThreadRecord) {
 /// The stackful goroutine that runs here, with its stack.
 #[inline]
 pub(crate) fn current() -> Option<(&'static Stack, &'static G)> {
-    let s = here()?;
+    current_on(here())
+}
+
+/// [`current`], where the running stack is known.
+#[inline(always)]
+pub(crate) fn current_on(at: Option<&'static Stack>) -> Option<(&'static Stack, &'static G)> {
+    let s = at?;
     let g = s.g.get()?;
     (!g.task().is_future).then_some((s, g))
 }

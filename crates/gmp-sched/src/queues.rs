@@ -65,6 +65,14 @@ pub(crate) fn runq_put_next(rt: &Rt, g: &'static G) {
     }
 }
 
+/// What was to run next goes to the tail.
+#[cold]
+pub(crate) fn next_to_tail(rt: &Rt) {
+    if let Some(g) = taken(rt.p().runq.get_next()) {
+        runq_put(rt, g);
+    }
+}
+
 /// This P got more work than it will run next.
 #[inline(never)]
 fn kicked_out(rt: &Rt, kicked: &'static G) {

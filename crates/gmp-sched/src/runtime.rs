@@ -45,7 +45,7 @@ impl Runtime {
         // SAFETY: this function does not return before the goroutine has ended and its result is
         // taken, so what `main` borrows outlives it. (A forced unwinding of this thread would be
         // one of the joining loop, which does not unwind.)
-        let handle = unsafe { handle::go_on(self.handle, main) };
+        let handle = unsafe { handle::go_on(self.handle, here(), main) };
         unwrap(handle.join())
     }
 
@@ -64,7 +64,7 @@ impl Runtime {
             "Runtime::block_on on a goroutine: it blocks its thread; use spawn and join"
         );
         // SAFETY: as in `run`.
-        let handle = unsafe { handle::spawn_on(self.handle, future) };
+        let handle = unsafe { handle::spawn_on(self.handle, here(), future) };
         unwrap(handle.join())
     }
 

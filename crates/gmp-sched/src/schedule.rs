@@ -14,7 +14,8 @@
 //! (a wake would have to save the waker's caller and may come from anywhere).
 
 use crate::bracket::{self, Rt, here};
-use crate::queues::{look, new_slice};
+use crate::poll::Poll;
+use crate::queues::{self, look, new_slice};
 use crate::runtime2::{G, M, Phase, Post, Sched, Stack};
 use crate::status::GStatus;
 use crate::switch::{arrive, hop, start_running, switch, take_stack};
@@ -37,6 +38,12 @@ fn find_runnable(mut rt: Rt) -> Result<(Rt, &'static G), &'static M> {
         if sched.phase() >= Phase::Stopping {
             spins_no_more(rt.m());
             return Err(idle::retire_p(rt));
+        }
+        if rt.p().poll_due.load(Ordering::Relaxed) {
+            (rt, _) = poll(rt)?;
+        }
+        if let Some(g) = look(&rt) {
+            return Ok((stop_spinning(rt), g));
         }
         let next_deadline;
         (rt, next_deadline) = poll(rt)?;
@@ -97,10 +104,28 @@ fn poll(rt: Rt) -> Result<(Rt, Option<u64>), &'static M> {
     if deadline > now {
         return Ok((rt, Some(deadline)));
     }
+    let (rt, next, _) = fire(rt, poll, id, now)?;
+    Ok((rt, next))
+}
+
+/// Runs what is due on one P's clock. If nothing else waits, the goroutines that it readies run in the order of
+/// their deadlines; else the last of them runs next, or all would wait for those that compute.
+fn fire(
+    rt: Rt,
+    poll: &'static dyn Poll,
+    id: usize,
+    now: u64,
+) -> Result<(Rt, Option<u64>, usize), &'static M> {
     let m = rt.m();
+    let alone = rt.p().runq.is_empty();
     rt.leave();
-    let (next, _) = poll.poll(id, now);
-    Ok((back_on_base(m)?, next))
+    let (next, ran) = poll.poll(id, now);
+    let rt = back_on_base(m)?;
+    if alone && ran > 1 {
+        // Each was the next to run and gave way to the one after it: the last is still in front of the others.
+        queues::next_to_tail(&rt);
+    }
+    Ok((rt, next, ran))
 }
 
 /// Runs what is due on other Ps, whose bearers have better things to do, and has those cleared that
@@ -115,10 +140,8 @@ fn poll_others(rt: Rt) -> Result<(Rt, bool), &'static M> {
         return Ok((rt, false));
     };
     let clears = stale(id);
-    let m = rt.m();
-    rt.leave();
-    let (_, ran) = poll.poll(id, now);
-    Ok((back_on_base(m)?, ran > 0 || clears))
+    let (rt, _, ran) = fire(rt, poll, id, now)?;
+    Ok((rt, ran > 0 || clears))
 }
 
 /// Opens the bracket again on a stack that no goroutine is bound to, waiting for a P if this M's

@@ -109,9 +109,10 @@ impl<F, T> Drop for Child<F, T> {
 /// Everything that `f` borrows outlives its run and its drop.
 #[track_caller]
 pub(crate) unsafe fn start<F: FnOnce() + Send>(f: F) {
-    match Handle::current() {
+    let at = here();
+    match Handle::on(at) {
         // SAFETY: the caller's.
-        Some(on) => drop(unsafe { go_on(on, f) }),
+        Some(on) => drop(unsafe { go_on(on, at, f) }),
         None => {
             // SAFETY: the caller's.
             let started = unsafe { std::thread::Builder::new().spawn_unchecked(f) };

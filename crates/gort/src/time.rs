@@ -223,7 +223,9 @@ fn wait<T>(until: i64, reason: WaitReason, mut poll: impl FnMut(&Waker) -> Optio
 }
 
 /// Parks the running goroutine until it is unparked or the deadline has passed. May return spuriously.
+/// Not inlined: the way without a deadline needs no frame.
 #[cfg(feature = "chan")]
+#[inline(never)]
 pub(crate) fn park_for_channel(g: Goroutine, reason: WaitReason, deadline: std::time::Instant) {
     let left = deadline.saturating_duration_since(std::time::Instant::now());
     if left.is_zero() {
