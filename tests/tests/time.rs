@@ -1,15 +1,22 @@
 //! Timers of the runtime: sleeps, time-outs, tickers, on the Ps and with no timer thread (R62).
 
+use gort::time::{RuntimeTimers, Ticker, Timer};
 use gort::{Runtime, chan, go, spawn};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
+/// What no test waits for.
+const FAR: Duration = Duration::from_secs(3600);
 
 fn runtime(procs: usize) -> Runtime {
     // SAFETY: the tests keep nothing bound to a thread across a park.
     unsafe { Runtime::builder().procs(procs).build_stackful() }.unwrap()
+}
+
+fn here() -> RuntimeTimers {
+    RuntimeTimers::current().expect("on a runtime")
 }
 
 fn at_all_procs(body: impl Fn(&Runtime)) {
@@ -80,6 +87,101 @@ fn channel_time_outs_on_goroutines() {
             });
             assert_eq!(rx.recv_timeout(Duration::from_secs(60)), Ok(7));
             h.join().unwrap();
+        });
+    });
+}
+
+/// R62: a goroutine that receives from a timer or ticker parks, and keeps neither P nor thread.
+#[test]
+fn r62_receives_from_timers_park() {
+    const EACH: usize = 200;
+    let rt = runtime(1);
+    rt.run(|| {
+        let host = here();
+        let timers: Vec<_> = (0..EACH)
+            .map(|_| Arc::new(Timer::new(&host, FAR)))
+            .collect();
+        let tickers: Vec<_> = (0..EACH)
+            .map(|_| Arc::new(Ticker::new(&host, FAR)))
+            .collect();
+        let began = Arc::new(AtomicUsize::new(0));
+        let mut waiting = Vec::new();
+        for (timer, ticker) in timers.iter().zip(&tickers) {
+            let (timer, ticker) = (Arc::clone(timer), Arc::clone(ticker));
+            let begun = Arc::clone(&began);
+            waiting.push(go(move || {
+                begun.fetch_add(1, Ordering::Relaxed);
+                timer.recv()
+            }));
+            let begun = Arc::clone(&began);
+            waiting.push(go(move || {
+                begun.fetch_add(1, Ordering::Relaxed);
+                ticker.recv_timeout(FAR).expect("a tick")
+            }));
+        }
+        // The only P: each of them has got as far as its wait, which gave the P on.
+        while began.load(Ordering::Relaxed) < 2 * EACH {
+            gort::yield_now();
+        }
+        timers.iter().for_each(|t| assert!(t.reset(MS)));
+        tickers.iter().for_each(|t| t.reset(MS));
+        waiting
+            .into_iter()
+            .for_each(|h| assert!(h.join().unwrap() > 0));
+    });
+    let stats = rt.handle().stats();
+    assert!(stats.threads_made < 16, "{stats:?}");
+}
+
+#[test]
+fn a_receive_from_a_timer_gives_up_at_its_own_deadline() {
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let timer = Arc::new(Timer::new(&here(), FAR));
+            let hs: Vec<_> = (0..8)
+                .map(|_| {
+                    let timer = Arc::clone(&timer);
+                    go(move || timer.recv_timeout(MS * 2))
+                })
+                .collect();
+            hs.into_iter()
+                .for_each(|h| assert_eq!(h.join().unwrap(), None));
+            // None of them is woken in place of who waits now.
+            let late = Arc::clone(&timer);
+            let h = go(move || late.recv());
+            timer.reset(MS);
+            h.join().unwrap();
+        });
+    });
+}
+
+/// One timer, several who receive, on goroutines and on a thread: each firing is one's.
+#[test]
+fn each_tick_goes_to_one_of_those_who_receive() {
+    const TICKS: usize = 60;
+    at_all_procs(|rt| {
+        rt.run(|| {
+            let ticker = Arc::new(Ticker::new(&here(), MS / 5));
+            let got = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let receive = {
+                let (ticker, got) = (Arc::clone(&ticker), Arc::clone(&got));
+                move || {
+                    while got.lock().unwrap().len() < TICKS {
+                        if let Some(tick) = ticker.recv_timeout(MS * 20) {
+                            got.lock().unwrap().push(tick);
+                        }
+                    }
+                }
+            };
+            let thread = std::thread::spawn(receive.clone());
+            let hs: Vec<_> = (0..4).map(|_| go(receive.clone())).collect();
+            hs.into_iter().for_each(|h| h.join().unwrap());
+            gort::blocking(|| thread.join().unwrap());
+            let mut ticks = got.lock().unwrap().clone();
+            let all = ticks.len();
+            ticks.sort_unstable();
+            ticks.dedup();
+            assert_eq!(ticks.len(), all, "a tick was received twice");
         });
     });
 }

@@ -1,15 +1,15 @@
 //! Timers of the runtime: one heap per P, run where the scheduler looks for work (R62).
 //!
 //! [`Timer`], [`Ticker`], [`AfterFunc`], [`Delay`] and [`Interval`] are gtimer's, on this host.
-//! There is no timer thread: an idle M sleeps until the earliest deadline of all Ps. On threads
-//! that belong to no runtime, timers go to gtimer's own driver.
+//! There is no timer thread: an idle M sleeps until the earliest deadline of all Ps. A goroutine that
+//! receives from one parks. On threads that belong to no runtime, timers go to gtimer's own driver.
 
 use gmp_sched::{Goroutine, Handle, JoinError, JoinHandle, Poll, WaitReason};
 use gtimer::heap::{Handle as TimerHandle, Timers};
 use gtimer::{Callback, Host, NEVER};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll as Polled, Wake};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll as Polled, Waker};
 use std::time::Duration;
 
 /// Heaps of one runtime: Ps beyond this share.
@@ -138,6 +138,10 @@ impl Host for RuntimeTimers {
         }
         armed.was_pending
     }
+
+    fn block<T>(&self, until: i64, poll: impl FnMut(&Waker) -> Option<T>) -> Option<T> {
+        wait(until, WaitReason::ChanReceive, poll)
+    }
 }
 
 /// A timer with a one-value mailbox; see [`gtimer::Timer`].
@@ -163,8 +167,12 @@ pub fn sleep(d: Duration) {
         return gmp_sched::blocking(|| std::thread::sleep(d));
     };
     let when = gtimer::when(gtimer::now(), gtimer::nanos(d));
-    while gtimer::now() < when {
-        park_with_timer(g, &timers, when, WaitReason::Sleep);
+    loop {
+        park_armed(g, &timers, when, WaitReason::Sleep);
+        if gtimer::now() >= when {
+            // It has fired, or is about to: that would be one of the spurious wake-ups.
+            return;
+        }
     }
 }
 
@@ -197,29 +205,63 @@ fn here() -> RuntimeTimers {
     )
 }
 
-/// Parks the running goroutine until it is unparked or the deadline has passed. Not inlined: the way
-/// without a deadline needs no frame.
+/// The contract of [`gtimer::block_thread`]; a goroutine parks. **May park.**
+fn wait<T>(until: i64, reason: WaitReason, mut poll: impl FnMut(&Waker) -> Option<T>) -> Option<T> {
+    let Some(g) = Goroutine::current() else {
+        return gmp_sched::blocking_now(|| gtimer::block_thread(until, poll));
+    };
+    let waker = g.waker();
+    loop {
+        if let Some(value) = poll(&waker) {
+            return Some(value);
+        }
+        if gtimer::now() >= until {
+            return None;
+        }
+        park_until(g, until, reason);
+    }
+}
+
+/// Parks the running goroutine until it is unparked or the deadline has passed. May return spuriously.
+/// Not inlined: the way without a deadline needs no frame.
 #[cfg(feature = "chan")]
 #[inline(never)]
-pub(crate) fn park_until(reason: WaitReason, deadline: std::time::Instant) {
+pub(crate) fn park_for_channel(g: Goroutine, reason: WaitReason, deadline: std::time::Instant) {
     let left = deadline.saturating_duration_since(std::time::Instant::now());
     if left.is_zero() {
         return gmp_sched::yield_now();
     }
-    let (Some(g), Some(timers)) = (Goroutine::current(), RuntimeTimers::current()) else {
-        // A runtime without our timers: nap, with the P lent to others.
-        return gmp_sched::blocking_now(|| std::thread::sleep(left.min(Duration::from_millis(1))));
-    };
-    park_with_timer(
-        g,
-        &timers,
-        gtimer::when(gtimer::now(), gtimer::nanos(left)),
-        reason,
-    );
+    let until = gtimer::when(gtimer::now(), gtimer::nanos(left));
+    park_until(g, until, reason);
+}
+
+/// As above, on the clock of [`gtimer::now`].
+fn park_until(g: Goroutine, until: i64, reason: WaitReason) {
+    if until == NEVER {
+        return gmp_sched::park(reason);
+    }
+    if let Some(timers) = RuntimeTimers::current() {
+        return park_with_timer(g, &timers, until, reason);
+    }
+    // A runtime without our timers: nap, with the P lent to others.
+    let left = until.saturating_sub(gtimer::now()).clamp(0, 1_000_000);
+    let nap = Duration::from_nanos(left.cast_unsigned());
+    gmp_sched::blocking_now(|| std::thread::sleep(nap));
 }
 
 /// One park that a timer ends at `when`, if nobody does before. May return spuriously.
 fn park_with_timer(g: Goroutine, timers: &RuntimeTimers, when: i64, reason: WaitReason) {
+    let timer = park_armed(g, timers, when, reason);
+    gmp_sched::keep_p(|| timer.stop());
+}
+
+/// The same; the timer may still be armed afterwards.
+fn park_armed<'g>(
+    g: Goroutine,
+    timers: &RuntimeTimers,
+    when: i64,
+    reason: WaitReason,
+) -> &'g TimerHandle {
     let timer = stack_timer(g, timers.heaps);
     // SAFETY: `fire` takes what `as_ptr` gave, at any time, on any thread.
     let callback = unsafe { Callback::func(fire, g.as_ptr().cast_mut(), 0) };
@@ -229,7 +271,7 @@ fn park_with_timer(g: Goroutine, timers: &RuntimeTimers, when: i64, reason: Wait
         timers.runtime.wake_for(when.cast_unsigned());
     }
     gmp_sched::park(reason);
-    gmp_sched::keep_p(|| timer.stop());
+    timer
 }
 
 unsafe fn fire(g: *mut (), _seq: usize) {
@@ -303,35 +345,13 @@ pub async fn timeout<F: Future>(d: Duration, future: F) -> Result<F::Output, Ela
 /// # Panics
 /// If the handle has given its result before.
 pub fn join_timeout<T>(handle: &mut JoinHandle<T>, d: Duration) -> Option<Result<T, JoinError>> {
-    let when = gtimer::when(gtimer::now(), gtimer::nanos(d));
-    let waiter = Goroutine::current().zip(RuntimeTimers::current());
-    let waker = match waiter {
-        Some((g, _)) => g.waker(),
-        None => Arc::new(Unpark(std::thread::current())).into(),
-    };
-    let mut cx = Context::from_waker(&waker);
-    loop {
-        if let Polled::Ready(result) = std::pin::Pin::new(&mut *handle).poll(&mut cx) {
-            return Some(result);
+    let until = gtimer::when(gtimer::now(), gtimer::nanos(d));
+    wait(until, WaitReason::Join, |waker| {
+        match std::pin::Pin::new(&mut *handle).poll(&mut Context::from_waker(waker)) {
+            Polled::Ready(result) => Some(result),
+            Polled::Pending => None,
         }
-        let left = when - gtimer::now();
-        if left <= 0 {
-            return None;
-        }
-        match waiter {
-            Some((g, timers)) => park_with_timer(g, &timers, when, WaitReason::Join),
-            None => std::thread::park_timeout(Duration::from_nanos(left.cast_unsigned())),
-        }
-    }
-}
-
-/// Wakes a plain thread.
-struct Unpark(std::thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
+    })
 }
 
 /// Deadlines of gmp-sched's locks and contexts: on a runtime of this crate, entries of its heaps.

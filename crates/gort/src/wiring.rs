@@ -64,7 +64,11 @@ mod channels {
                 // SAFETY: the handle came from `current`, called by this goroutine.
                 None => unsafe { Goroutine::from_ptr(me.data()).park(wait_reason(reason)) },
                 #[cfg(feature = "timer")]
-                Some(deadline) => crate::time::park_until(wait_reason(reason), deadline),
+                Some(deadline) => {
+                    // SAFETY: as above.
+                    let g = unsafe { Goroutine::from_ptr(me.data()) };
+                    crate::time::park_for_channel(g, wait_reason(reason), deadline);
+                }
                 #[cfg(not(feature = "timer"))]
                 Some(deadline) => park_on_thread(deadline),
             }

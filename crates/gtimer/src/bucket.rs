@@ -20,9 +20,10 @@
 //! **Lock order.** A bucket, then a timer's body. No `unsafe` here.
 
 use crate::callback::Callback;
-use crate::dary::{Dary, Item, NONE, prefetch};
+use crate::dary::{Dary, Item, NONE};
 use crate::engine::{Armed, check_period, engine};
 use crate::lock::Lock;
+use crate::prefetch::prefetch_value;
 use crate::sync::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use crate::when::{NEVER, clamp, next_tick};
 use alloc::boxed::Box;
@@ -128,7 +129,7 @@ impl Item for Arc<Node> {
     }
 
     fn prefetch(&self) {
-        prefetch(&**self);
+        prefetch_value(&**self);
     }
 }
 

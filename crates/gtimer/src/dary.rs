@@ -30,6 +30,7 @@
 //! know their place in the heap (a cache miss per level of a sift); deadlines and seats in arrays of
 //! their own (less memory to compare, but the seats then come without a prefetch: measured slower).
 
+use crate::prefetch::prefetch_value;
 use crate::when::NEVER;
 use alloc::vec::Vec;
 use core::mem;
@@ -233,7 +234,7 @@ impl<T: Item> Dary<T> {
         loop {
             // While one child is chosen, fetch the lines of all its children: they lie side by side.
             if let Some(lines) = self.lines.get(4 * i + 2..4 * i + 6) {
-                lines.iter().for_each(prefetch);
+                lines.iter().for_each(prefetch_value);
             }
             let Some(line) = self.lines.get(i + 1) else {
                 break;
@@ -262,7 +263,7 @@ impl<T: Item> Dary<T> {
             }
             21..85 => {
                 if let Some(item) = self.items.get(seat as usize) {
-                    prefetch(item);
+                    prefetch_value(item);
                 }
             }
             _ => {}
@@ -325,24 +326,6 @@ const fn first_of_four(line: &Line) -> usize {
         (2, c.when)
     };
     if r < l { right } else { left }
-}
-
-/// Asks for a value that will be looked at soon, two cache lines at most.
-#[inline]
-pub(crate) fn prefetch<T>(value: &T) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let at = core::ptr::from_ref(value).cast::<i8>();
-        // SAFETY: a hint that reads nothing; the address is that of a live reference anyway.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at) };
-        if size_of::<T>() > 64 {
-            // SAFETY: as above, and still within the value.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.add(64)) };
-        }
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = value;
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,7 +1,9 @@
 //! What a timer needs of the runtime it lives in: the seam of this crate.
 
+use crate::block::block_thread;
 use crate::callback::Callback;
 use crate::engine::Engine;
+use core::task::Waker;
 
 /// A clock, heaps of timers, and somebody who runs them.
 ///
@@ -30,6 +32,12 @@ pub trait Host: Clone + Send + Sync + Unpin + core::fmt::Debug + 'static {
 
     /// As [`arm`](Host::arm), keeping the period and the callback.
     fn reset(&self, timer: &<Self::Engine as Engine>::Handle, when: i64) -> bool;
+
+    /// How a blocking receive waits: [`block_thread`], unless the calling code has a way of its own,
+    /// as a goroutine has, which parks. Same contract.
+    fn block<T>(&self, until: i64, poll: impl FnMut(&Waker) -> Option<T>) -> Option<T> {
+        block_thread(until, poll)
+    }
 }
 
 /// The handle of a host's timers.

@@ -10,6 +10,7 @@ mod dary;
 mod engine;
 pub mod heap;
 mod lock;
+mod prefetch;
 mod sync;
 mod when;
 
@@ -24,6 +25,7 @@ mod waiter;
 #[cfg(all(feature = "std", not(loom)))]
 mod alone {
     pub use crate::after::{AfterFunc, after, after_func, delay, interval, sleep, tick};
+    pub use crate::block::block_thread;
     pub use crate::clock::now;
     pub use crate::driver::{Builder, Driver, VirtualClock, global};
     pub use crate::host::Host;
@@ -38,6 +40,8 @@ mod alone {
 mod after;
 #[cfg(all(feature = "std", not(loom)))]
 mod alarm;
+#[cfg(all(feature = "std", not(loom)))]
+mod block;
 #[cfg(all(feature = "std", not(loom)))]
 mod clock;
 #[cfg(all(feature = "std", not(loom)))]

@@ -6,16 +6,23 @@
 //! callback taken out of the heap, not run yet) finds another number than it carries, and is
 //! discarded. So a stop's answer is about what the receiver sees, not about the heap.
 //!
+//! Whoever waits leaves a waker: tasks, threads and, if the host has them, goroutines. A firing wakes all
+//! of them, one takes the value and the others wait again: there is rarely more than one, and so a
+//! waker whose owner has lost interest keeps nobody from the value.
+//!
 //! Lock order: the mailbox, then a heap. Firing takes only the mailbox, after the heap's lock has
-//! been released. Wakers are called and dropped after the mailbox has been unlocked.
+//! been released. Wakers are cloned, called and dropped while the mailbox is not locked.
 
 use crate::callback::{Callback, Fire};
 use crate::engine::Engine;
 use crate::host::{HandleOf, Host};
+use core::mem;
 use core::task::{Context, Poll, Waker};
-use core::time::Duration;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use smallvec::SmallVec;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Those who wait: one as a rule, for whom nothing is allocated.
+type Wakers = SmallVec<[Waker; 1]>;
 
 /// What a stop or reset does with a firing that has not been received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +39,6 @@ pub enum Stale {
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
-    /// Threads in `recv`.
-    ready: Condvar,
     stale: Stale,
 }
 
@@ -48,8 +53,8 @@ struct State {
     periodic: bool,
     /// When the firing that nobody has received yet happened.
     value: Option<i64>,
-    /// The task in `poll_recv`.
-    waker: Option<Waker>,
+    /// Whoever waits for it.
+    waiting: Wakers,
 }
 
 impl Fire for Mailbox {
@@ -61,12 +66,9 @@ impl Fire for Mailbox {
         state.armed = state.periodic;
         // A full mailbox drops the tick: the receiver is slow.
         state.value.get_or_insert(now);
-        let waker = state.waker.take();
+        let waiting = mem::take(&mut state.waiting);
         drop(state);
-        self.ready.notify_one();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -74,7 +76,6 @@ impl Mailbox {
     pub(crate) fn new(stale: Stale) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
-            ready: Condvar::new(),
             stale,
         })
     }
@@ -113,47 +114,61 @@ impl Mailbox {
         self.lock().value.take()
     }
 
-    pub(crate) fn recv(&self) -> i64 {
-        let mut state = self.lock();
-        loop {
-            if let Some(value) = state.value.take() {
-                return value;
-            }
-            state = self
-                .ready
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+    /// Waits as the host waits, until `until` on the system's clock.
+    pub(crate) fn recv<H: Host>(&self, host: &H, until: i64) -> Option<i64> {
+        self.try_recv().or_else(|| {
+            let mut receive = Receive {
+                mailbox: self,
+                waker: None,
+            };
+            host.block(until, |waker| receive.poll(waker))
+        })
     }
 
-    pub(crate) fn recv_timeout(&self, d: Duration) -> Option<i64> {
-        let start = Instant::now();
-        let mut state = self.lock();
-        loop {
-            if let Some(value) = state.value.take() {
-                return Some(value);
-            }
-            let left = d.checked_sub(start.elapsed())?;
-            state = self
-                .ready
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-
+    /// For a task that has the timer to itself: nobody else waits.
     pub(crate) fn poll_recv(&self, cx: &Context<'_>) -> Poll<i64> {
-        // Cloning and dropping a waker is user code: before and after the lock.
         let waker = cx.waker().clone();
         let mut state = self.lock();
         if let Some(value) = state.value.take() {
             drop(state);
             return Poll::Ready(value);
         }
-        let old = state.waker.replace(waker);
+        let old = mem::replace(&mut state.waiting, SmallVec::from_buf([waker]));
         drop(state);
         drop(old);
         Poll::Pending
+    }
+}
+
+/// A receive that blocks, one of any number.
+struct Receive<'a> {
+    mailbox: &'a Mailbox,
+    /// What it may have left in the mailbox.
+    waker: Option<Waker>,
+}
+
+impl Receive<'_> {
+    fn poll(&mut self, waker: &Waker) -> Option<i64> {
+        let left = self.waker.get_or_insert_with(|| waker.clone());
+        let waker = left.clone();
+        let mut state = self.mailbox.lock();
+        let value = state.value.take();
+        if value.is_none() && !state.waiting.iter().any(|w| w.will_wake(&waker)) {
+            state.waiting.push(waker);
+        }
+        value
+    }
+}
+
+impl Drop for Receive<'_> {
+    /// Also when the wait is unwound, as a goroutine's is at shutdown.
+    fn drop(&mut self) {
+        let Some(waker) = &self.waker else { return };
+        let mut state = self.mailbox.lock();
+        let place = state.waiting.iter().position(|w| w.will_wake(waker));
+        let left = place.map(|i| state.waiting.swap_remove(i));
+        drop(state);
+        drop(left);
     }
 }
 
@@ -166,7 +181,7 @@ impl State {
             Stale::Discard => {
                 self.seq = self.seq.wrapping_add(1);
                 let unread = self.value.take().is_some();
-                Some(core::mem::take(&mut self.armed) || unread)
+                Some(mem::take(&mut self.armed) || unread)
             }
         }
     }

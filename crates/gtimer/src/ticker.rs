@@ -3,7 +3,7 @@
 use crate::driver::Driver;
 use crate::host::{HandleOf, Host};
 use crate::mailbox::{Mailbox, Stale};
-use crate::when::{nanos, when};
+use crate::when::{NEVER, nanos, when};
 use core::fmt;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -66,16 +66,22 @@ impl<H: Host> Ticker<H> {
         self.mailbox.stop::<H>(&self.handle);
     }
 
-    /// Blocks the thread until a tick, and returns its time on the host's clock. A stopped ticker
-    /// blocks until another thread resets it.
+    /// Blocks until a tick, and returns its time on the host's clock. A stopped ticker blocks until
+    /// somebody else resets it. What blocks is the thread, unless the host has a lighter way
+    /// ([`Host::block`]). If several receive at once, one of them gets the tick.
     pub fn recv(&self) -> i64 {
-        self.mailbox.recv()
+        loop {
+            if let Some(time) = self.mailbox.recv(&self.host, NEVER) {
+                return time;
+            }
+        }
     }
 
     /// As [`recv`](Self::recv), for `d` of the system's time at most.
     #[must_use]
     pub fn recv_timeout(&self, d: Duration) -> Option<i64> {
-        self.mailbox.recv_timeout(d)
+        let until = when(crate::now(), nanos(d));
+        self.mailbox.recv(&self.host, until)
     }
 
     /// The time of the tick that nobody has received, if there is one.

@@ -4,7 +4,7 @@
 use crate::driver::Driver;
 use crate::host::{HandleOf, Host};
 use crate::mailbox::{Mailbox, Stale};
-use crate::when::{nanos, when};
+use crate::when::{NEVER, nanos, when};
 use core::fmt;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -76,16 +76,22 @@ impl<H: Host> Timer<H> {
         self.mailbox.stop::<H>(&self.handle)
     }
 
-    /// Blocks the thread until it fires, and returns the time at which it did, on the host's clock.
-    /// A stopped timer blocks until another thread resets it.
+    /// Blocks until it fires, and returns the time at which it did, on the host's clock. A stopped
+    /// timer blocks until somebody else resets it. What blocks is the thread, unless the host has a
+    /// lighter way ([`Host::block`]). If several receive at once, one of them gets it.
     pub fn recv(&self) -> i64 {
-        self.mailbox.recv()
+        loop {
+            if let Some(time) = self.mailbox.recv(&self.host, NEVER) {
+                return time;
+            }
+        }
     }
 
     /// As [`recv`](Self::recv), for `d` of the system's time at most.
     #[must_use]
     pub fn recv_timeout(&self, d: Duration) -> Option<i64> {
-        self.mailbox.recv_timeout(d)
+        let until = when(crate::now(), nanos(d));
+        self.mailbox.recv(&self.host, until)
     }
 
     /// The time at which it fired, if it has and nobody has received it.

@@ -116,3 +116,18 @@ fn a_future_allocates_one_timer_however_often_it_is_reset() {
     });
     assert_eq!(n, 0);
 }
+
+#[test]
+fn a_task_that_receives_allocates_nothing() {
+    let (driver, clock) = Driver::virtual_clock();
+    let mut ticker = driver.tick(Duration::from_secs(1));
+    let mut cx = Context::from_waker(Waker::noop());
+    let n = allocations(|| {
+        for _ in 0..100 {
+            assert_eq!(ticker.poll_recv(&mut cx), Poll::Pending);
+            assert_eq!(clock.advance(Duration::from_secs(1)), 1);
+            assert!(ticker.poll_recv(&mut cx).is_ready());
+        }
+    });
+    assert_eq!(n, 0);
+}

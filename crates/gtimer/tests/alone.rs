@@ -291,6 +291,23 @@ fn a_thread_sleeps_on_the_virtual_clock<E: Engine>() {
     assert!(driver.now() >= 3_600_000_000_000);
 }
 
+/// Threads that wait for one ticker: each tick is one's, and none is lost while somebody waits.
+fn each_tick_goes_to_one_of_those_who_receive<E: Engine>() {
+    const THREADS: usize = 4;
+    const EACH: usize = 20;
+    let (driver, clock) = Driver::<E>::virtual_clock_with();
+    let ticker = Arc::new(driver.tick(MS));
+    let (tx, received) = mpsc::channel();
+    for _ in 0..THREADS {
+        let (ticker, tx) = (Arc::clone(&ticker), tx.clone());
+        thread::spawn(move || (0..EACH).for_each(|_| tx.send(ticker.recv()).unwrap()));
+    }
+    for tick in 1..=(THREADS * EACH) as i64 {
+        assert_eq!(clock.advance(MS), 1);
+        assert_eq!(received.recv_timeout(PATIENCE), Ok(tick * 1_000_000));
+    }
+}
+
 /// A future that is polled by another task wakes that task, and not the first.
 fn a_future_wakes_the_task_that_polled_it_last<E: Engine>() {
     struct Count(AtomicUsize);
@@ -345,6 +362,7 @@ both! {
     an_after_func_may_reset_itself_and_others
     the_clock_stops_at_each_deadline_on_the_way
     a_thread_sleeps_on_the_virtual_clock
+    each_tick_goes_to_one_of_those_who_receive
     a_future_wakes_the_task_that_polled_it_last
     dropping_a_future_stops_its_timer
 }
@@ -402,6 +420,18 @@ fn a_firing_in_the_air_arrives_under_the_old_rule() {
 
 /// The slack of a callback's thread, in nanoseconds, as Linux has it.
 #[cfg(target_os = "linux")]
+#[test]
+fn a_receive_leaves_the_permit_of_its_thread_alone() {
+    let (tx, done) = mpsc::channel();
+    thread::spawn(move || {
+        thread::current().unpark();
+        gtimer::after(MS).recv();
+        thread::park();
+        tx.send(()).unwrap();
+    });
+    assert_eq!(done.recv_timeout(PATIENCE), Ok(()));
+}
+
 fn slack_of(builder: Builder) -> i32 {
     let driver = builder.build().unwrap();
     let (tx, rx) = mpsc::channel();

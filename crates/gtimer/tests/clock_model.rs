@@ -1,6 +1,10 @@
 //! What a program has of the crate, on the virtual clock, against a plain map: timers under both rules,
 //! tickers, functions and futures, on both engines (R54, R57, R58).
 
+#[path = "common/model.rs"]
+mod common;
+
+use common::{after, name, named};
 use gtimer::{AfterFunc, Driver, Engine, Sleep, Stale, Ticker, Timer, VirtualClock, bucket, heap};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -44,7 +48,7 @@ struct Reference {
     fired: Vec<(i64, usize)>,
 }
 
-/// Operations name a timer by an index modulo the living ones.
+/// Operations name a timer as [`named`] says.
 #[derive(Clone, Debug)]
 enum Op {
     Make(Kind, i64),
@@ -53,11 +57,6 @@ enum Op {
     Drop(usize),
     Receive(usize),
     Advance(i64),
-}
-
-/// Often close together, so that timers collide; at times far away, or overflowing.
-fn after() -> impl Strategy<Value = i64> {
-    prop_oneof![12 => 0..40_i64, 4 => 0..2_000_i64, 1 => Just(i64::MAX)]
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -104,9 +103,8 @@ impl Expected {
 
 impl Reference {
     fn nth(&mut self, i: usize) -> Option<(usize, &mut Expected)> {
-        let n = self.all.len();
-        let (&id, expected) = self.all.iter_mut().nth(i.checked_rem(n)?)?;
-        Some((id, expected))
+        let id = named(&self.all, i)?;
+        Some((id, self.all.get_mut(&id)?))
     }
 
     fn advance(&mut self, after: i64) {
@@ -133,7 +131,7 @@ impl ReferenceStateMachine for Reference {
     }
 
     fn transitions(_: &Self) -> BoxedStrategy<Op> {
-        let i = any::<u16>().prop_map(usize::from);
+        let i = name();
         prop_oneof![
             6 => (kind(), after()).prop_map(|(kind, after)| Op::Make(kind, after)),
             6 => (i.clone(), after()).prop_map(|(i, after)| Op::Reset(i, after)),
@@ -243,9 +241,8 @@ impl<E: Engine> Sut<E> {
     }
 
     fn nth(&mut self, i: usize) -> Option<(usize, &mut Thing<E>)> {
-        let n = self.all.len();
-        let (&id, thing) = self.all.iter_mut().nth(i.checked_rem(n)?)?;
-        Some((id, thing))
+        let id = named(&self.all, i)?;
+        Some((id, self.all.get_mut(&id)?))
     }
 
     /// The reference has taken the step already.

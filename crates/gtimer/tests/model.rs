@@ -1,5 +1,9 @@
 //! Both engines against a plain map, on random sequences of operations (R55, R57, R58, R60, R61).
 
+#[path = "common/model.rs"]
+mod common;
+
+use common::{after, name, named};
 use gtimer::{Callback, Engine, NEVER, bucket, heap};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -24,7 +28,7 @@ struct Reference {
     pending: bool,
 }
 
-/// Operations name a timer by an index modulo the living ones, a heap by its number modulo two.
+/// Operations name a timer as [`named`] says, a heap by its number modulo two.
 #[derive(Clone, Debug)]
 enum Op {
     Insert {
@@ -50,21 +54,11 @@ enum Op {
     Adopt(usize),
 }
 
-/// Often close together, so that timers collide; at times far away, or overflowing.
-fn after() -> impl Strategy<Value = i64> {
-    prop_oneof![12 => 0..40_i64, 4 => 0..2_000_i64, 1 => Just(i64::MAX)]
-}
-
 fn period() -> impl Strategy<Value = i64> {
     prop_oneof![3 => Just(0), 1 => 1..30_i64]
 }
 
 impl Reference {
-    fn nth(&self, i: usize) -> Option<usize> {
-        let n = self.timers.len();
-        (n > 0).then(|| *self.timers.keys().nth(i % n).expect("within the map"))
-    }
-
     fn arm(&mut self, id: usize, after: i64, period: Option<i64>) {
         let timer = self.timers.get_mut(&id).expect("a living timer");
         self.pending = timer.when.is_some();
@@ -95,7 +89,7 @@ impl ReferenceStateMachine for Reference {
     }
 
     fn transitions(_: &Self) -> BoxedStrategy<Op> {
-        let i = any::<u16>().prop_map(usize::from);
+        let i = name();
         prop_oneof![
             6 => (0..2_usize, after(), period())
                 .prop_map(|(heap, after, period)| Op::Insert { heap, after, period }),
@@ -128,23 +122,23 @@ impl ReferenceStateMachine for Reference {
                 period,
                 ..
             } => {
-                if let Some(id) = state.nth(timer) {
+                if let Some(id) = named(&state.timers, timer) {
                     state.arm(id, after, Some(period));
                 }
             }
             Op::Reset { timer, after, .. } => {
-                if let Some(id) = state.nth(timer) {
+                if let Some(id) = named(&state.timers, timer) {
                     state.arm(id, after, None);
                 }
             }
             Op::Stop(i) => {
-                if let Some(id) = state.nth(i) {
+                if let Some(id) = named(&state.timers, i) {
                     let timer = state.timers.get_mut(&id).expect("a living timer");
                     state.pending = timer.when.take().is_some();
                 }
             }
             Op::Drop(i) => {
-                if let Some(id) = state.nth(i) {
+                if let Some(id) = named(&state.timers, i) {
                     state.timers.remove(&id);
                 }
             }
@@ -206,11 +200,6 @@ impl<E: Kind> Sut<E> {
         Callback::shared(Arc::new(move || fired.lock().unwrap().push(id)), 0)
     }
 
-    fn nth(&self, i: usize) -> Option<usize> {
-        let n = self.handles.len();
-        (n > 0).then(|| *self.handles.keys().nth(i % n).unwrap())
-    }
-
     fn apply(&mut self, reference: &Reference, op: &Op) {
         // The reference has taken the step already; `now` moves only in `Check`.
         let when = |after| gtimer::when(reference.now, after);
@@ -233,7 +222,7 @@ impl<E: Kind> Sut<E> {
                 after,
                 period,
             } => {
-                if let Some(id) = self.nth(timer) {
+                if let Some(id) = named(&self.handles, timer) {
                     let heap = &self.heaps[E::heap(heap)];
                     let callback = self.callback(id);
                     let armed = heap.arm(&self.handles[&id], when(after), period, callback);
@@ -241,18 +230,18 @@ impl<E: Kind> Sut<E> {
                 }
             }
             Op::Reset { heap, timer, after } => {
-                if let Some(id) = self.nth(timer) {
+                if let Some(id) = named(&self.handles, timer) {
                     let armed = self.heaps[E::heap(heap)].reset(&self.handles[&id], when(after));
                     assert_eq!(armed.was_pending, reference.pending);
                 }
             }
             Op::Stop(i) => {
-                if let Some(id) = self.nth(i) {
+                if let Some(id) = named(&self.handles, i) {
                     assert_eq!(E::stop(&self.handles[&id]), reference.pending);
                 }
             }
             Op::Drop(i) => {
-                if let Some(id) = self.nth(i) {
+                if let Some(id) = named(&self.handles, i) {
                     self.handles.remove(&id);
                 }
             }

@@ -113,7 +113,7 @@ struct Shared {
 #[derive(Debug)]
 struct Heap {
     entries: Dary<Arc<Node>>,
-    /// Where the next sweep for stopped timers begins.
+    /// Entries that this round of sweeping for stopped timers has still to look at: those below.
     cursor: usize,
 }
 

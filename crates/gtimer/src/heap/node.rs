@@ -7,7 +7,8 @@
 use super::Shared;
 use super::status::{Status, Word};
 use crate::callback::Callback;
-use crate::dary::{Item, NONE, prefetch};
+use crate::dary::{Item, NONE};
+use crate::prefetch::prefetch_value;
 use crate::sync::{AtomicBool, AtomicPtr, UnsafeCell};
 use alloc::sync::Arc;
 use core::fmt;
@@ -57,7 +58,7 @@ impl Item for Arc<Node> {
 
     #[inline]
     fn prefetch(&self) {
-        prefetch(&**self);
+        prefetch_value(&**self);
     }
 }
 

@@ -339,26 +339,26 @@ impl Shared {
     /// stopped per insertion. A full round takes `len / 16` insertions and finds everything that was
     /// stopped when it began, so stopped timers stay below about a third.
     ///
-    /// In the heap's order: timers that are stopped soon after they were made, as most are, lie
-    /// together at its end, where the cursor then stays.
+    /// From the end to the root: timers that are stopped soon after they were made, as most are, lie
+    /// together at the end. There the cursor then stays, and the others, which live, are not looked at:
+    /// at a million timers one round over them is 30 ms of cache misses.
     pub(super) fn sweep(&self, heap: &mut Heap, garbage: &mut Garbage) {
-        let mut i = heap.cursor;
         for _ in 0..SWEEP.min(heap.entries.len()) {
             if garbage.is_full() {
                 break;
             }
-            if i >= heap.entries.len() {
-                i = 0;
+            if heap.cursor == 0 || heap.cursor > heap.entries.len() {
+                heap.cursor = heap.entries.len();
             }
-            let Some(node) = heap.nth(i) else { break };
+            let next = heap.cursor.saturating_sub(1);
+            let Some(node) = heap.nth(next) else { break };
             if node.status() == Deleted {
                 // The last entry takes its place, and is looked at next.
                 self.remove(heap, node, garbage);
             } else {
-                i += 1;
+                heap.cursor = next;
             }
         }
-        heap.cursor = i;
     }
 }
 
