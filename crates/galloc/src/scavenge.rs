@@ -335,8 +335,7 @@ fn scavenge(limit: usize) -> usize {
         };
         heap.pages(i - 1, |p| p.alloc(at, n));
         heap.free_dirty -= n;
-        // SAFETY: the record is valid.
-        let base = unsafe { (*heap.arenas[i - 1]).base } + at * PAGE_SIZE;
+        let base = heap.arenas[i - 1].addr() + at * PAGE_SIZE;
         drop(heap);
         // SAFETY: the pages are free, and marked so that nobody takes them now.
         let clean = unsafe { sys::discard(base, n * PAGE_SIZE) };
