@@ -6,8 +6,8 @@
 //! 16 MiB of zero pages of which those with an arena are ever touched, and in each arena's record an
 //! entry per page. An arena's record is its first pages, so that a free finds the second level by the
 //! object's address alone: what the first level says only steers a branch, and the one load that the
-//! free must wait for is the page's entry. (With the records apart, as Go has them, pairs took a twentieth
-//! longer.) The entry of a huge object is its span.
+//! free must wait for is the page's entry. (With the records apart, as Go has them, a
+//! pair of 64 bytes took 0.2 ns longer.) The entry of a huge object is its span.
 //!
 //! Entries change under the heap lock alone. `spans` is read without a lock by whoever frees an object:
 //! that thread got the pointer from the allocation, which came after the entry was written, so Relaxed

@@ -249,11 +249,17 @@ pub fn scavenge_step() -> Option<Duration> {
 /// galloc::release();
 /// ```
 pub fn release() -> usize {
+    empty_caches();
+    scavenge(usize::MAX) * PAGE_SIZE
+}
+
+/// Gives what this thread's cache, caches without a thread, shelves and central lists hold to the page
+/// heap. This thread is in no operation on its cache.
+pub(crate) fn empty_caches() {
     slot::flush_own();
     slot::flush_idle();
     slot::clear_shelves();
     mcentral::sweep();
-    scavenge(usize::MAX) * PAGE_SIZE
 }
 
 fn excess(heap: &Heap) -> usize {
