@@ -133,8 +133,8 @@ fn parse_limit(text: &[u8]) -> Option<usize> {
 /// Sets the soft limit on the memory the heap occupies, in bytes; `usize::MAX` for none. Returns
 /// the old one.
 ///
-/// Whenever the heap passes it, free memory goes back at once instead of later. What is in use is
-/// never refused. The environment variable `GALLOC_MEMORY_LIMIT` sets it too (`512MiB`).
+/// An allocation that takes pages while the heap is above it gives free memory back at once; between
+/// allocations the scavenger does, at its pace. What is in use is never refused. The environment variable `GALLOC_MEMORY_LIMIT` sets it too (`512MiB`).
 pub fn set_memory_limit(bytes: usize) -> usize {
     LIMIT.swap(bytes, Ordering::Relaxed)
 }
