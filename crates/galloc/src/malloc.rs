@@ -4,11 +4,12 @@ use crate::arena::span_of;
 use crate::mcache::Object;
 #[cfg(feature = "profile")]
 use crate::mprof;
+use crate::pagealloc::ARENA_PAGES;
 use crate::shelf::LARGEST;
 use crate::sizeclass::{PAGE_SIZE, class_for, class_of, common_class};
 use crate::slot::{self, with_cache};
 use crate::span::Span;
-use crate::{mheap, sys};
+use crate::{mheap, scavenge, sys};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
 use core::sync::atomic::Ordering;
@@ -89,6 +90,11 @@ fn allocate_large(size: usize, align: usize) -> Object {
         span = with_cache(move |cache| cache.alloc_large(n, align));
     }
     if span.is_null() {
+        span = mheap::alloc_large(size, align);
+    }
+    if span.is_null() && n <= ARENA_PAGES {
+        // An arena may have the room, but for what caches keep of it.
+        scavenge::empty_caches();
         span = mheap::alloc_large(size, align);
     }
     if span.is_null() {

@@ -1,13 +1,13 @@
 //! The page heap: Go's `mheap.go` over `mpagealloc.go`, one lock.
 //!
-//! Runs of pages come from the lowest arena that has one. An object over half an arena is *huge*:
+//! Runs of pages come from the lowest arena that has one. An object of half an arena is *huge*:
 //! a mapping of its own at an arena's alignment, entered in the table by its first address, so
 //! that it can grow through `mremap` and goes back to the system when it is freed.
 //!
 //! Lock order: the shared cache of `slot`, SCAVENGE, a central list, HEAP, the bitmaps of `hardened`
 //! or the heap profile, the chunk of `persistent_alloc`. No user code runs under any of them.
 
-use crate::arena::{self, ARENA_SIZE, HeapArena};
+use crate::arena::{self, ARENA_SIZE, HeapArena, RECORD_PAGES};
 use crate::fixalloc::FixAlloc;
 use crate::lock::Mutex;
 use crate::pagealloc::ARENA_PAGES;
@@ -20,8 +20,8 @@ use core::sync::atomic::Ordering;
 
 /// Arenas of the page heap: 1 TiB. Huge objects do not count.
 const MAX_ARENAS: usize = 16384;
-/// Objects over this are huge.
-const HUGE: usize = ARENA_SIZE / 2;
+/// Objects over this are huge: two of this size fill an arena.
+const HUGE: usize = (ARENA_PAGES - RECORD_PAGES) / 2 * PAGE_SIZE;
 
 #[derive(Debug)]
 pub(crate) struct Heap {
@@ -30,8 +30,6 @@ pub(crate) struct Heap {
     max: [u16; MAX_ARENAS],
     pub(crate) len: usize,
     pub(crate) spans: FixAlloc,
-    /// Records of huge objects freed, linked through `base`.
-    spare: *mut HeapArena,
     /// Pages in use, and free pages that occupy memory.
     pub(crate) used: usize,
     pub(crate) free_dirty: usize,
@@ -50,7 +48,6 @@ pub(crate) static HEAP: Mutex<Heap> = Mutex::new(Heap {
     max: [0; MAX_ARENAS],
     len: 0,
     spans: FixAlloc::new(size_of::<Span>(), false, None),
-    spare: ptr::null_mut(),
     used: 0,
     free_dirty: 0,
     huge: 0,
@@ -84,17 +81,16 @@ impl Heap {
             return None;
         }
         let base = arena::reserve(i)?;
-        let record = arena::new_record(base);
-        if record.is_null() || !arena::publish(base, record) {
-            // SAFETY: nobody has seen the mapping yet.
-            unsafe { sys::unmap(base, ARENA_SIZE) };
-            return None;
-        }
         scavenge::advise(base, ARENA_SIZE);
-        // SAFETY: the record is valid and this thread holds the lock.
-        unsafe { (*record).index = i };
-        self.arenas[i] = record;
-        self.max[i] = ARENA_PAGES as u16;
+        // SAFETY: mapped just now, and seen by nobody if it is not made an arena.
+        unsafe {
+            if !arena::make(base, i) {
+                sys::unmap(base, ARENA_SIZE);
+                return None;
+            }
+        }
+        self.arenas[i] = arena::record_of(base);
+        self.max[i] = (ARENA_PAGES - RECORD_PAGES) as u16;
         self.len += 1;
         Some(i)
     }
@@ -107,7 +103,11 @@ impl Heap {
                 return Some((i, at));
             }
         }
-        Some((self.grow()?, 0))
+        let at = RECORD_PAGES.next_multiple_of(align);
+        if at + n > ARENA_PAGES {
+            return None;
+        }
+        Some((self.grow()?, at))
     }
 
     fn alloc(&mut self, n: usize, align: usize, class: usize) -> *mut Span {
@@ -115,8 +115,7 @@ impl Heap {
             return ptr::null_mut();
         };
         let made = self.take_run(n, align).and_then(|(i, at)| {
-            // SAFETY: the record is valid, as above.
-            let base = unsafe { (*self.arenas[i]).base } + at * PAGE_SIZE;
+            let base = self.arenas[i].addr() + at * PAGE_SIZE;
             let dirty = self.pages(i, |p| p.alloc(at, n));
             self.used += n;
             self.free_dirty -= dirty;
@@ -196,28 +195,12 @@ impl Heap {
         let Some(record) = self.spans.alloc() else {
             return ptr::null_mut();
         };
-        let mut arena = self.spare;
-        if arena.is_null() {
-            arena = arena::new_record(base);
-        } else {
-            // SAFETY: spare records are the heap's, linked through `base`.
-            unsafe {
-                self.spare = ptr::with_exposed_provenance_mut((*arena).base);
-                (*arena).base = base;
-            }
-        }
-        if arena.is_null() {
-            // SAFETY: it came from there just now.
-            unsafe { self.spans.free(record) };
-            return ptr::null_mut();
-        }
         let record = record.cast::<Span>().as_ptr();
-        // SAFETY: both records are valid and ours.
-        unsafe {
-            record.write(span);
-            (&(*arena).spans)[0].store(record, Ordering::Relaxed);
-        }
-        if !arena::publish(base, arena) {
+        // SAFETY: the record is a Span's size and alignment, and ours.
+        unsafe { record.write(span) };
+        if !arena::publish(base, record) {
+            // SAFETY: nobody has seen it.
+            unsafe { self.free_record(record) };
             return ptr::null_mut();
         }
         self.huge += 1;
@@ -230,13 +213,9 @@ impl Heap {
     /// # Safety
     /// The caller owns the object.
     unsafe fn leave_huge(&mut self, span: *mut Span) {
-        // SAFETY: the span is valid, and its arena record is in the table while it lives.
+        // SAFETY: the span is valid, and the caller's.
         unsafe {
-            let arena = arena::record_of((*span).base);
-            (&(*arena).spans)[0].store(ptr::null_mut(), Ordering::Relaxed);
             arena::publish((*span).base, ptr::null_mut());
-            (*arena).base = self.spare.expose_provenance();
-            self.spare = arena;
             self.huge -= 1;
             self.huge_bytes -= (*span).bytes();
             self.free_record(span);
@@ -259,7 +238,7 @@ pub(crate) fn alloc_large(size: usize, align: usize) -> *mut Span {
     if bytes > isize::MAX as usize {
         return ptr::null_mut();
     }
-    let is_huge = bytes > HUGE || align > ARENA_SIZE;
+    let is_huge = bytes.max(align) > HUGE;
     let mut span = ptr::null_mut();
     if is_huge {
         span = HEAP.lock().alloc_huge(bytes, align);

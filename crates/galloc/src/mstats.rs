@@ -4,7 +4,7 @@
 //! span for other reasons, and is summed up when somebody asks. So Go's `TotalAlloc`, `Mallocs` and `Frees`,
 //! which only grow, are not here.
 
-use crate::arena::ARENA_SIZE;
+use crate::arena::{ARENA_SIZE, RECORD_PAGES};
 use crate::mheap::HEAP;
 use crate::pagealloc::ARENA_PAGES;
 use crate::persistent_alloc::mapped;
@@ -91,9 +91,10 @@ impl MemStats {
                 page += span.pages().max(1);
             }
         }
-        let heap_sys = heap.len * ARENA_SIZE + heap.huge_bytes;
+        let records = heap.len * RECORD_PAGES * PAGE_SIZE;
+        let heap_sys = heap.len * ARENA_SIZE - records + heap.huge_bytes;
         let heap_inuse = heap.used * PAGE_SIZE + heap.huge_bytes;
-        let other_sys = mapped();
+        let other_sys = mapped() + records;
         Self {
             sys: heap_sys + other_sys,
             heap_alloc,

@@ -35,8 +35,8 @@ pub(crate) struct PageAlloc {
 }
 
 impl PageAlloc {
-    /// All pages free and clean.
-    pub(crate) fn reset(&mut self) {
+    /// All pages free and clean, but for the first `taken`.
+    pub(crate) fn reset(&mut self, taken: usize) {
         let n = CHUNK_PAGES as u16;
         self.used.fill(0);
         self.dirty.fill(0);
@@ -45,7 +45,11 @@ impl PageAlloc {
             max: n,
             end: n,
         });
-        self.max = ARENA_PAGES;
+        if taken > 0 {
+            self.alloc(0, taken);
+        } else {
+            self.max = ARENA_PAGES;
+        }
     }
 
     /// The longest free run.
@@ -218,7 +222,7 @@ mod tests {
             chunks: [none; CHUNKS],
             max: 0,
         });
-        p.reset();
+        p.reset(0);
         p
     }
 

@@ -133,8 +133,8 @@ fn parse_limit(text: &[u8]) -> Option<usize> {
 /// Sets the soft limit on the memory the heap occupies, in bytes; `usize::MAX` for none. Returns
 /// the old one.
 ///
-/// Whenever the heap passes it, free memory goes back at once instead of later. What is in use is
-/// never refused. The environment variable `GALLOC_MEMORY_LIMIT` sets it too (`512MiB`).
+/// An allocation that takes pages while the heap is above it gives free memory back at once; between
+/// allocations the scavenger does, at its pace. What is in use is never refused. The environment variable `GALLOC_MEMORY_LIMIT` sets it too (`512MiB`).
 pub fn set_memory_limit(bytes: usize) -> usize {
     LIMIT.swap(bytes, Ordering::Relaxed)
 }
@@ -249,11 +249,17 @@ pub fn scavenge_step() -> Option<Duration> {
 /// galloc::release();
 /// ```
 pub fn release() -> usize {
+    empty_caches();
+    scavenge(usize::MAX) * PAGE_SIZE
+}
+
+/// Gives what this thread's cache, caches without a thread, shelves and central lists hold to the page
+/// heap. This thread is in no operation on its cache.
+pub(crate) fn empty_caches() {
     slot::flush_own();
     slot::flush_idle();
     slot::clear_shelves();
     mcentral::sweep();
-    scavenge(usize::MAX) * PAGE_SIZE
 }
 
 fn excess(heap: &Heap) -> usize {
@@ -335,8 +341,7 @@ fn scavenge(limit: usize) -> usize {
         };
         heap.pages(i - 1, |p| p.alloc(at, n));
         heap.free_dirty -= n;
-        // SAFETY: the record is valid.
-        let base = unsafe { (*heap.arenas[i - 1]).base } + at * PAGE_SIZE;
+        let base = heap.arenas[i - 1].addr() + at * PAGE_SIZE;
         drop(heap);
         // SAFETY: the pages are free, and marked so that nobody takes them now.
         let clean = unsafe { sys::discard(base, n * PAGE_SIZE) };

@@ -109,6 +109,21 @@ fn every_alignment_up_to_a_gibibyte_is_kept() {
     }
 }
 
+/// About here objects become mappings of their own: two fit into an arena beside its record, or do not.
+#[test]
+fn objects_of_about_half_an_arena_are_apart() {
+    let half = 32 << 20;
+    for size in [half - (40 << 10), half - (32 << 10), half] {
+        for align in [8, half] {
+            let mut a = Object::new(size, align, 3, true);
+            let b = Object::new(size, align, 5, false);
+            a.resize(size + (16 << 10));
+            a.resize(size - (16 << 10));
+            drop(b);
+        }
+    }
+}
+
 #[test]
 fn huge_objects_grow_shrink_and_keep_their_bytes() {
     let mut o = Object::new(30 << 20, 8, 3, false);

@@ -59,6 +59,24 @@ fn exhaust(layout: Layout) -> usize {
     n
 }
 
+/// What a cache keeps in the middle of an arena is not in the way of a large object.
+fn large_after_small() {
+    let large = Layout::from_size_align(50 << 20, 8).unwrap();
+    // An object may be a mapping of its own while there are addresses. When it goes, an arena may take them.
+    for _ in 0..4 {
+        exhaust(large);
+    }
+    let most = exhaust(large);
+    for _ in 0..2 {
+        drop(
+            (0..30_000)
+                .map(|_| Box::new([1u8; 1000]))
+                .collect::<Vec<_>>(),
+        );
+        assert_eq!(exhaust(large), most);
+    }
+}
+
 /// What a child does; `_exit` says whether it came to its end.
 fn work() {
     // Made while there is room for their stacks: addresses that arenas have taken stay taken.
@@ -72,6 +90,7 @@ fn work() {
         })
     });
     limit_address_space();
+    large_after_small();
     for round in 0..2 {
         for (size, align) in [
             (100, 8),
