@@ -302,7 +302,10 @@ impl Reading<'_, '_> {
                 drop(queue);
                 return Poll::Ready(());
             }
-            assert!(*queue < READERS, "RwLock: too many readers");
+            if *queue == READERS {
+                drop(queue);
+                panic!("RwLock: too many readers");
+            }
             // Only while a writer is there, who will look for us.
             let s = self.lock.state.load(Ordering::Relaxed);
             let queued = s & WRITERS != 0
