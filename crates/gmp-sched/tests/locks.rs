@@ -292,6 +292,27 @@ fn a_starving_waiter_is_handed_the_mutex() {
     everywhere(body, || ());
 }
 
+/// Normal mode: a newcomer may go before the one that was woken. Starvation mode, once that one has waited for
+/// a millisecond: the mutex is its own before it even looks.
+#[test]
+fn a_newcomer_goes_first_until_the_one_that_waits_starves() {
+    let lock = Mutex::new(());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let held = lock.lock();
+    let mut waits = Box::pin(lock.lock_async());
+    assert!(waits.as_mut().poll(&mut cx).is_pending());
+    drop(held);
+    let newcomer = lock.try_lock().expect("the one that was woken competes");
+    std::thread::sleep(Duration::from_millis(2));
+    assert!(waits.as_mut().poll(&mut cx).is_pending());
+    drop(newcomer);
+    assert!(lock.try_lock().is_none(), "it was handed over");
+    let guard = Some(waits.as_mut().poll(&mut cx));
+    assert!(guard.as_ref().is_some_and(std::task::Poll::is_ready));
+    drop(guard);
+    assert!(lock.try_lock().is_some(), "nobody starves any more");
+}
+
 #[test]
 fn a_rwlock_lets_readers_share_and_writers_exclude() {
     let body = || -> Arc<dyn Fn() + Send + Sync> {
