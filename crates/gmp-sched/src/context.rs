@@ -9,7 +9,7 @@
 //!
 //! Invariants: a node is cancelled once, with one cause, and never before its ancestor has been if
 //! it was the ancestor that cancelled it; whoever registers with a cancelled node is told at once. No
-//! lock is held while code that is not ours runs, nor the locks of two nodes. Wakers and callbacks
+//! lock is held while code that is not ours runs, an allocator included, nor the locks of two nodes. Wakers and callbacks
 //! come last, when the whole tree is marked: one of them that panics, or takes long, leaves no
 //! descendant alive, and the others are called all the same.
 //!
@@ -17,6 +17,7 @@
 //! `done` (Acquire) sees the cause, and what came before the cancel.
 
 use crate::locks::alarm::Alarm;
+use crate::locks::room::{Slots, lock_with_room};
 use crate::locks::wait;
 use crate::locks::waitq::{Locked, NOTIFIED, WaitQueue, Waiter};
 use crate::locks::wake::{Panicked, wake_all};
@@ -28,7 +29,6 @@ use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Poll, Waker};
 use core::time::Duration;
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Wake;
 use std::time::Instant;
@@ -97,7 +97,7 @@ impl Drop for Value {
 struct Node {
     parent: Option<Arc<Node>>,
     /// Its number among its parent's children.
-    number: u64,
+    number: usize,
     deadline: Option<u64>,
     /// Set after the state says so.
     done: AtomicBool,
@@ -107,13 +107,14 @@ struct Node {
     attachment: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
-/// Under the lock of the node's queue.
+type Callback = Box<dyn FnOnce() + Send>;
+
+/// Under the lock of the node's queue. Once it has ended, nothing is registered any more.
 #[derive(Default)]
 struct State {
     ended: Option<(ContextError, Cause)>,
-    next: u64,
-    children: BTreeMap<u64, Weak<Node>>,
-    callbacks: BTreeMap<u64, Box<dyn FnOnce() + Send>>,
+    children: Slots<Weak<Node>>,
+    callbacks: Slots<Callback>,
 }
 
 impl Node {
@@ -153,7 +154,8 @@ impl Node {
         ended.children.extend(children.into_values());
         ended.callbacks.extend(callbacks.into_values());
         ended.wakers.extend(wakers);
-        ended.alarms.extend(self.alarm.lock().take());
+        let alarm = self.alarm.lock().take();
+        ended.alarms.extend(alarm);
     }
 
     fn poll(&self, waiter: Pin<&Waiter<'_, State>>, waker: &Waker) -> Poll<()> {
@@ -180,7 +182,7 @@ struct Ended {
     /// Still to be ended.
     children: Vec<Weak<Node>>,
     wakers: Vec<Waker>,
-    callbacks: Vec<Box<dyn FnOnce() + Send>>,
+    callbacks: Vec<Callback>,
     /// Need not ring any more.
     alarms: Vec<Alarm>,
     /// Kept until all are ended: the last reference drops what others attached.
@@ -205,7 +207,7 @@ impl Drop for Node {
         let mut parent = self.parent.take();
         let mut number = self.number;
         while let Some(node) = parent {
-            let child = node.queue.lock().children.remove(&number);
+            let child = node.queue.lock().children.remove(number);
             drop(child);
             // The last one of a chain dies here, not within its child's destructor.
             let Some(mut node) = Arc::into_inner(node) else { break };
@@ -244,12 +246,11 @@ impl Context {
         let node = Arc::new_cyclic(|me: &Weak<Node>| {
             let mut number = 0;
             if let Some(parent) = &self.node {
-                let mut state = parent.queue.lock();
+                let (_outgrown, mut state) =
+                    lock_with_room(|| parent.queue.lock(), |state| state.children.full());
                 ended = state.ended.clone();
                 if ended.is_none() {
-                    number = state.next;
-                    state.next += 1;
-                    state.children.insert(number, me.clone());
+                    number = state.children.insert(me.clone());
                 }
             }
             Node {
@@ -283,7 +284,7 @@ impl Context {
         }
         let alarm = Alarm::set(at, &waker);
         let mut slot = node.alarm.lock();
-        // `cancel_one` sets `done` before it looks here.
+        // `end` sets `done` before it looks here.
         if !node.is_done() {
             *slot = Some(alarm);
         }
@@ -480,22 +481,21 @@ impl Context {
     pub fn after_func(&self, f: impl FnOnce() + Send + 'static) -> AfterDone {
         let Some(node) = &self.node else { return AfterDone { node: Weak::new(), number: 0 } };
         let f = Box::new(f);
-        let mut state = node.queue.lock();
+        let (_outgrown, mut state) =
+            lock_with_room(|| node.queue.lock(), |state| state.callbacks.full());
         if state.ended.is_some() {
             drop(state);
             f();
             return AfterDone { node: Weak::new(), number: 0 };
         }
-        let number = state.next;
-        state.next += 1;
-        state.callbacks.insert(number, f);
+        let number = state.callbacks.insert(f);
         AfterDone { node: Arc::downgrade(node), number }
     }
 
     /// A value kept with the node of the tree, made by `init` at first: the seam by which another
     /// crate gives each context something of its own (`gort`: the channel that `done` gives). One
     /// for each node; `None` on [`background`](Self::background), or if there is one of another type.
-    /// `init` must not park: others that ask meanwhile block their threads.
+    /// Where several ask at once each calls its `init`, and what one of them returns stays.
     ///
     /// ```
     /// let (ctx, _cancel) = gmp_sched::Context::background().with_cancel();
@@ -503,8 +503,12 @@ impl Context {
     /// assert_eq!(ctx.clone().attachment(|| "second"), Some(&"first"));
     /// ```
     pub fn attachment<T: Any + Send + Sync>(&self, init: impl FnOnce() -> T) -> Option<&T> {
-        let attached = self.node.as_ref()?.attachment.get_or_init(|| Box::new(init()));
-        attached.downcast_ref()
+        let attachment = &self.node.as_ref()?.attachment;
+        if attachment.get().is_none() {
+            // Not `get_or_init`: that would lock others out while `init` runs.
+            drop(attachment.set(Box::new(init())));
+        }
+        attachment.get()?.downcast_ref()
     }
 }
 
@@ -589,7 +593,7 @@ impl fmt::Debug for Canceler {
 #[must_use = "dropped, the function is not called"]
 pub struct AfterDone {
     node: Weak<Node>,
-    number: u64,
+    number: usize,
 }
 
 impl AfterDone {
@@ -600,7 +604,7 @@ impl AfterDone {
 
     fn unregister(&mut self) -> bool {
         let Some(node) = core::mem::take(&mut self.node).upgrade() else { return false };
-        let f = node.queue.lock().callbacks.remove(&self.number);
+        let f = node.queue.lock().callbacks.remove(self.number);
         f.is_some()
     }
 

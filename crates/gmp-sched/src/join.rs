@@ -46,7 +46,8 @@ impl JoinError {
         Self { id, kind: Kind::Cancelled }
     }
 
-    /// The id of the goroutine that ended so.
+    /// The id of the goroutine that ended so; 0 for a thread, which a child of a scope or a group is
+    /// where there is no runtime.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
@@ -101,13 +102,15 @@ impl JoinError {
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            0 => f.write_str("a thread")?,
+            id => write!(f, "goroutine {id}")?,
+        }
         match (&self.kind, self.message()) {
-            (Kind::Panic(_), Some(m)) => write!(f, "goroutine {} panicked: {m}", self.id),
-            (Kind::Panic(_), None) => write!(f, "goroutine {} panicked", self.id),
-            (Kind::Exited, _) => write!(f, "goroutine {} called goexit", self.id),
-            (Kind::Cancelled, _) => {
-                write!(f, "goroutine {} was cancelled by its runtime's shutdown", self.id)
-            }
+            (Kind::Panic(_), Some(m)) => write!(f, " panicked: {m}"),
+            (Kind::Panic(_), None) => f.write_str(" panicked"),
+            (Kind::Exited, _) => f.write_str(" called goexit"),
+            (Kind::Cancelled, _) => f.write_str(" was cancelled by its runtime's shutdown"),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Contexts: trees against a reference (property tests), deadlines, waits everywhere.
 
+mod support;
+
 use gmp_sched::{Builder, Canceler, Context, ContextError, go, spawn};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -324,13 +326,7 @@ fn a_panic_in_a_callback_keeps_nobody_from_being_cancelled() {
 /// Wakers that panic, and others behind them.
 #[test]
 fn a_panic_in_a_waker_keeps_no_other_from_being_woken() {
-    struct Bad;
-    impl std::task::Wake for Bad {
-        fn wake(self: Arc<Self>) {
-            std::panic::resume_unwind(Box::new("in a waker"));
-        }
-    }
-    let bad = std::task::Waker::from(Arc::new(Bad));
+    let bad = support::panicking_waker();
     let mut cx = std::task::Context::from_waker(&bad);
     let (ctx, cancel) = Context::background().with_cancel();
     let wg = gmp_sched::WaitGroup::new();

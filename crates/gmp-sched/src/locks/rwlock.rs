@@ -125,10 +125,13 @@ impl RawRwLock {
         core::future::poll_fn(|cx| reading.poll(cx.waker())).await;
     }
 
+    /// Looks again if others are about, as [`RawMutex::release`] does: the turn of an announced
+    /// writer ends by that writer alone.
     #[inline]
     fn read_unlock(&self) {
-        let left = self.state.fetch_sub(READER, Ordering::Release) - READER;
-        if left & ANNOUNCED != 0 && left < READER {
+        if self.state.fetch_sub(READER, Ordering::Release) != READER
+            && is_announced_turn(self.state.load(Ordering::Relaxed))
+        {
             self.let_writer_in();
         }
     }
@@ -299,7 +302,10 @@ impl Reading<'_, '_> {
                 drop(queue);
                 return Poll::Ready(());
             }
-            assert!(*queue < READERS, "RwLock: too many readers");
+            if *queue == READERS {
+                drop(queue);
+                panic!("RwLock: too many readers");
+            }
             // Only while a writer is there, who will look for us.
             let s = self.lock.state.load(Ordering::Relaxed);
             let queued = s & WRITERS != 0

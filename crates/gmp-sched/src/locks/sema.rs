@@ -23,7 +23,9 @@ use core::task::{Poll, Waker};
 
 /// A counting semaphore, first come first served, for goroutines, threads and futures.
 ///
-/// Permits are plain numbers: whoever holds some may release them elsewhere. 32 bytes.
+/// Permits are plain numbers: whoever holds some may release them elsewhere. No permits at all are there
+/// at any time: who asks for 0 waits for nobody, as in tokio (`golang.org/x/sync/semaphore` has
+/// it queue behind others, who may wait for ever). 32 bytes.
 ///
 /// ```
 /// let room = gmp_sched::Semaphore::new(2);
@@ -38,7 +40,7 @@ pub struct Semaphore {
 }
 
 fn take(free: &mut Locked<'_, usize>, n: usize) -> bool {
-    let ok = free.is_empty() && **free >= n;
+    let ok = n == 0 || free.is_empty() && **free >= n;
     if ok {
         **free -= n;
     }
@@ -209,9 +211,11 @@ impl Semaphore {
     pub fn release(&self, n: usize) {
         let with_these = |free: &Locked<'_, usize>| served(free, free.saturating_add(n));
         let (mut free, wakers) = self.queue.lock_with_room(with_these);
-        *free = free
-            .checked_add(n)
-            .expect("Semaphore::release: too many permits");
+        let Some(more) = free.checked_add(n) else {
+            drop(free);
+            panic!("Semaphore::release: too many permits");
+        };
+        *free = more;
         grant(free, wakers);
     }
 

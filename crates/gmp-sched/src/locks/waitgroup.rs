@@ -65,9 +65,11 @@ impl WaitGroup {
     /// If there would be more than `usize::MAX`.
     pub fn add(&self, n: usize) {
         let mut count = self.queue.lock();
-        *count = count
-            .checked_add(n)
-            .expect("WaitGroup::add: counter overflow");
+        let Some(more) = count.checked_add(n) else {
+            drop(count);
+            panic!("WaitGroup::add: counter overflow");
+        };
+        *count = more;
     }
 
     /// One thing is done; the last wakes all waiters. Never parks.
@@ -82,9 +84,11 @@ impl WaitGroup {
                 0
             }
         });
-        *count = count
-            .checked_sub(1)
-            .expect("WaitGroup::done: negative counter");
+        let Some(less) = count.checked_sub(1) else {
+            drop(count);
+            panic!("WaitGroup::done: negative counter");
+        };
+        *count = less;
         if *count > 0 {
             return;
         }

@@ -31,8 +31,8 @@
 //! - the state that a permit is about lies under the same lock as the queue, so there is no second
 //!   look between "no permit" and "queued" (Go's `cansemacquire` in a loop, with `nwait`);
 //! - loom checks it: a model makes its own queue, which a `static` table does not let it do;
-//! - in Go 1.27, releasing 100,000 semaphores on each of which one goroutine waits took 3 to 7 us each,
-//!   here 0.06 to 0.7; 1,000 of them 65 and 30 ns (P=1, in turns, on a busy machine);
+//! - to unlock 100,000 mutexes for each of which one goroutine waits takes 2.1 us each in Go 1.27, 0.8 here;
+//!   1,000 of them 0.37 and 0.08 (P=1, in an order that no cache knows; `benches/locks.rs`);
 //! - the table is 16 KB (251 lines of 64 bytes) for every program: what 670 queues cost here.
 //!
 //! The loser is a program with millions of locks that hardly ever contend: 24 MB for each million. The
