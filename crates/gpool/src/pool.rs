@@ -260,29 +260,32 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
         }
     }
 
-    /// The private place is taken, or there is no shard yet: once more from the start, since the
-    /// thread may have another slot by now.
+    /// The private place is taken, or there is no shard yet.
     #[inline(never)]
     fn put_shared(&self, item: T) {
-        let kept = match self.shards.get() {
-            Some(shards) => with_slot(|leased| shards.put(leased, item, &mut Spares::none())),
-            None => Err((item, Missing::Place(0))),
+        let left = match self.shards.get() {
+            Some(shards) => with_slot(
+                #[inline(always)]
+                |leased| shards.put_room(leased, item),
+            ),
+            None => Some(item),
         };
-        if let Err((item, missing)) = kept {
-            self.put_slow(item, missing);
+        if let Some(item) = left {
+            self.put_slow(item);
         }
     }
 
-    /// Brings what is missing, and looks again: the thread may have another slot by then.
+    /// Brings what is missing, and looks again from the start: the thread may have another slot by then.
     #[cold]
     #[inline(never)]
-    fn put_slow(&self, mut item: T, mut missing: Missing) {
+    fn put_slow(&self, mut item: T) {
         if self.max_idle == 0 {
             return;
         }
         let shards = self.shards();
         let mut spares = Spares::none();
-        loop {
+        while let Err((back, missing)) = with_slot(|leased| shards.put(leased, item, &mut spares)) {
+            item = back;
             match missing {
                 Missing::Room => return,
                 Missing::Place(id) if !shards.grow(lease::slots(), id) => return,
@@ -295,10 +298,6 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
                     Some(ring) => spares.ring = Some(ring),
                     None => return,
                 },
-            }
-            match with_slot(|leased| shards.put(leased, item, &mut spares)) {
-                Ok(()) => break,
-                Err(again) => (item, missing) = again,
             }
         }
         self.age_if_due();

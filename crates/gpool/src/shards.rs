@@ -178,9 +178,21 @@ impl<T> Shards<T> {
         None
     }
 
-    /// Keeps an item: as the private one if there is none, else at the head (R118). Hands it back
-    /// with what is missing, unless `spares`, which may hold what earlier tries asked for, has it.
-    #[inline]
+    /// Keeps an item where this thread's shard has room for it, or hands it back.
+    #[inline(always)]
+    pub(crate) fn put_room(&self, leased: &mut Leased<'_>, item: T) -> Option<T> {
+        let pin = leased.pin(self.address());
+        // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
+        let locals = unsafe { self.locals.load(Ordering::Acquire).as_ref() };
+        match locals.and_then(|l| l.local(pin.id())) {
+            // SAFETY: this thread is pinned and holds the shard's slot.
+            Some(local) => unsafe { self.keep(local, item) }.err(),
+            None => Some(item),
+        }
+    }
+
+    /// As [`put_room`](Self::put_room), but hands the item back with what is missing, unless `spares`, which
+    /// may hold what earlier tries asked for, has it.
     pub(crate) fn put(
         &self,
         leased: &mut Leased<'_>,
@@ -198,17 +210,39 @@ impl<T> Shards<T> {
         let Some(local) = locals.local(pin.id()).or_else(install) else {
             return Err((item, Missing::Local));
         };
-        if local.private.is_full(Ordering::Relaxed) {
-            if self.max_idle != usize::MAX && local.len() >= self.max_idle {
-                return Err((item, Missing::Room));
-            }
-            // SAFETY: this thread holds the slot, so it is the shard's only producer.
-            return unsafe { local.shared.push_head(item, &mut spares.ring) }
-                .map_err(|(item, NeedsRing(size))| (item, Missing::Ring(size)));
+        // SAFETY: this thread is pinned and holds the shard's slot.
+        let Err(item) = (unsafe { self.keep(local, item) }) else {
+            return Ok(());
+        };
+        if self.is_at_bound(local) {
+            return Err((item, Missing::Room));
         }
-        // SAFETY: this thread holds the shard's slot, and the cell is empty.
+        // SAFETY: this thread holds the slot, so it is the shard's only producer.
+        unsafe { local.shared.push_new(item, &mut spares.ring) }
+            .map_err(|(item, NeedsRing(size))| (item, Missing::Ring(size)))
+    }
+
+    /// Keeps an item as the private one if there is none, else at the head (R118), or hands it back.
+    ///
+    /// # Safety
+    /// The caller is pinned and holds the slot of `local`.
+    #[inline]
+    unsafe fn keep(&self, local: &Local<T>, item: T) -> Result<(), T> {
+        if local.private.is_full(Ordering::Relaxed) {
+            if self.is_at_bound(local) {
+                return Err(item);
+            }
+            // SAFETY: the caller holds the slot, so it is the shard's only producer.
+            return unsafe { local.shared.push_head(item) };
+        }
+        // SAFETY: the caller holds the shard's slot, and the cell is empty.
         unsafe { local.private.fill(item) };
         Ok(())
+    }
+
+    #[inline]
+    fn is_at_bound(&self, local: &Local<T>) -> bool {
+        self.max_idle != usize::MAX && local.len() >= self.max_idle
     }
 }
 
