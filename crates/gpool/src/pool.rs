@@ -34,6 +34,13 @@ use crate::stats::Stats;
 ///
 /// A put happens before the get that returns the same item.
 ///
+/// # Memory
+/// A pool that nobody has put anything into is this struct, 64 bytes where pointers have 8 and `F` is a function.
+/// One that holds nothing takes 256 bytes from its next age on, whatever it held before. Until then it takes 384 bytes
+/// and 128 for each thread that has put something since the age before, 1 KiB with five of them (neighbouring shards
+/// are 128 bytes apart, R112, so eight are a KiB by themselves), and the rings of what such a thread has put beyond
+/// one item: 8, 16, 32 and so on cells, as many as were ever needed at once.
+///
 /// # Example
 /// ```
 /// use gpool::Pool;
@@ -237,12 +244,12 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
         let left = match self.shards.get() {
             Some(shards) => with_slot(
                 #[inline(always)]
-                |leased| shards.put_private(leased, item),
+                |leased| shards.put_room(leased, item),
             ),
             None => Some(item),
         };
         if let Some(item) = left {
-            self.put_shared(item);
+            self.put_slow(item);
         }
     }
 
@@ -257,21 +264,6 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
     pub fn put_if(&self, item: T, keep: impl FnOnce(&T) -> bool) {
         if keep(&item) {
             self.put(item);
-        }
-    }
-
-    /// The private place is taken, or there is no shard yet.
-    #[inline(never)]
-    fn put_shared(&self, item: T) {
-        let left = match self.shards.get() {
-            Some(shards) => with_slot(
-                #[inline(always)]
-                |leased| shards.put_room(leased, item),
-            ),
-            None => Some(item),
-        };
-        if let Some(item) = left {
-            self.put_slow(item);
         }
     }
 

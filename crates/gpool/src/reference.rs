@@ -147,7 +147,11 @@ impl Real {
         unsafe { Leased::new(self.records[slot], self.slots.barrier()) }
     }
 
-    fn put(&self, slot: usize, mut item: u32) {
+    /// As `Pool::put`.
+    fn put(&self, slot: usize, item: u32) {
+        let Some(mut item) = self.pool.put_room(&mut self.leased(slot), item) else {
+            return;
+        };
         let mut spares = Spares::none();
         while let Err((back, missing)) = self.pool.put(&mut self.leased(slot), item, &mut spares) {
             item = back;

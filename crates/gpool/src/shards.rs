@@ -160,10 +160,10 @@ impl<T> Shards<T> {
         item
     }
 
-    /// Keeps an item as the private one, or hands it back: the half of [`put`](Self::put) that is
-    /// worth inlining. It returns no reason, so that a small item stays in a register.
+    /// Keeps an item where this thread's shard has room for it, or hands it back. No reason is returned, so that a
+    /// small item stays in a register.
     #[inline(always)]
-    pub(crate) fn put_private(&self, leased: &mut Leased<'_>, item: T) -> Option<T> {
+    pub(crate) fn put_room(&self, leased: &mut Leased<'_>, item: T) -> Option<T> {
         let pin = leased.pin(self.address());
         // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
         let locals = unsafe { self.locals.load(Ordering::Acquire).as_ref() };
@@ -171,24 +171,25 @@ impl<T> Shards<T> {
             return Some(item);
         };
         if local.private.is_full(Ordering::Relaxed) {
-            return Some(item);
+            // SAFETY: this thread is pinned and holds the slot.
+            return unsafe { self.put_shared(local, item) };
         }
         // SAFETY: this thread holds the shard's slot, and the cell is empty.
         unsafe { local.private.fill(item) };
         None
     }
 
-    /// Keeps an item where this thread's shard has room for it, or hands it back.
-    #[inline(always)]
-    pub(crate) fn put_room(&self, leased: &mut Leased<'_>, item: T) -> Option<T> {
-        let pin = leased.pin(self.address());
-        // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
-        let locals = unsafe { self.locals.load(Ordering::Acquire).as_ref() };
-        match locals.and_then(|l| l.local(pin.id())) {
-            // SAFETY: this thread is pinned and holds the shard's slot.
-            Some(local) => unsafe { self.keep(local, item) }.err(),
-            None => Some(item),
+    /// Out of line, so that callers inline the private path alone.
+    ///
+    /// # Safety
+    /// The caller is pinned and holds the slot of `local`.
+    #[inline(never)]
+    unsafe fn put_shared(&self, local: &Local<T>, item: T) -> Option<T> {
+        if self.is_at_bound(local) {
+            return Some(item);
         }
+        // SAFETY: the caller holds the slot, so it is the shard's only producer.
+        unsafe { local.shared.push_head(item) }.err()
     }
 
     /// As [`put_room`](Self::put_room), but hands the item back with what is missing, unless `spares`, which
@@ -210,34 +211,21 @@ impl<T> Shards<T> {
         let Some(local) = locals.local(pin.id()).or_else(install) else {
             return Err((item, Missing::Local));
         };
-        // SAFETY: this thread is pinned and holds the shard's slot.
-        let Err(item) = (unsafe { self.keep(local, item) }) else {
+        if !local.private.is_full(Ordering::Relaxed) {
+            // SAFETY: this thread holds the shard's slot, and the cell is empty.
+            unsafe { local.private.fill(item) };
             return Ok(());
-        };
+        }
         if self.is_at_bound(local) {
             return Err((item, Missing::Room));
         }
         // SAFETY: this thread holds the slot, so it is the shard's only producer.
+        let Err(item) = (unsafe { local.shared.push_head(item) }) else {
+            return Ok(());
+        };
+        // SAFETY: as above.
         unsafe { local.shared.push_new(item, &mut spares.ring) }
             .map_err(|(item, NeedsRing(size))| (item, Missing::Ring(size)))
-    }
-
-    /// Keeps an item as the private one if there is none, else at the head (R118), or hands it back.
-    ///
-    /// # Safety
-    /// The caller is pinned and holds the slot of `local`.
-    #[inline]
-    unsafe fn keep(&self, local: &Local<T>, item: T) -> Result<(), T> {
-        if local.private.is_full(Ordering::Relaxed) {
-            if self.is_at_bound(local) {
-                return Err(item);
-            }
-            // SAFETY: the caller holds the slot, so it is the shard's only producer.
-            return unsafe { local.shared.push_head(item) };
-        }
-        // SAFETY: the caller holds the shard's slot, and the cell is empty.
-        unsafe { local.private.fill(item) };
-        Ok(())
     }
 
     #[inline]

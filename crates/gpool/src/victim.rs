@@ -191,7 +191,10 @@ mod models {
     }
 
     /// As `Pool::put`.
-    fn put(pool: &Shards<Item>, slots: &Slots, record: &'static Record, mut item: Item) {
+    fn put(pool: &Shards<Item>, slots: &Slots, record: &'static Record, item: Item) {
+        let Some(mut item) = pool.put_room(&mut leased(record), item) else {
+            return;
+        };
         let mut spares = Spares::none();
         while let Err((back, missing)) = pool.put(&mut leased(record), item, &mut spares) {
             item = back;
