@@ -4,7 +4,7 @@
 //! runs, and would race the P's new holder. A thread without a slot leases the lowest free one at
 //! its first use of any pool; the lease ends when the thread exits, or by [`release_slot`].
 //!
-//! Invariant: every operation reads the slot afresh, and between that read and the operation's end
+//! Invariant: every operation reads the slot afresh, and between that read and the end of its pin
 //! there is no park, no entry of a runtime and no code of the user. A goroutine may resume on
 //! another thread after any call that can park, so nothing derived from the slot may live across
 //! one: neither in a variable nor in a register that holds a thread-local's address. On Linux
@@ -138,14 +138,14 @@ thread_local! {
 
 /// Runs `operation` with the thread's slot. `operation` keeps the invariant of the head comment.
 #[inline(always)]
-pub(crate) fn with_slot<R>(operation: impl FnOnce(&mut Leased<'_>) -> R) -> R {
+pub(crate) fn with_slot<R>(operation: impl FnOnce(Leased<'_>) -> R) -> R {
     // SAFETY: the pointer is null or names a leaked record.
     match unsafe { fast::get().as_ref() } {
         Some(record) => {
             // SAFETY: `FAST` is set only while this thread holds that lease and only where pins
             // are light, and operations do not nest.
-            let mut leased = unsafe { Leased::new(record, Barrier::Light) };
-            operation(&mut leased)
+            let leased = unsafe { Leased::new(record, Barrier::Light) };
+            operation(leased)
         }
         None => without_fast(operation),
     }
@@ -153,7 +153,7 @@ pub(crate) fn with_slot<R>(operation: impl FnOnce(&mut Leased<'_>) -> R) -> R {
 
 #[cold]
 #[inline(never)]
-fn without_fast<R>(operation: impl FnOnce(&mut Leased<'_>) -> R) -> R {
+fn without_fast<R>(operation: impl FnOnce(Leased<'_>) -> R) -> R {
     let slots = slots();
     let kept = LEASE.try_with(|lease| {
         if let Some(record) = lease.0.get() {
@@ -168,14 +168,15 @@ fn without_fast<R>(operation: impl FnOnce(&mut Leased<'_>) -> R) -> R {
     });
     if let Ok(record) = kept {
         // SAFETY: this thread holds the lease; the kind is the table's; operations do not nest.
-        let mut leased = unsafe { Leased::new(record, slots.barrier()) };
-        return operation(&mut leased);
+        let leased = unsafe { Leased::new(record, slots.barrier()) };
+        return operation(leased);
     }
-    // The thread is exiting, and its lease is over: a slot for this operation.
+    // The thread is exiting, and its lease is over: a slot for this operation. (What the operation does after its
+    // pin may need a slot as well, and gets another.)
     let record = slots.lease();
     // SAFETY: just leased by this thread; the kind is the table's.
-    let mut leased = unsafe { Leased::new(record, slots.barrier()) };
-    let result = operation(&mut leased);
+    let leased = unsafe { Leased::new(record, slots.barrier()) };
+    let result = operation(leased);
     // SAFETY: leased above, and given up here.
     unsafe { slots.release(record) }
     result

@@ -70,7 +70,7 @@ impl<'t> Leased<'t> {
 
     /// Enters `pool`. Until the pin is dropped the thread may neither park nor run user code.
     #[inline(always)]
-    pub(crate) fn pin(&mut self, pool: usize) -> Pin<'_> {
+    pub(crate) fn pin(self, pool: usize) -> Pin<'t> {
         debug_assert_eq!(self.record.pin.load(Ordering::Relaxed), 0, "pins nest");
         self.barrier.announce(&self.record.pin, pool);
         Pin {

@@ -15,7 +15,7 @@ use crate::guard::{ArcGuard, Guard};
 use crate::lease::{self, with_slot};
 use crate::locals::Local;
 use crate::registry::{self, Age};
-use crate::shards::{Missing, Shards, Spares};
+use crate::shards::{Missing, Pinned, Shards, Spares};
 use crate::stats::Stats;
 
 /// A set of items that may be taken and put back by any thread, and that shrinks when unused.
@@ -241,14 +241,24 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
 
     #[inline(always)]
     fn keep(&self, item: T) {
-        let left = match self.shards.get() {
-            Some(shards) => with_slot(
-                #[inline(always)]
-                |leased| shards.put_room(leased, item),
-            ),
-            None => Some(item),
+        let Some(shards) = self.shards.get() else {
+            return self.put_slow(item);
         };
-        if let Some(item) = left {
+        with_slot(
+            #[inline(always)]
+            |leased| {
+                if let Some((pinned, item)) = shards.put_private(leased, item) {
+                    self.put_shared(shards, pinned, item);
+                }
+            },
+        );
+    }
+
+    /// The private place is taken, or there is no shard yet. It takes the pin along, so that this call is the last
+    /// thing that a put does: one that goes no further keeps nothing for afterwards, and needs no stack.
+    #[inline(never)]
+    fn put_shared(&self, shards: &Shards<T>, pinned: Pinned<'_, T>, item: T) {
+        if let Some(item) = shards.put_shared(pinned, item) {
             self.put_slow(item);
         }
     }
