@@ -23,10 +23,30 @@ use std::sync::OnceLock;
 use crate::barrier::Barrier;
 use crate::pin::{Leased, Record, Slots};
 
+static SLOTS: OnceLock<Slots> = OnceLock::new();
+
 /// The slots of the process.
 pub(crate) fn slots() -> &'static Slots {
-    static SLOTS: OnceLock<Slots> = OnceLock::new();
-    SLOTS.get_or_init(|| Slots::new(Barrier::of_process()))
+    SLOTS.get_or_init(|| {
+        forget_pins_in_children();
+        Slots::new(Barrier::of_process())
+    })
+}
+
+/// In a child of `fork` the parent's other threads are gone, with whatever pools they were inside of.
+fn forget_pins_in_children() {
+    #[cfg(all(unix, not(loom), not(miri)))]
+    {
+        extern "C" fn child() {
+            if let Some(slots) = SLOTS.get() {
+                // SAFETY: the child has one thread, which forked, and so was inside of no pool.
+                unsafe { slots.forget_pins() }
+            }
+        }
+        // SAFETY: the handler stores to atomics, as is allowed in such a child. Without memory for it, agers of
+        // children may wait for ever.
+        unsafe { libc::pthread_atfork(None, None, Some(child)) };
+    }
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri), not(loom)))]
@@ -143,7 +163,7 @@ pub(crate) fn with_slot<R>(operation: impl FnOnce(Leased<'_>) -> R) -> R {
     match unsafe { fast::get().as_ref() } {
         Some(record) => {
             // SAFETY: `FAST` is set only while this thread holds that lease and only where pins
-            // are light, and operations do not nest.
+            // are light, and an operation has used its `Leased` up before it begins another.
             let leased = unsafe { Leased::new(record, Barrier::Light) };
             operation(leased)
         }
@@ -167,7 +187,7 @@ fn without_fast<R>(operation: impl FnOnce(Leased<'_>) -> R) -> R {
         record
     });
     if let Ok(record) = kept {
-        // SAFETY: this thread holds the lease; the kind is the table's; operations do not nest.
+        // SAFETY: this thread holds the lease; the kind is the table's; as above.
         let leased = unsafe { Leased::new(record, slots.barrier()) };
         return operation(leased);
     }
