@@ -376,7 +376,8 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
 
     /// Drops items until at most `keep` are left, those that were put longest ago first.
     ///
-    /// Exact if nobody puts meanwhile. O(surplus x slots).
+    /// Exact if nobody puts meanwhile. O(surplus x slots). The surplus is moved to fresh memory first, in several goes
+    /// where that is short; without memory for even one item, the rest is kept.
     ///
     /// # Panics
     /// If an item's `Drop` does.
@@ -393,8 +394,13 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
         };
         loop {
             let (_, idle, victim) = shards.census();
-            let mut out = Vec::with_capacity((idle + victim).saturating_sub(keep));
-            if shards.shrink(lease::slots(), keep, &mut out) {
+            let mut batch = (idle + victim).saturating_sub(keep);
+            let mut out = Vec::new();
+            while out.try_reserve_exact(batch).is_err() {
+                batch /= 2;
+            }
+            let done = shards.shrink(lease::slots(), keep, &mut out);
+            if done || batch == 0 {
                 return;
             }
         }

@@ -101,7 +101,7 @@ fn an_age_leaves_an_empty_pool_nothing_of_its_users() {
         let (arrived, measured) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
         let turn = Mutex::new(());
         std::thread::scope(|s| {
-            for _ in 0..threads {
+            let user = || {
                 s.spawn(|| {
                     Pool::new(|| 0).put(0); // a slot
                     arrived.wait();
@@ -114,8 +114,9 @@ fn an_age_leaves_an_empty_pool_nothing_of_its_users() {
                     }
                     arrived.wait();
                     measured.wait();
-                });
-            }
+                })
+            };
+            let users: Vec<_> = (0..threads).map(|_| user()).collect();
             arrived.wait();
             let before = all();
             measured.wait();
@@ -125,18 +126,21 @@ fn an_age_leaves_an_empty_pool_nothing_of_its_users() {
             pool.age();
             let aged = all() - before + size;
             measured.wait();
+            // The scope alone would not wait for what ending threads give back.
+            users.into_iter().for_each(|user| user.join().unwrap());
             (emptied, aged)
         })
     };
     // As the documentation of `Pool` says. The array has room for 13 in one piece, this thread among them.
     for threads in [1, 2, 4, 5, 8, 12] {
         let expected = 384 + 128 * isize::try_from(threads).unwrap();
-        let (emptied, aged) = used_by(threads);
+        // The least of several: locks that threads meet at may take memory of the process's at any time.
+        let (emptied, aged) = (0..8).map(|_| used_by(threads)).min().unwrap();
         if size_of::<usize>() == 8 {
             assert_eq!((emptied, aged), (expected, 256), "{threads} threads");
         }
     }
-    let (emptied, aged) = used_by(40);
+    let (emptied, aged) = (0..8).map(|_| used_by(40)).min().unwrap();
     assert!(
         emptied > 40 * 128,
         "each has a shard to itself (R112): {emptied}"
@@ -163,6 +167,13 @@ fn without_memory_items_are_dropped_and_the_pool_goes_on() {
     (0..20).for_each(|n| pool.put(Box::new([n; 8])));
     assert_eq!(pool.stats().idle, 20, "memory is back");
     assert_eq!(*pool.get(), [0; 8]);
+    // To shrink takes memory too: as much as there is, in several goes.
+    for (refused, left) in [(1, 19), (64, 3)] {
+        REFUSE.with(|refuse| refuse.set(refused));
+        pool.shrink_to(3);
+        REFUSE.with(|refuse| refuse.set(usize::MAX));
+        assert_eq!(pool.stats().idle, left);
+    }
 }
 
 /// Threads come and go, items cross between them, pools come and go, and ages run: what is taken
