@@ -7,11 +7,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
-use std::thread;
 
-use common::{open_with, plugin};
+use common::{Waiting, assert_previous, open_with, plugin};
 use gplugin::{Host, InitFailure, LookupError, OpenError, Plugin};
 
 /// A folder of this test's own.
@@ -149,10 +146,7 @@ fn fails(host: &Host, path: &Path) -> OpenError {
     let first = open_with(host, path).unwrap_err();
     let second = open_with(host, path).unwrap_err();
     assert_eq!(second.to_string(), format!("{first} (previous failure)"));
-    match second {
-        OpenError::Previous { failure, .. } => assert_eq!(*failure, first),
-        other => panic!("{other:?}"),
-    }
+    assert_previous(second, &first);
     first
 }
 
@@ -268,37 +262,13 @@ fn the_hosts_allocator_serves_a_plugin() {
 /// nobody is left hanging.
 #[test]
 fn r133_concurrent_opens_wait_for_initialisation() {
-    let path = plugin("init_waits");
-    let (begun, has_begun) = channel::<()>();
-    let (go_on, told) = channel::<bool>();
-    type Talk = (Mutex<Sender<()>>, Mutex<Receiver<bool>>);
-    let talk: Talk = (Mutex::new(begun), Mutex::new(told));
-    let host = Arc::new(Host::new().provide(talk));
-    let first = {
-        let (host, path) = (host.clone(), path.clone());
-        thread::spawn(move || open_with(&host, path).map(|p| p.path().to_path_buf()))
-    };
-    has_begun.recv().unwrap();
-    let others: Vec<_> = (0..8)
-        .map(|_| {
-            let (host, path) = (host.clone(), path.clone());
-            thread::spawn(move || {
-                let p = open_with(&host, path).unwrap();
-                let inits = p.lookup::<&'static AtomicU32>("INITS").unwrap();
-                inits.load(Relaxed)
-            })
-        })
-        .collect();
+    let waiting = Waiting::begin();
     // Another plugin is not held up.
     assert!(open(plugin("sample_plugin")).is_ok());
-    go_on.send(true).unwrap();
-    assert!(first.join().unwrap().is_ok());
+    let (first, others) = waiting.end(|go_on| go_on.send(true).unwrap());
+    assert!(first.is_ok());
     for other in others {
-        assert_eq!(
-            other.join().unwrap(),
-            1,
-            "initialised once, and before they went on"
-        );
+        assert_eq!(other, Ok(1), "initialised once, and before they went on");
     }
 }
 

@@ -4,37 +4,20 @@
 mod common;
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 use std::thread;
 
-use common::{open_with, plugin};
+use common::{Waiting, assert_previous, open_with, plugin};
 use gplugin::{Host, OpenError};
 
 /// Whoever waited for an initialisation that fails gets its failure, and nobody hangs.
 #[test]
 fn r133_a_failed_initialisation_lets_everybody_go() {
-    let path = plugin("init_waits");
-    let (begun, has_begun) = channel::<()>();
-    let (go_on, told) = channel::<bool>();
-    type Talk = (Mutex<Sender<()>>, Mutex<Receiver<bool>>);
-    let talk: Talk = (Mutex::new(begun), Mutex::new(told));
-    let host = Arc::new(Host::new().provide(talk));
-    let open = || {
-        let (host, path) = (host.clone(), path.clone());
-        thread::spawn(move || open_with(&host, path).unwrap_err())
-    };
-    let first = open();
-    has_begun.recv().unwrap();
-    let others: Vec<_> = (0..8).map(|_| open()).collect();
-    go_on.send(false).unwrap();
-    let failure = first.join().unwrap();
+    let (first, others) = Waiting::begin().end(|go_on| go_on.send(false).unwrap());
+    let failure = first.unwrap_err();
     assert!(matches!(failure, OpenError::Init { .. }), "{failure}");
     for other in others {
-        match other.join().unwrap() {
-            OpenError::Previous { failure: f, .. } => assert_eq!(*f, failure),
-            other => panic!("{other}"),
-        }
+        assert_previous(other.unwrap_err(), &failure);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Get and put against a lock around a `Vec`, a lock-free queue and the allocator.
 //!
-//! `cargo bench -p gpool`. Medians of 5 rounds with the lowest and highest, in ns per get + put
-//! unless said. Every round checks that each item came back: a pool that made new ones fails.
+//! `cargo bench -p gpool [-- PART]`, where PART is a part of the rows' names, such as `steal`. Medians of 5 rounds
+//! with the lowest and highest, in ns per get + put unless said. Every round checks that each item came back: a
+//! pool that made new ones fails.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -116,11 +117,17 @@ fn per(time: Duration, n: usize) -> f64 {
     time.as_nanos() as f64 / n as f64
 }
 
+/// Measures a row, if its name holds what the command line asks for.
 fn report(name: &str, what: &str, mut measure: impl FnMut() -> f64) {
+    // cargo adds `--bench`.
+    let mut asked = std::env::args().skip(1).filter(|a| !a.starts_with("--"));
+    if !asked.all(|part| what.contains(&part)) {
+        return;
+    }
     let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| measure()).collect();
     rounds.sort_by(f64::total_cmp);
     let (low, median, high) = (rounds[0], rounds[ROUNDS / 2], rounds[ROUNDS - 1]);
-    println!("{name:>12} {what:<24} {median:8.1}  ({low:.1} to {high:.1})");
+    println!("{name:>12} {what:<36} {median:8.1}  ({low:.1} to {high:.1})");
 }
 
 fn compare<P: Peer>(new: impl Fn() -> P) {
@@ -213,40 +220,81 @@ fn steal_in_use() -> f64 {
     })
 }
 
-/// What the owner takes for an item that it makes and puts, with nobody there to take it.
-fn make() -> f64 {
-    const ITEMS: usize = 200_000;
-    let pool = Pool::new(item as fn() -> Item);
-    // A thread of its own, as in the next.
+/// How many items are stolen from an owner that has other things to do.
+const STOLEN: usize = 200_000;
+
+/// About as long as it takes to make an item, in which nothing is touched.
+fn work() {
+    let mut x = black_box(1_u64);
+    for _ in 0..150 {
+        x = x.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+    }
+    black_box(x);
+}
+
+/// What the owner takes for an item, with nobody there to take it.
+fn alone(mut each: impl FnMut() + Send) -> f64 {
+    // A thread of its own, as when it is stolen from.
     let time = std::thread::scope(|s| {
-        let owner = s.spawn(|| {
+        let owner = s.spawn(move || {
             let began = Instant::now();
-            (0..=ITEMS).for_each(|_| pool.put(item()));
+            (0..STOLEN).for_each(|_| each());
             began.elapsed()
         });
         owner.join().unwrap()
     });
-    assert_eq!(pool.stats().idle, ITEMS + 1);
-    per(time, ITEMS)
+    per(time, STOLEN)
+}
+
+fn make() -> f64 {
+    let pool = Pool::new(item as fn() -> Item);
+    let time = alone(|| pool.put(item()));
+    assert_eq!(pool.stats().idle, STOLEN);
+    time
+}
+
+/// What of an owner's time for an item is the pool's, where a thief waits for each: the owner works before each
+/// item that it puts, which were all made before, and the work is taken off.
+fn steal_share() -> f64 {
+    let pool = Pool::new(item as fn() -> Item);
+    let items: Vec<Item> = (0..=STOLEN).map(|_| item()).collect();
+    let mut out = Vec::with_capacity(STOLEN);
+    let total = std::thread::scope(|s| {
+        s.spawn(|| {
+            for item in items {
+                work();
+                pool.put(item);
+            }
+        });
+        while pool.stats().idle == 0 {
+            std::hint::spin_loop();
+        }
+        let began = Instant::now();
+        while out.len() < STOLEN {
+            out.extend(pool.try_get());
+        }
+        per(began.elapsed(), STOLEN)
+    });
+    assert_eq!(pool.stats().stolen as usize, STOLEN);
+    total - alone(work)
 }
 
 /// The owner makes each item as it puts it, and the thief, faster than that, looks in vain.
 fn steal_from_maker() -> f64 {
-    const ITEMS: usize = 200_000;
     let pool = Pool::new(item as fn() -> Item);
-    let mut out = Vec::with_capacity(ITEMS);
+    let mut out = Vec::with_capacity(STOLEN);
     std::thread::scope(|s| {
-        s.spawn(|| (0..=ITEMS).for_each(|_| pool.put(item())));
+        s.spawn(|| (0..=STOLEN).for_each(|_| pool.put(item())));
         let began = Instant::now();
-        while out.len() < ITEMS {
+        while out.len() < STOLEN {
             out.extend(pool.try_get());
         }
-        per(began.elapsed(), ITEMS)
+        per(began.elapsed(), STOLEN)
     })
 }
 
 fn main() {
-    println!("{:>12} {:<24} {:>8}", "", "ns", "median");
+    println!("{:>12} {:<36} {:>8}", "", "ns", "median");
     let pool = || Pool::new(item as fn() -> Item);
     compare(pool);
     compare(|| Mutex::new(Vec::<Item>::new()));
@@ -254,8 +302,9 @@ fn main() {
     compare(|| Malloc);
     report("gpool", "steal, per item", steal);
     report("gpool", "steal while owner puts", steal_in_use);
-    report("gpool", "owner makes, no thief", make);
     report("gpool", "steal while owner makes", steal_from_maker);
+    report("gpool", "not to steal: owner makes, no thief", make);
+    report("gpool", "steal, the pool's share of it", steal_share);
     report("gpool", "age, nothing to drop", age);
     report("gpool", "age while in use", age_in_use);
 }

@@ -97,45 +97,35 @@ impl<T> Chain<T> {
         }
     }
 
-    /// Pushes at the head. Where a ring is missing and `spare` holds none that is large enough,
-    /// hands the item back with the size to bring.
+    /// Pushes at the head, or hands the item back where there is no ring yet or the head ring is full. O(1).
     ///
     /// # Safety
     /// The caller is the only producer.
     #[inline]
-    pub(crate) unsafe fn push_head(
+    pub(crate) unsafe fn push_head(&self, item: T) -> Result<(), T> {
+        // SAFETY: `head` is null or a ring of this chain, which lives as long as the chain.
+        match unsafe { self.head.load(Ordering::Relaxed).as_ref() } {
+            // SAFETY: the caller is the only producer.
+            Some(elt) => unsafe { elt.ring.push_head(item) },
+            None => Err(item),
+        }
+    }
+
+    /// Makes the spare ring the head and pushes there: for an item that [`push_head`](Self::push_head) handed
+    /// back. Where `spare` holds none that is large enough, hands it back again with the size to bring.
+    ///
+    /// # Safety
+    /// The caller is the only producer.
+    #[cold]
+    pub(crate) unsafe fn push_new(
         &self,
         item: T,
         spare: &mut Option<Spare<T>>,
     ) -> Result<(), (T, NeedsRing)> {
         let head = self.head.load(Ordering::Relaxed);
         // SAFETY: `head` is null or a ring of this chain, which lives as long as the chain.
-        let Some(elt) = (unsafe { head.as_ref() }) else {
-            // SAFETY: the caller is the only producer.
-            return unsafe { self.push_new(head, FIRST, item, spare) };
-        };
-        // SAFETY: the caller is the only producer.
-        match unsafe { elt.ring.push_head(item) } {
-            Ok(()) => Ok(()),
-            // SAFETY: as above.
-            Err(item) => unsafe {
-                self.push_new(head, (elt.ring.size() * 2).min(LIMIT), item, spare)
-            },
-        }
-    }
-
-    /// Links the spare ring behind `head` and pushes there.
-    ///
-    /// # Safety
-    /// The caller is the only producer, and `head` is the head.
-    #[cold]
-    unsafe fn push_new(
-        &self,
-        head: *mut Elt<T>,
-        size: usize,
-        item: T,
-        spare: &mut Option<Spare<T>>,
-    ) -> Result<(), (T, NeedsRing)> {
+        let old = unsafe { head.as_ref() };
+        let size = old.map_or(FIRST, |old| (old.ring.size() * 2).min(LIMIT));
         let Some(Spare(elt)) = spare.take_if(|s| s.0.ring.size() >= size) else {
             return Err((item, NeedsRing(size)));
         };
@@ -146,8 +136,7 @@ impl<T> Chain<T> {
         elt.prev.store(head, Ordering::Relaxed);
         let elt = Box::into_raw(elt);
         self.head.store(elt, Ordering::Relaxed);
-        // SAFETY: `head` is null or a ring of this chain.
-        match unsafe { head.as_ref() } {
+        match old {
             Some(old) => old.next.store(elt, Ordering::Release),
             None => {
                 self.first.store(elt, Ordering::Relaxed);
@@ -251,12 +240,16 @@ mod tests {
     /// Pushes from the one producer, bringing rings as they are asked for; returns their sizes.
     fn push<T>(chain: &Chain<T>, item: T) -> Option<usize> {
         // SAFETY: every test pushes and pops the head from one thread.
-        match unsafe { chain.push_head(item, &mut None) } {
-            Ok(()) => None,
+        let Err(item) = (unsafe { chain.push_head(item) }) else {
+            return None;
+        };
+        // SAFETY: as above.
+        match unsafe { chain.push_new(item, &mut None) } {
+            Ok(()) => unreachable!("there is no ring to take"),
             Err((item, NeedsRing(size))) => {
                 let mut spare = Spare::try_new(size);
                 // SAFETY: as above.
-                assert!(unsafe { chain.push_head(item, &mut spare) }.is_ok());
+                assert!(unsafe { chain.push_new(item, &mut spare) }.is_ok());
                 Some(size)
             }
         }
@@ -363,10 +356,10 @@ mod models {
             };
             for i in 1..=3 {
                 // SAFETY: this thread is the only producer.
-                if let Err((i, NeedsRing(size))) = unsafe { chain.push_head(i, &mut None) } {
-                    let mut spare = Spare::try_new(size);
+                if let Err(i) = unsafe { chain.push_head(i) } {
+                    let mut spare = Spare::try_new(FIRST * 2);
                     // SAFETY: as above.
-                    assert!(unsafe { chain.push_head(i, &mut spare) }.is_ok());
+                    assert!(unsafe { chain.push_new(i, &mut spare) }.is_ok());
                 }
             }
             // SAFETY: as above.

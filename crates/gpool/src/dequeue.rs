@@ -69,7 +69,8 @@ impl<T> Cell<T> {
             // no item is overwritten without being dropped.
             unsafe { p.write(MaybeUninit::new(item)) }
         });
-        self.full.store(true, Ordering::Relaxed);
+        // Release for a fork in between: the child must not find the cell full before it is (`Slots::forget_pins`).
+        self.full.store(true, Ordering::Release);
     }
 
     /// Empties the cell.

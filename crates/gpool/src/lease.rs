@@ -4,7 +4,7 @@
 //! runs, and would race the P's new holder. A thread without a slot leases the lowest free one at
 //! its first use of any pool; the lease ends when the thread exits, or by [`release_slot`].
 //!
-//! Invariant: every operation reads the slot afresh, and between that read and the operation's end
+//! Invariant: every operation reads the slot afresh, and between that read and the end of its pin
 //! there is no park, no entry of a runtime and no code of the user. A goroutine may resume on
 //! another thread after any call that can park, so nothing derived from the slot may live across
 //! one: neither in a variable nor in a register that holds a thread-local's address. On Linux
@@ -23,10 +23,30 @@ use std::sync::OnceLock;
 use crate::barrier::Barrier;
 use crate::pin::{Leased, Record, Slots};
 
+static SLOTS: OnceLock<Slots> = OnceLock::new();
+
 /// The slots of the process.
 pub(crate) fn slots() -> &'static Slots {
-    static SLOTS: OnceLock<Slots> = OnceLock::new();
-    SLOTS.get_or_init(|| Slots::new(Barrier::of_process()))
+    SLOTS.get_or_init(|| {
+        forget_pins_in_children();
+        Slots::new(Barrier::of_process())
+    })
+}
+
+/// In a child of `fork` the parent's other threads are gone, with whatever pools they were inside of.
+fn forget_pins_in_children() {
+    #[cfg(all(unix, not(loom), not(miri)))]
+    {
+        extern "C" fn child() {
+            if let Some(slots) = SLOTS.get() {
+                // SAFETY: the child has one thread, which forked, and so was inside of no pool.
+                unsafe { slots.forget_pins() }
+            }
+        }
+        // SAFETY: the handler stores to atomics, as is allowed in such a child. Without memory for it, agers of
+        // children may wait for ever.
+        unsafe { libc::pthread_atfork(None, None, Some(child)) };
+    }
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri), not(loom)))]
@@ -138,14 +158,14 @@ thread_local! {
 
 /// Runs `operation` with the thread's slot. `operation` keeps the invariant of the head comment.
 #[inline(always)]
-pub(crate) fn with_slot<R>(operation: impl FnOnce(&mut Leased<'_>) -> R) -> R {
+pub(crate) fn with_slot<R>(operation: impl FnOnce(Leased<'_>) -> R) -> R {
     // SAFETY: the pointer is null or names a leaked record.
     match unsafe { fast::get().as_ref() } {
         Some(record) => {
             // SAFETY: `FAST` is set only while this thread holds that lease and only where pins
-            // are light, and operations do not nest.
-            let mut leased = unsafe { Leased::new(record, Barrier::Light) };
-            operation(&mut leased)
+            // are light, and an operation has used its `Leased` up before it begins another.
+            let leased = unsafe { Leased::new(record, Barrier::Light) };
+            operation(leased)
         }
         None => without_fast(operation),
     }
@@ -153,7 +173,7 @@ pub(crate) fn with_slot<R>(operation: impl FnOnce(&mut Leased<'_>) -> R) -> R {
 
 #[cold]
 #[inline(never)]
-fn without_fast<R>(operation: impl FnOnce(&mut Leased<'_>) -> R) -> R {
+fn without_fast<R>(operation: impl FnOnce(Leased<'_>) -> R) -> R {
     let slots = slots();
     let kept = LEASE.try_with(|lease| {
         if let Some(record) = lease.0.get() {
@@ -167,15 +187,16 @@ fn without_fast<R>(operation: impl FnOnce(&mut Leased<'_>) -> R) -> R {
         record
     });
     if let Ok(record) = kept {
-        // SAFETY: this thread holds the lease; the kind is the table's; operations do not nest.
-        let mut leased = unsafe { Leased::new(record, slots.barrier()) };
-        return operation(&mut leased);
+        // SAFETY: this thread holds the lease; the kind is the table's; as above.
+        let leased = unsafe { Leased::new(record, slots.barrier()) };
+        return operation(leased);
     }
-    // The thread is exiting, and its lease is over: a slot for this operation.
+    // The thread is exiting, and its lease is over: a slot for this operation. (What the operation does after its
+    // pin may need a slot as well, and gets another.)
     let record = slots.lease();
     // SAFETY: just leased by this thread; the kind is the table's.
-    let mut leased = unsafe { Leased::new(record, slots.barrier()) };
-    let result = operation(&mut leased);
+    let leased = unsafe { Leased::new(record, slots.barrier()) };
+    let result = operation(leased);
     // SAFETY: leased above, and given up here.
     unsafe { slots.release(record) }
     result

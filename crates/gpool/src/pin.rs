@@ -70,7 +70,7 @@ impl<'t> Leased<'t> {
 
     /// Enters `pool`. Until the pin is dropped the thread may neither park nor run user code.
     #[inline(always)]
-    pub(crate) fn pin(&mut self, pool: usize) -> Pin<'_> {
+    pub(crate) fn pin(self, pool: usize) -> Pin<'t> {
         debug_assert_eq!(self.record.pin.load(Ordering::Relaxed), 0, "pins nest");
         self.barrier.announce(&self.record.pin, pool);
         Pin {
@@ -152,6 +152,22 @@ impl Slots {
     pub(crate) unsafe fn release(&self, record: &Record) {
         debug_assert_eq!(record.pin.load(Ordering::Relaxed), 0);
         self.free.lock().ids.insert(record.id);
+    }
+
+    /// Clears the pins of threads that are gone: an ager would wait for them. What such a thread was about to do
+    /// stays undone, between any two stores of it: at worst an item or a ring is lost, since an item counts as there
+    /// (`Cell::fill`, or the ring's head) after it was written, and as gone before its place is used anew.
+    ///
+    /// # Safety
+    /// There is no other thread, and this one is inside of no pool.
+    #[cfg(all(unix, not(loom), not(miri)))]
+    pub(crate) unsafe fn forget_pins(&self) {
+        let mut at = self.newest.load(Ordering::Acquire);
+        // SAFETY: records are leaked, so a linked one is valid for ever.
+        while let Some(record) = unsafe { at.as_ref() } {
+            record.pin.store(0, Ordering::Release);
+            at = record.next.load(Ordering::Relaxed);
+        }
     }
 
     /// After the pool's pointers were set to null: waits until nobody is inside that may have

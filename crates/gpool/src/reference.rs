@@ -147,9 +147,15 @@ impl Real {
         unsafe { Leased::new(self.records[slot], self.slots.barrier()) }
     }
 
-    fn put(&self, slot: usize, mut item: u32) {
+    /// As `Pool::put`.
+    fn put(&self, slot: usize, item: u32) {
+        let full = self.pool.put_private(self.leased(slot), item);
+        let left = full.and_then(|(pinned, item)| self.pool.put_shared(pinned, item));
+        let Some(mut item) = left else {
+            return;
+        };
         let mut spares = Spares::none();
-        while let Err((back, missing)) = self.pool.put(&mut self.leased(slot), item, &mut spares) {
+        while let Err((back, missing)) = self.pool.put(self.leased(slot), item, &mut spares) {
             item = back;
             match missing {
                 Missing::Place(id) => assert!(self.pool.grow(self.slots, id)),
@@ -186,7 +192,7 @@ impl StateMachineTest for Real {
                 real.put(slot, real.next);
                 real.next += 1;
             }
-            Op::Get(slot) => assert_eq!(real.pool.get(&mut real.leased(slot)), model.got),
+            Op::Get(slot) => assert_eq!(real.pool.get(real.leased(slot)), model.got),
             Op::Age => drop(real.pool.age(real.slots)),
             Op::Grow => assert!(real.pool.grow(real.slots, FAR)),
             Op::Shrink(keep) => {

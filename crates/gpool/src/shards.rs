@@ -16,7 +16,7 @@ use core::ptr;
 
 use crate::chain::{NeedsRing, Spare};
 use crate::locals::{Local, Locals};
-use crate::pin::Leased;
+use crate::pin::{Leased, Pin};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering};
 
 /// Why a put did not go through.
@@ -45,6 +45,14 @@ impl<T> Spares<T> {
             ring: None,
         }
     }
+}
+
+/// A put whose thread is inside of its pool.
+pub(crate) struct Pinned<'a, T> {
+    _pin: Pin<'a>,
+    /// Null, or the shard of the pin's slot, which may be freed once the pin is gone. A pointer, because the call
+    /// that was given it may go on after that.
+    local: *const Local<T>,
 }
 
 /// Events since the pool was made. Written on slow paths by anybody, so not beside what fast paths
@@ -101,7 +109,7 @@ impl<T> Shards<T> {
 
     /// An item, in Go's order: own private, own head, the others' tails, the victim (R116).
     #[inline(always)]
-    pub(crate) fn get(&self, leased: &mut Leased<'_>) -> Option<T> {
+    pub(crate) fn get(&self, leased: Leased<'_>) -> Option<T> {
         let pin = leased.pin(self.address());
         // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
         let locals = unsafe { self.locals.load(Ordering::Acquire).as_ref() };
@@ -160,30 +168,49 @@ impl<T> Shards<T> {
         item
     }
 
-    /// Keeps an item as the private one, or hands it back: the half of [`put`](Self::put) that is
-    /// worth inlining. It returns no reason, so that a small item stays in a register.
+    /// Keeps an item as the private one, or hands it back, still inside: the half of a put that is worth inlining.
+    /// It returns no reason, so that a small item stays in a register.
     #[inline(always)]
-    pub(crate) fn put_private(&self, leased: &mut Leased<'_>, item: T) -> Option<T> {
+    pub(crate) fn put_private<'a>(
+        &self,
+        leased: Leased<'a>,
+        item: T,
+    ) -> Option<(Pinned<'a, T>, T)> {
         let pin = leased.pin(self.address());
         // SAFETY: null, or an array that is not freed before this pin is gone (see `pin`).
         let locals = unsafe { self.locals.load(Ordering::Acquire).as_ref() };
-        let Some(local) = locals.and_then(|l| l.local(pin.id())) else {
-            return Some(item);
-        };
-        if local.private.is_full(Ordering::Relaxed) {
-            return Some(item);
+        let local = locals.and_then(|l| l.local(pin.id()));
+        match local {
+            Some(local) if !local.private.is_full(Ordering::Relaxed) => {
+                // SAFETY: this thread holds the shard's slot, and the cell is empty.
+                unsafe { local.private.fill(item) };
+                None
+            }
+            _ => {
+                let local = local.map_or(ptr::null(), ptr::from_ref);
+                Some((Pinned { _pin: pin, local }, item))
+            }
         }
-        // SAFETY: this thread holds the shard's slot, and the cell is empty.
-        unsafe { local.private.fill(item) };
-        None
     }
 
-    /// Keeps an item: as the private one if there is none, else at the head (R118). Hands it back
-    /// with what is missing, unless `spares`, which may hold what earlier tries asked for, has it.
-    #[inline]
+    /// Keeps an item that is not to be the private one, or hands it back.
+    #[inline(always)]
+    pub(crate) fn put_shared(&self, pinned: Pinned<'_, T>, item: T) -> Option<T> {
+        // SAFETY: null, or a shard that stays as long as the pin, which is dropped at the end of this function.
+        let local = unsafe { pinned.local.as_ref() };
+        let room = local.filter(|local| !self.is_at_bound(local));
+        let Some(local) = room else {
+            return Some(item);
+        };
+        // SAFETY: this thread holds the slot, so it is the shard's only producer.
+        unsafe { local.shared.push_head(item) }.err()
+    }
+
+    /// Keeps an item as the private one if there is none, else at the head (R118), or hands it back with what is
+    /// missing, unless `spares`, which may hold what earlier tries asked for, has it.
     pub(crate) fn put(
         &self,
-        leased: &mut Leased<'_>,
+        leased: Leased<'_>,
         item: T,
         spares: &mut Spares<T>,
     ) -> Result<(), (T, Missing)> {
@@ -198,17 +225,26 @@ impl<T> Shards<T> {
         let Some(local) = locals.local(pin.id()).or_else(install) else {
             return Err((item, Missing::Local));
         };
-        if local.private.is_full(Ordering::Relaxed) {
-            if self.max_idle != usize::MAX && local.len() >= self.max_idle {
-                return Err((item, Missing::Room));
-            }
-            // SAFETY: this thread holds the slot, so it is the shard's only producer.
-            return unsafe { local.shared.push_head(item, &mut spares.ring) }
-                .map_err(|(item, NeedsRing(size))| (item, Missing::Ring(size)));
+        if !local.private.is_full(Ordering::Relaxed) {
+            // SAFETY: this thread holds the shard's slot, and the cell is empty.
+            unsafe { local.private.fill(item) };
+            return Ok(());
         }
-        // SAFETY: this thread holds the shard's slot, and the cell is empty.
-        unsafe { local.private.fill(item) };
-        Ok(())
+        if self.is_at_bound(local) {
+            return Err((item, Missing::Room));
+        }
+        // SAFETY: this thread holds the slot, so it is the shard's only producer.
+        let Err(item) = (unsafe { local.shared.push_head(item) }) else {
+            return Ok(());
+        };
+        // SAFETY: as above.
+        unsafe { local.shared.push_new(item, &mut spares.ring) }
+            .map_err(|(item, NeedsRing(size))| (item, Missing::Ring(size)))
+    }
+
+    #[inline]
+    fn is_at_bound(&self, local: &Local<T>) -> bool {
+        self.max_idle != usize::MAX && local.len() >= self.max_idle
     }
 }
 

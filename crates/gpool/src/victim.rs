@@ -191,9 +191,13 @@ mod models {
     }
 
     /// As `Pool::put`.
-    fn put(pool: &Shards<Item>, slots: &Slots, record: &'static Record, mut item: Item) {
+    fn put(pool: &Shards<Item>, slots: &Slots, record: &'static Record, item: Item) {
+        let full = pool.put_private(leased(record), item);
+        let Some(mut item) = full.and_then(|(pinned, item)| pool.put_shared(pinned, item)) else {
+            return;
+        };
         let mut spares = Spares::none();
-        while let Err((back, missing)) = pool.put(&mut leased(record), item, &mut spares) {
+        while let Err((back, missing)) = pool.put(leased(record), item, &mut spares) {
             item = back;
             match missing {
                 Missing::Place(id) => assert!(pool.grow(slots, id)),
@@ -221,7 +225,7 @@ mod models {
                     drop(pool.age(&slots));
                 })
             };
-            if let Some(item) = pool.get(&mut leased(record)) {
+            if let Some(item) = pool.get(leased(record)) {
                 drop(item);
             }
             ager.join().unwrap();
@@ -245,9 +249,9 @@ mod models {
                 let (pool, slots) = (pool.clone(), slots.clone());
                 loom::thread::spawn(move || assert!(pool.grow(&slots, 4)))
             };
-            let got = pool.get(&mut leased(first));
+            let got = pool.get(leased(first));
             grower.join().unwrap();
-            let late = pool.get(&mut leased(first));
+            let late = pool.get(leased(first));
             assert_eq!(usize::from(got.is_some()) + usize::from(late.is_some()), 1);
             drop((got, late));
             assert_eq!(drops.load(Ordering::Relaxed), 1);
@@ -266,7 +270,7 @@ mod models {
             assert!(pool.grow(&slots, 1));
             let stolen = {
                 let pool = pool.clone();
-                loom::thread::spawn(move || drop(pool.get(&mut leased(thief))))
+                loom::thread::spawn(move || drop(pool.get(leased(thief))))
             };
             for _ in 0..2 {
                 put(&pool, &slots, owner, Item(drops.clone()));
@@ -292,7 +296,7 @@ mod models {
             }
             let stolen = {
                 let pool = pool.clone();
-                loom::thread::spawn(move || drop(pool.get(&mut leased(thief))))
+                loom::thread::spawn(move || drop(pool.get(leased(thief))))
             };
             drop(pool.age(&slots));
             drop(pool.age(&slots));

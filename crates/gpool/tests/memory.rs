@@ -81,18 +81,18 @@ fn an_empty_pool_takes_at_most_a_kibibyte() {
     drop(pool.get());
     let size = isize::try_from(size_of_val(&pool)).unwrap();
     let emptied = live() - before + size;
-    assert!(emptied <= 640, "{emptied}");
+    assert!(emptied <= 512, "{emptied}");
     pool.put(Box::new(1));
     pool.age();
     pool.age();
     let aged = live() - before + size;
-    assert!(aged < emptied, "{aged} against {emptied}");
+    assert!(aged <= 256, "{aged}");
     drop(pool);
     assert_eq!(live(), before);
 }
 
-/// Four threads have used a pool, then more than an array has room for in one piece: it takes 1 KiB at
-/// most where it is empty and all of them are there, and less than that after one age, however many.
+/// What a pool takes where it is empty and all of its users are there: 1 KiB with five. And after one age: the same
+/// little, however many they were.
 fn an_age_leaves_an_empty_pool_nothing_of_its_users() {
     let used_by = |threads: usize| {
         let all = || ALL.load(Ordering::Relaxed);
@@ -101,7 +101,7 @@ fn an_age_leaves_an_empty_pool_nothing_of_its_users() {
         let (arrived, measured) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
         let turn = Mutex::new(());
         std::thread::scope(|s| {
-            for _ in 0..threads {
+            let user = || {
                 s.spawn(|| {
                     Pool::new(|| 0).put(0); // a slot
                     arrived.wait();
@@ -114,8 +114,9 @@ fn an_age_leaves_an_empty_pool_nothing_of_its_users() {
                     }
                     arrived.wait();
                     measured.wait();
-                });
-            }
+                })
+            };
+            let users: Vec<_> = (0..threads).map(|_| user()).collect();
             arrived.wait();
             let before = all();
             measured.wait();
@@ -125,18 +126,26 @@ fn an_age_leaves_an_empty_pool_nothing_of_its_users() {
             pool.age();
             let aged = all() - before + size;
             measured.wait();
+            // The scope alone would not wait for what ending threads give back.
+            users.into_iter().for_each(|user| user.join().unwrap());
             (emptied, aged)
         })
     };
-    let (emptied, aged) = used_by(4);
-    assert!(emptied <= 1024, "{emptied}");
-    assert!(aged <= 512, "{aged}");
-    let (emptied, aged_of_many) = used_by(40);
+    // As the documentation of `Pool` says. The array has room for 13 in one piece, this thread among them.
+    for threads in [1, 2, 4, 5, 8, 12] {
+        let expected = 384 + 128 * isize::try_from(threads).unwrap();
+        // The least of several: locks that threads meet at may take memory of the process's at any time.
+        let (emptied, aged) = (0..8).map(|_| used_by(threads)).min().unwrap();
+        if size_of::<usize>() == 8 {
+            assert_eq!((emptied, aged), (expected, 256), "{threads} threads");
+        }
+    }
+    let (emptied, aged) = (0..8).map(|_| used_by(40)).min().unwrap();
     assert!(
         emptied > 40 * 128,
         "each has a shard to itself (R112): {emptied}"
     );
-    assert!(aged_of_many <= 512, "{aged_of_many}");
+    assert!(aged <= 256, "{aged}");
 }
 
 /// R118: a put that finds no memory for a ring, or for a shard, drops its item and nothing else.
@@ -158,6 +167,13 @@ fn without_memory_items_are_dropped_and_the_pool_goes_on() {
     (0..20).for_each(|n| pool.put(Box::new([n; 8])));
     assert_eq!(pool.stats().idle, 20, "memory is back");
     assert_eq!(*pool.get(), [0; 8]);
+    // To shrink takes memory too: as much as there is, in several goes.
+    for (refused, left) in [(1, 19), (64, 3)] {
+        REFUSE.with(|refuse| refuse.set(refused));
+        pool.shrink_to(3);
+        REFUSE.with(|refuse| refuse.set(usize::MAX));
+        assert_eq!(pool.stats().idle, left);
+    }
 }
 
 /// Threads come and go, items cross between them, pools come and go, and ages run: what is taken
