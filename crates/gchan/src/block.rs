@@ -8,12 +8,12 @@
 //!
 //! Under the lock the hook's `current` is called, and nothing else from outside this crate.
 
-use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent};
+use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent, Turn};
 use crate::now;
 use crate::op::{Op, Step};
 use crate::park::Reason;
 use crate::wait::{Blocker, as_blocker, goroutine, known_thread};
-use crate::waitq::{Outcome, fire};
+use crate::waitq::Outcome;
 use std::pin::Pin;
 use std::ptr;
 use std::time::Instant;
@@ -28,50 +28,40 @@ pub(crate) unsafe fn send_until<T>(
     src: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
-    // SAFETY: passed on; the value was not moved if the guard comes back.
+    let mut locked = chan.lock();
+    // SAFETY: passed on.
     unsafe {
-        match chan.lock().send_plain(src) {
-            None => Step::Passed,
-            Some(locked) => send_or_block(locked, src, deadline),
+        if locked.can_pass(Dir::Send) {
+            locked.pass(Dir::Send, src);
+            return Step::Passed;
+        }
+        send_otherwise(locked, src, deadline)
+    }
+}
+
+#[inline(never)]
+unsafe fn send_otherwise<T>(
+    mut locked: Locked<'_, T>,
+    src: *mut T,
+    deadline: Option<Instant>,
+) -> Step {
+    // SAFETY: passed on; it is its turn.
+    unsafe {
+        match locked.turn(Dir::Send) {
+            Turn::Meet => {
+                locked.give(src);
+                Step::Passed
+            }
+            Turn::Wait => wait_to_send(locked, src, deadline),
+            Turn::Other => send_general(locked, src, deadline),
         }
     }
 }
 
 #[inline(never)]
-unsafe fn send_or_block<T>(locked: Locked<'_, T>, src: *mut T, deadline: Option<Instant>) -> Step {
-    // SAFETY: passed on; the value was not moved if the guard comes back.
-    unsafe {
-        match meet_or_block(locked, Dir::Send, src, deadline) {
-            Ok(step) => step,
-            Err(locked) => send_general(locked, src, deadline),
-        }
-    }
-}
-
-/// From hand to hand if a partner stands there, else the wait for one. The guard comes back if it is neither.
-///
-/// # Safety
-/// As [`block`].
-#[inline(always)]
-unsafe fn meet_or_block<T>(
-    locked: Locked<'_, T>,
-    dir: Dir,
-    value: *mut T,
-    deadline: Option<Instant>,
-) -> Result<Step, Locked<'_, T>> {
+unsafe fn wait_to_send<T>(locked: Locked<'_, T>, src: *mut T, deadline: Option<Instant>) -> Step {
     // SAFETY: passed on.
-    let mut locked = match unsafe { locked.meet(dir, value) } {
-        Ok(wake) => {
-            fire(wake);
-            return Ok(Step::Passed);
-        }
-        Err(locked) => locked,
-    };
-    if locked.must_wait(dir) {
-        // SAFETY: passed on.
-        return Ok(unsafe { block(locked, dir, value, deadline) });
-    }
-    Err(locked)
+    unsafe { block(locked, Dir::Send, src, deadline) }
 }
 
 #[inline(never)]
@@ -108,24 +98,40 @@ pub(crate) unsafe fn recv_until<T>(
     dst: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
+    let mut locked = chan.lock();
     // SAFETY: passed on.
     unsafe {
-        match chan.lock().recv_plain(dst) {
-            None => Step::Passed,
-            Some(locked) => recv_or_block(locked, dst, deadline),
+        if locked.can_pass(Dir::Recv) {
+            locked.pass(Dir::Recv, dst);
+            return Step::Passed;
+        }
+        recv_otherwise(locked, dst, deadline)
+    }
+}
+
+#[inline(never)]
+unsafe fn recv_otherwise<T>(
+    mut locked: Locked<'_, T>,
+    dst: *mut T,
+    deadline: Option<Instant>,
+) -> Step {
+    // SAFETY: passed on; it is its turn.
+    unsafe {
+        match locked.turn(Dir::Recv) {
+            Turn::Meet => {
+                locked.take(dst);
+                Step::Passed
+            }
+            Turn::Wait => wait_to_recv(locked, dst, deadline),
+            Turn::Other => recv_general(locked, dst, deadline),
         }
     }
 }
 
 #[inline(never)]
-unsafe fn recv_or_block<T>(locked: Locked<'_, T>, dst: *mut T, deadline: Option<Instant>) -> Step {
-    // SAFETY: passed on; nothing was received if the guard comes back.
-    unsafe {
-        match meet_or_block(locked, Dir::Recv, dst, deadline) {
-            Ok(step) => step,
-            Err(locked) => recv_general(locked, dst, deadline),
-        }
-    }
+unsafe fn wait_to_recv<T>(locked: Locked<'_, T>, dst: *mut T, deadline: Option<Instant>) -> Step {
+    // SAFETY: passed on.
+    unsafe { block(locked, Dir::Recv, dst, deadline) }
 }
 
 #[inline(never)]
@@ -167,7 +173,7 @@ impl<T> Drop for Guard<'_, T> {
 }
 
 /// Blocks until the operation is done (`Passed`), or the channel is closed, or the deadline has passed (`Waiting`).
-/// The caller holds the lock and found that it has to wait ([`Locked::must_wait`]); where that can be, it stands in line
+/// The caller holds the lock and found that it has to wait ([`Turn::Wait`]); where that can be, it stands in line
 /// in the same turn.
 ///
 /// Inlined down to the hook: every call between a caller and a switch of goroutines is a return that the processor

@@ -26,7 +26,7 @@ mod promise;
 mod stash;
 mod watch;
 
-pub(crate) use locked::Locked;
+pub(crate) use locked::{Locked, Turn};
 pub(crate) use promise::Promise;
 
 use crate::list::{Block, List};

@@ -140,20 +140,23 @@ impl<T> List<T> {
         None
     }
 
-    /// As [`pop`](Self::pop) where no block is let go; false, and nothing done, where one might be.
-    ///
-    /// # Safety
-    /// As [`pop`](Self::pop).
+    /// Whether a [`pop`](Self::pop) would let no block go.
     #[inline(always)]
-    pub(crate) unsafe fn pop_plain(&mut self, dst: *mut T) -> bool {
+    pub(crate) fn pops_plainly(&self) -> bool {
         let last = if self.head == self.tail {
             self.tail_at
         } else {
             SLOTS
         };
-        if self.head_at + 1 == last {
-            return false;
-        }
+        self.head_at + 1 != last
+    }
+
+    /// As [`pop`](Self::pop), where that lets no block go.
+    ///
+    /// # Safety
+    /// As [`pop`](Self::pop), and [`pops_plainly`](Self::pops_plainly) is true.
+    #[inline(always)]
+    pub(crate) unsafe fn pop_plain(&mut self, dst: *mut T) {
         // SAFETY: as in `pop`.
         unsafe {
             let slot = (&raw const (*self.head).slots)
@@ -162,7 +165,6 @@ impl<T> List<T> {
             ptr::copy_nonoverlapping(slot, dst, 1);
         }
         self.head_at += 1;
-        true
     }
 
     #[cold]

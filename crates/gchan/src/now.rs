@@ -1,9 +1,8 @@
 //! Sends and receives that do not wait: the lock is taken once, and what follows the unlock is done here.
 
-use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent};
+use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent, Turn};
 use crate::list::Block;
 use crate::op::Step;
-use crate::waitq::fire;
 use std::ptr;
 
 /// Sends if that needs no waiting. `NeedBlock` means that there is no memory for one.
@@ -12,25 +11,24 @@ use std::ptr;
 /// `src` holds a value, moved out of it only when the answer is `Done`.
 #[inline]
 pub(crate) unsafe fn send<T>(chan: &Hchan<T>, src: *const T) -> Sent {
-    // SAFETY: passed on; the value was not moved if the guard comes back.
+    let mut locked = chan.lock();
+    // SAFETY: passed on.
     unsafe {
-        match chan.lock().send_plain(src) {
-            None => Sent::Done,
-            Some(locked) => send_general(chan, locked, src),
+        if locked.can_pass(Dir::Send) {
+            locked.pass(Dir::Send, src.cast_mut());
+            return Sent::Done;
         }
+        send_otherwise(chan, locked, src)
     }
 }
 
 #[inline(never)]
-unsafe fn send_general<T>(chan: &Hchan<T>, locked: Locked<'_, T>, src: *const T) -> Sent {
-    // SAFETY: passed on; the value was not moved if the guard comes back.
-    let mut locked = match unsafe { locked.meet(Dir::Send, src.cast_mut()) } {
-        Ok(wake) => {
-            fire(wake);
-            return Sent::Done;
-        }
-        Err(locked) => locked,
-    };
+unsafe fn send_otherwise<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, src: *const T) -> Sent {
+    if locked.turn(Dir::Send) == Turn::Meet {
+        // SAFETY: passed on; it is its turn.
+        unsafe { locked.give(src.cast_mut()) };
+        return Sent::Done;
+    }
     let mut after = After::nothing();
     // SAFETY: passed on.
     let sent = unsafe { locked.send(src, &mut after) };
@@ -88,25 +86,24 @@ unsafe fn send_with_block<T>(chan: &Hchan<T>, src: *const T) -> Sent {
 /// `dst` may be written, and is when the answer is `Received`.
 #[inline]
 pub(crate) unsafe fn recv<T>(chan: &Hchan<T>, dst: *mut T) -> Got {
+    let mut locked = chan.lock();
     // SAFETY: passed on.
     unsafe {
-        match chan.lock().recv_plain(dst) {
-            None => Got::Received,
-            Some(locked) => recv_general(chan, locked, dst),
+        if locked.can_pass(Dir::Recv) {
+            locked.pass(Dir::Recv, dst);
+            return Got::Received;
         }
+        recv_otherwise(chan, locked, dst)
     }
 }
 
 #[inline(never)]
-unsafe fn recv_general<T>(chan: &Hchan<T>, locked: Locked<'_, T>, dst: *mut T) -> Got {
-    // SAFETY: passed on.
-    let mut locked = match unsafe { locked.meet(Dir::Recv, dst) } {
-        Ok(wake) => {
-            fire(wake);
-            return Got::Received;
-        }
-        Err(locked) => locked,
-    };
+unsafe fn recv_otherwise<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, dst: *mut T) -> Got {
+    if locked.turn(Dir::Recv) == Turn::Meet {
+        // SAFETY: passed on; it is its turn.
+        unsafe { locked.take(dst) };
+        return Got::Received;
+    }
     let mut after = After::nothing();
     // SAFETY: passed on; no node is given to pair.
     let got = unsafe { locked.recv(dst, ptr::null_mut(), &mut after) };

@@ -5,7 +5,7 @@
 //! before its memory ends: [`Op::abandon`], which a guard calls if the wait unwinds and a future's drop calls too.
 //! A value that was handed over meanwhile is not lost: it goes back to the channel (receive) or stays sent (send).
 
-use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent};
+use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent, Turn};
 use crate::now;
 use crate::sync::UnsafeCell;
 use crate::waitq::{Node, Outcome, Waiter};
@@ -80,7 +80,7 @@ impl<T> Op<T> {
     fn start_under(self: Pin<&Self>, mut locked: Locked<'_, T>, dir: Dir, task: bool) -> Step {
         // SAFETY: the op is in no queue, so the node is ours.
         let is_new = unsafe { (*self.node()).ticket == 0 };
-        if is_new && locked.must_wait(dir) {
+        if is_new && locked.turn(dir) == Turn::Wait {
             self.stand_in_line(locked, dir, task);
             return Step::Waiting;
         }

@@ -445,18 +445,25 @@ impl WaitQ {
         }
     }
 
-    /// Unlinks and returns the first node, if it is of a plain send or receive.
+    /// There is a first node, and it is of a plain send or receive.
     ///
     /// # Safety
     /// Under the lock.
     #[inline(always)]
-    pub(crate) unsafe fn dequeue_plain(&mut self) -> Option<*mut Node> {
-        let first = self.first;
+    pub(crate) unsafe fn starts_plain(&self) -> bool {
         // SAFETY: nodes of the queue are alive.
+        !self.first.is_null() && unsafe { !(*self.first).select }
+    }
+
+    /// Unlinks and returns the first node.
+    ///
+    /// # Safety
+    /// Under the lock; the queue [starts](Self::starts_plain) with a plain node.
+    #[inline(always)]
+    pub(crate) unsafe fn dequeue_plain(&mut self) -> *mut Node {
+        let first = self.first;
+        // SAFETY: there is a first node, and nodes of the queue are alive.
         unsafe {
-            if first.is_null() || (*first).select {
-                return None;
-            }
             let next = (*first).next;
             self.first = next;
             if next.is_null() {
@@ -466,7 +473,7 @@ impl WaitQ {
             }
             (*first).queue = ptr::null_mut();
         }
-        Some(first)
+        first
     }
 
     /// Unlinks and returns the first node that is still to be had; for a select's node this claims its waiter, and

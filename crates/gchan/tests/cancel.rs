@@ -1,13 +1,23 @@
 //! Futures that are dropped: no value is lost, none is left behind, no waiter is forgotten.
 
-mod common;
+mod common {
+    pub(crate) mod bell;
+    pub(crate) mod counted;
+}
 
-use common::{Bell, Counted, poll_once, poll_with};
+use common::bell::{Bell, poll_with};
+use common::counted::Counted;
 use gchan::{TryRecvError, TrySendError, bounded, unbounded};
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
+
+/// Polls a fresh future once.
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
 
 #[test]
 fn a_dropped_receive_that_was_handed_a_value_gives_it_back_at_its_place() {

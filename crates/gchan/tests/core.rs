@@ -1,8 +1,14 @@
 //! The channel's rules, seen from outside.
 
-mod common;
+mod common {
+    pub(crate) mod asleep;
+    pub(crate) mod counted;
+    pub(crate) mod modes;
+}
 
-use common::{Counted, modes};
+use common::asleep::spawn_until_it_sleeps;
+use common::counted::Counted;
+use common::modes::modes;
 use gchan::{
     RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError, bounded, unbounded,
 };
@@ -69,8 +75,7 @@ fn r9_blocked_receivers_are_served_in_the_order_they_came() {
     thread::scope(|scope| {
         for name in 0..6 {
             let (r, out) = (r.clone(), out.clone());
-            scope.spawn(move || out.send((name, r.recv().unwrap())).unwrap());
-            thread::sleep(Duration::from_millis(20));
+            spawn_until_it_sleeps(scope, move || out.send((name, r.recv().unwrap())).unwrap());
         }
         for n in 0..6 {
             s.send(n).unwrap();
@@ -91,8 +96,7 @@ fn r16_blocked_senders_are_served_in_the_order_they_came() {
         thread::scope(|scope| {
             for n in cap..cap + 5 {
                 let s = s.clone();
-                scope.spawn(move || s.send(n).unwrap());
-                thread::sleep(Duration::from_millis(20));
+                spawn_until_it_sleeps(scope, move || s.send(n).unwrap());
             }
             let got: Vec<_> = (0..cap + 5).map(|_| r.recv().unwrap()).collect();
             assert_eq!(got, (0..cap + 5).collect::<Vec<_>>());

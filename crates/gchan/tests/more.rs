@@ -1,6 +1,11 @@
 //! What users ask of a channel beyond Go and crossbeam: batches, `drain`, `oneshot`, choices made at run time, and the
 //! days on which something goes wrong.
 
+mod common {
+    pub(crate) mod asleep;
+}
+
+use common::asleep::spawn_until_it_sleeps;
 use gchan::{
     Chan, RecvError, SelectCase, Sender, TryRecvError, bounded, make, oneshot, select,
     select_cases, try_select_cases, unbounded,
@@ -33,9 +38,7 @@ fn r16_a_batch_lets_blocked_senders_in_in_their_order() {
     thread::scope(|scope| {
         for n in 1..=3 {
             let blocked = s.clone();
-            scope.spawn(move || blocked.send(n).unwrap());
-            // Each stands in line before the next comes: nothing can be received meanwhile.
-            thread::sleep(std::time::Duration::from_millis(20));
+            spawn_until_it_sleeps(scope, move || blocked.send(n).unwrap());
         }
         let mut all = Vec::new();
         while all.len() < 4 {

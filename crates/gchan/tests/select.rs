@@ -1,8 +1,14 @@
 //! Go's rules of select (R16, R17), and the ways in which a select can be left.
 
-mod common;
+mod common {
+    pub(crate) mod asleep;
+    pub(crate) mod bell;
+    pub(crate) mod counted;
+}
 
-use common::{Bell, Counted, poll_with};
+use common::asleep::spawn_until_it_sleeps;
+use common::bell::{Bell, poll_with};
+use common::counted::Counted;
 use gchan::{
     Chan, Select, SelectCase, TryRecvError, after, bounded, make, select, select_biased,
     select_cases, try_select_cases, unbounded,
@@ -117,8 +123,7 @@ fn r16_a_panic_in_the_send_expression_restores_the_order() {
         thread::scope(|scope| {
             for name in 0..3 {
                 let (r, out) = (r.clone(), out.clone());
-                scope.spawn(move || out.send((r.recv().unwrap(), name)).unwrap());
-                thread::sleep(Duration::from_millis(100));
+                spawn_until_it_sleeps(scope, move || out.send((r.recv().unwrap(), name)).unwrap());
             }
             let thrown = catch_unwind(AssertUnwindSafe(|| {
                 select! { send(s, "no number".parse::<i32>().unwrap()) -> _ => {} }

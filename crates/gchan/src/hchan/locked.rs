@@ -3,7 +3,7 @@
 use super::{After, Buf, Dir, Got, Hchan, READABLE, Sent, State, WRITABLE};
 use crate::list::Block;
 use crate::sync::Ordering;
-use crate::waitq::{Node, Outcome, Wake};
+use crate::waitq::{Node, Outcome, Wake, fire};
 use std::ptr;
 
 /// The channel with its lock held; released on drop, after the hint was brought up to date.
@@ -19,6 +19,17 @@ impl<T> Drop for Locked<'_, T> {
         self.refresh_hint();
         self.chan.lock.unlock();
     }
+}
+
+/// What a send or a receive finds that [cannot pass](Locked::can_pass).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The other side stands in line with a plain receive or send: [`Locked::give`] and [`Locked::take`].
+    Meet,
+    /// There is nothing to be had, and nobody to be told: [`Locked::stand_in_line`].
+    Wait,
+    /// What is left: [`Locked::send`] and [`Locked::recv`] know it all.
+    Other,
 }
 
 #[inline(always)]
@@ -75,86 +86,111 @@ impl<T> Locked<'_, T> {
         has_room(self.qcount(), self.state().spoken, self.chan.cap)
     }
 
-    /// A send into a buffer that has room for one more after it, and that nobody waits for, and the unlock; the guard
-    /// comes back if it is not that. While a value is buffered nobody waits: then the queue need not be looked at, which
-    /// lies in another cache line.
+    /// The value can go into the buffer, and leaves room for one more, or it can come out of it; and nobody waits for
+    /// that.
     ///
-    /// # Safety
-    /// `src` holds a value, moved out of it only if the answer is `None`.
+    /// While a value is buffered no receiver waits, and while there is room no sender does: then the queue need not be
+    /// looked at, which lies in another cache line.
     #[inline(always)]
-    pub(crate) unsafe fn send_plain(mut self, src: *const T) -> Option<Self> {
+    pub(crate) fn can_pass(&mut self, dir: Dir) -> bool {
         let qcount = self.qcount();
         let state = self.state();
-        let plain = !(state.closed | state.cold) && (qcount > 0 || state.recvq.is_empty());
-        match &mut state.buf {
-            Buf::Ring(ring) if plain && has_room(qcount + 1, state.spoken, ring.cap()) => {
-                // SAFETY: under the lock; there is room for this one and for one more.
-                unsafe { ring.push(src) }
-            }
-            // SAFETY: as above, and the list needs no block.
-            Buf::List(list) if plain && !list.needs_block() => unsafe { list.push(src) },
-            _ => return Some(self),
+        if state.closed | state.cold {
+            return false;
         }
-        self.set_qcount(qcount + 1);
-        self.unlock_with(READABLE | WRITABLE);
-        None
+        match (dir, &state.buf) {
+            (Dir::Send, _) if qcount == 0 && !state.recvq.is_empty() => false,
+            (Dir::Send, Buf::Ring(ring)) => has_room(qcount + 1, state.spoken, ring.cap()),
+            (Dir::Send, Buf::List(list)) => !list.needs_block(),
+            (Dir::Recv, _) if qcount == 0 || state.spoken > 0 => false,
+            (Dir::Recv, Buf::Ring(ring)) => qcount < ring.cap() || state.sendq.is_empty(),
+            (Dir::Recv, Buf::List(list)) => list.pops_plainly(),
+        }
     }
 
-    /// A receive from a buffer that holds something and that no sender waits at, and the unlock; the guard comes
-    /// back if it is not that. While there is room no sender waits, as above.
-    ///
-    /// # Safety
-    /// `dst` may be written, and is if the answer is `None`.
+    /// What a send or a receive finds that cannot pass.
     #[inline(always)]
-    pub(crate) unsafe fn recv_plain(mut self, dst: *mut T) -> Option<Self> {
-        let qcount = self.qcount();
-        let state = self.state();
-        let plain = !(state.closed | state.cold) && state.spoken == 0;
-        if !plain || qcount == 0 {
-            return Some(self);
-        }
-        // SAFETY: under the lock; `qcount` values are buffered.
-        let popped = unsafe {
-            match &mut state.buf {
-                Buf::Ring(ring) if qcount < ring.cap() || state.sendq.is_empty() => {
-                    ring.pop(dst);
-                    true
-                }
-                Buf::Ring(_) => false,
-                Buf::List(list) => list.pop_plain(dst),
-            }
-        };
-        if !popped {
-            return Some(self);
-        }
-        self.set_qcount(qcount - 1);
-        self.unlock_with(WRITABLE | if qcount > 1 { READABLE } else { 0 });
-        None
-    }
-
-    /// From hand to hand, and the unlock: a send to the first receiver in line, or a receive from the first sender
-    /// with nothing buffered before it. The guard comes back if it is not that, or if the partner is a select, which
-    /// must be won first.
-    ///
-    /// # Safety
-    /// `value` holds a value, moved out of it if the answer is `Ok` (send); or it may be written, and then is (receive).
-    #[inline(always)]
-    pub(crate) unsafe fn meet(mut self, dir: Dir, value: *mut T) -> Result<Option<Wake>, Self> {
+    pub(crate) fn turn(&mut self, dir: Dir) -> Turn {
         let (qcount, cap) = (self.qcount(), self.chan.cap);
+        let state = self.state();
+        if state.closed | state.cold {
+            return Turn::Other;
+        }
+        let (partners, must_wait) = match dir {
+            Dir::Send => (&state.recvq, !has_room(qcount, state.spoken, cap)),
+            Dir::Recv => (&state.sendq, qcount == 0),
+        };
+        // SAFETY: under the lock.
+        match unsafe { partners.starts_plain() } {
+            true if qcount == 0 => Turn::Meet,
+            false if must_wait && partners.is_empty() => Turn::Wait,
+            _ => Turn::Other,
+        }
+    }
+
+    /// A send into the buffer, or a receive from it, and the unlock.
+    ///
+    /// # Safety
+    /// It [can](Self::can_pass). `value` holds a value, which is moved out of it (send); or it may be written, and is
+    /// (receive).
+    #[inline(always)]
+    pub(crate) unsafe fn pass(mut self, dir: Dir, value: *mut T) {
+        let qcount = self.qcount();
+        // SAFETY: under the lock; there is room for this one and for one more, or there is a value.
+        unsafe {
+            match (dir, &mut self.state().buf) {
+                (Dir::Send, Buf::Ring(ring)) => ring.push(value),
+                (Dir::Send, Buf::List(list)) => list.push(value),
+                (Dir::Recv, Buf::Ring(ring)) => ring.pop(value),
+                (Dir::Recv, Buf::List(list)) => list.pop_plain(value),
+            }
+        }
+        match dir {
+            Dir::Send => {
+                self.set_qcount(qcount + 1);
+                self.unlock_with(READABLE | WRITABLE);
+            }
+            Dir::Recv => {
+                self.set_qcount(qcount - 1);
+                self.unlock_with(WRITABLE | if qcount > 1 { READABLE } else { 0 });
+            }
+        }
+    }
+
+    /// A send from hand to hand, to the first receiver in line, and the unlock and the wake.
+    ///
+    /// # Safety
+    /// It is its [turn](Turn::Meet). `src` holds a value, which is moved out of it.
+    #[inline(never)]
+    pub(crate) unsafe fn give(self, src: *mut T) {
+        // SAFETY: passed on.
+        fire(unsafe { self.meet(Dir::Send, src) });
+    }
+
+    /// A receive from hand to hand, from the first sender in line, and the unlock and the wake.
+    ///
+    /// # Safety
+    /// It is its [turn](Turn::Meet). `dst` may be written, and is.
+    #[inline(never)]
+    pub(crate) unsafe fn take(self, dst: *mut T) {
+        // SAFETY: passed on.
+        fire(unsafe { self.meet(Dir::Recv, dst) });
+    }
+
+    /// # Safety
+    /// As [`give`](Self::give) or [`take`](Self::take).
+    #[inline(always)]
+    unsafe fn meet(mut self, dir: Dir, value: *mut T) -> Option<Wake> {
+        let cap = self.chan.cap;
         let state = self.state();
         let queue = match dir {
             Dir::Send => &mut state.recvq,
             Dir::Recv => &mut state.sendq,
         };
-        if (state.closed | state.cold) || qcount > 0 {
-            return Err(self);
-        }
         // SAFETY: under the lock. A plain node that was unlinked is ours to finish, and its slot takes a value or holds
         // one.
         let wake = unsafe {
-            let Some(partner) = queue.dequeue_plain() else {
-                return Err(self);
-            };
+            let partner = queue.dequeue_plain();
             let slot = (*partner).slot.cast::<T>();
             match dir {
                 Dir::Send => ptr::copy_nonoverlapping(value, slot, 1),
@@ -165,10 +201,10 @@ impl<T> Locked<'_, T> {
         let readable = !state.sendq.is_empty();
         let writable = !state.recvq.is_empty() || has_room(0, state.spoken, cap);
         self.unlock_with(u8::from(readable) * READABLE + u8::from(writable) * WRITABLE);
-        Ok(wake)
+        wake
     }
 
-    /// Puts a waiter that came now at the end of the line, and unlocks. It [must wait](Self::must_wait).
+    /// Puts a waiter that came now at the end of the line, and unlocks. It is its [turn](Turn::Wait).
     ///
     /// # Safety
     /// As [`enqueue`](Self::enqueue).
@@ -198,18 +234,6 @@ impl<T> Locked<'_, T> {
         // The line is ours already, so a store costs less than a look whether it is needed.
         chan.hint.store(hint, Ordering::Release);
         chan.lock.unlock();
-    }
-
-    /// There is nothing for a receive, or a send, and nobody else to be told about it: it can only stand in line.
-    #[inline]
-    pub(crate) fn must_wait(&mut self, dir: Dir) -> bool {
-        let (qcount, cap) = (self.qcount(), self.chan.cap);
-        let state = self.state();
-        let dull = !state.closed && !state.cold;
-        dull && match dir {
-            Dir::Recv => qcount == 0 && state.sendq.is_empty(),
-            Dir::Send => state.recvq.is_empty() && !has_room(qcount, state.spoken, cap),
-        }
     }
 
     pub(crate) fn closed(&mut self) -> bool {
