@@ -136,6 +136,8 @@ pub(crate) struct M {
     pub(crate) oldp: Cell<Option<&'static P>>,
     /// When it entered a syscall for which it gave its P away at once; 0 otherwise. By the M.
     pub(crate) call_began: Cell<u64>,
+    /// The P that it gave away then. By the M.
+    pub(crate) handed: Cell<Option<&'static P>>,
     /// For the arriving side of a switch. By the M.
     pub(crate) post: Cell<Post>,
     /// Chosen by a goroutine that parked, to be run by the base loop it switched to. By the M.
@@ -426,6 +428,7 @@ impl M {
             p: Cell::new(None),
             oldp: Cell::new(None),
             call_began: Cell::new(0),
+            handed: Cell::new(None),
             post: Cell::new(Post::None),
             handoff: Cell::new(None),
             curg: AtomicPtr::new(core::ptr::null_mut()),

@@ -16,7 +16,7 @@
 //! retire ([`crate::retake`]), from 3 on.
 
 use crate::bracket::{self, Rt, here};
-use crate::runtime2::{G, M, Post, Stack};
+use crate::runtime2::{G, M, P, Post, Stack};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
 use crate::{census, fork, idle, queues, retake, stop_world, switch, sys};
@@ -108,6 +108,7 @@ fn work_waits(rt: &Rt) -> bool {
 #[cold]
 fn enter_long(rt: Rt) {
     rt.m().call_began.set(sys::nanotime());
+    rt.m().handed.set(Some(rt.p()));
     idle::hand_p_on(rt);
 }
 
@@ -118,28 +119,57 @@ pub(crate) fn exit_syscall(m: &'static M, s: &'static Stack, g: &'static G) -> R
     if let Some(p) = oldp
         && p.cas_status(PStatus::Syscall, PStatus::Idle)
     {
-        let rt = idle::acquire_p(m, p);
-        p.syscalltick
-            .store(p.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        bump(&p.syscall_reacquired);
-        g.set_status(GStatus::Running);
-        return rt;
+        return with_old_p(m, g, p);
     }
-    exit_without_p(m, s, g, oldp.is_some())
+    exit_without_p(m, s, g, oldp)
+}
+
+#[inline(always)]
+fn with_old_p(m: &'static M, g: &'static G, p: &'static P) -> Rt {
+    let rt = idle::acquire_p(m, p);
+    p.syscalltick
+        .store(p.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    bump(&p.syscall_reacquired);
+    g.set_status(GStatus::Running);
+    rt
 }
 
 #[cold]
-fn exit_without_p(m: &'static M, s: &'static Stack, g: &'static G, lent_out: bool) -> Rt {
+fn exit_without_p(
+    m: &'static M,
+    s: &'static Stack,
+    g: &'static G,
+    oldp: Option<&'static P>,
+) -> Rt {
     /// A call that is over sooner was not worth another thread's wake-up.
     const LONG: u64 = 50_000;
     fork::check();
     let began = m.call_began.replace(0);
     let long = began > 0 && sys::nanotime() - began >= LONG;
-    let rt = reacquire(m, s, g);
+    let lent_out = oldp.is_some();
+    let rt = match left_again(oldp.or(m.handed.take())) {
+        Some(p) => with_old_p(m, g, p),
+        None => reacquire(m, s, g),
+    };
     if lent_out || began > 0 {
         rt.p().long_calls.set(lent_out || long);
     }
     rt
+}
+
+/// Looks for a while whether the old P is left in a call once more: where many come back from calls at the same time, each
+/// passes through it in a microsecond, and to queue for it would cost two wake-ups.
+fn left_again(p: Option<&'static P>) -> Option<&'static P> {
+    const LOOKS: u32 = 64;
+    let p = p?;
+    for _ in 0..LOOKS {
+        match p.status() {
+            PStatus::Syscall if p.cas_status(PStatus::Syscall, PStatus::Idle) => return Some(p),
+            PStatus::Running => core::hint::spin_loop(),
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// A counter with one writer at a time.
