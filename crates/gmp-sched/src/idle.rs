@@ -155,6 +155,19 @@ pub(crate) fn start_m(sched: &'static Sched, p: &'static P, spinning: bool) {
     }
 }
 
+/// Makes an M that goes idle at once, unless one is idle or there may be no more: a P that is about to be taken
+/// goes on sooner on a thread that sleeps than on one that has to be made.
+pub(crate) fn make_spare_m(sched: &'static Sched) {
+    let mut inner = sched.lock.lock();
+    if inner.nmidle > 0 || inner.mcount >= inner.max_threads || sched.phase() >= Phase::Stopping {
+        return;
+    }
+    let m = new_m(sched, &mut inner);
+    let stack = inner.thread_stack;
+    drop(inner);
+    spawn_thread(sched, m, stack);
+}
+
 /// Wakes an M that was taken off the idle list, with a P to run.
 fn note_with(m: &'static M, p: &'static P, spinning: bool) {
     debug_assert!(m.nextp.load(Ordering::Relaxed).is_null());
@@ -261,6 +274,11 @@ pub(crate) fn stop_m_until(m: &'static M, deadline: u64) -> Option<Rt> {
         sleep_on_note(m, None);
     }
     take_nextp(m)
+}
+
+/// What a new M begins with: the P that it was made for; a spare one waits for one first.
+pub(crate) fn first_p(m: &'static M) -> Option<Rt> {
+    take_nextp(m).or_else(|| stop_m(m))
 }
 
 /// The P that came with the note; none at the end of the runtime.
@@ -425,6 +443,29 @@ pub(crate) fn dismiss_idle(sched: &'static Sched) {
         match m {
             Some(m) => wake_note(m),
             None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::make_spare_m;
+    use crate::Builder;
+    use core::time::Duration;
+
+    #[test]
+    fn a_spare_m_waits_for_a_p_and_one_is_enough() {
+        // SAFETY: nothing bound to a thread is kept across a park.
+        for rt in [unsafe { Builder::new().procs(1).build_stackful() }, Builder::new().procs(1).build()] {
+            let rt = rt.unwrap();
+            let handle = rt.handle();
+            make_spare_m(handle.sched);
+            while handle.stats().idle_ms == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            make_spare_m(handle.sched);
+            assert_eq!(rt.block_on(async { 42 }), 42);
+            assert_eq!(handle.stats().threads_made, 1, "it is the one that ran");
         }
     }
 }

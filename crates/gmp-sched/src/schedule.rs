@@ -334,7 +334,7 @@ pub(crate) extern "C" fn base_loop(m: usize) -> ! {
     }
 }
 
-/// Main function of an M's thread. It starts with a P in `nextp`.
+/// Main function of an M's thread. It starts with a P in `nextp`, unless it is a spare one.
 pub(crate) fn m_main(m: &'static M) {
     m.tid.store(sys::gettid(), Ordering::Relaxed);
     m.os.m.set(Some(m));
@@ -343,7 +343,7 @@ pub(crate) fn m_main(m: &'static M) {
     bracket::set_os_stack(Some(&m.os));
     if sched.stackful.load(Ordering::Relaxed) {
         stackful_main(m);
-    } else if let Some(rt) = idle::take_nextp(m) {
+    } else if let Some(rt) = idle::first_p(m) {
         run_loop(rt, &m.os);
     }
     bracket::set_os_stack(None);
@@ -352,7 +352,7 @@ pub(crate) fn m_main(m: &'static M) {
 
 /// The life of an M on its OS stack: while it has a P it is on pooled stacks.
 fn stackful_main(m: &'static M) {
-    let mut rt = idle::take_nextp(m);
+    let mut rt = idle::first_p(m);
     while let Some(r) = rt {
         let to = take_stack(&r);
         let m = r.into_m();

@@ -8,7 +8,8 @@
 //! - running a goroutine that does not come to the runtime, while work waits that no idle P can
 //!   take: take the P from under it ([`crate::attention`]). If the thread's CPU clock stands still it
 //!   is blocked, and the syscall rule holds; if it computes, it has its 10 ms first, and afterwards a
-//!   lower weight, because it now runs beside the Ps and not on one.
+//!   lower weight, because it now runs beside the Ps and not on one. From the middle of
+//!   the slice on an M stands ready for the P.
 //!
 //! When every runtime is idle it looks for a deadlock ([`crate::deadlock`]) and then sleeps until an M
 //! wakes: an idle process shows no wake-ups. Between looks it does what it was asked to ([`crate::sysmon_chore`]).
@@ -275,6 +276,9 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
             return;
         }
         look.slice_ends(seen.schedwhen + SLICE);
+        if now >= seen.schedwhen + SLICE / 2 {
+            idle::make_spare_m(sched);
+        }
     }
     p.seen.set(seen);
 }

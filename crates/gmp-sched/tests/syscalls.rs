@@ -326,6 +326,39 @@ fn r25_procs_change_at_run_time() {
 }
 
 #[test]
+fn r25_procs_follow_the_cpus_when_they_are_looked_at_again() {
+    // Of this thread alone: nobody else's affinity changes.
+    fn use_cpus(cpus: &libc::cpu_set_t) {
+        // SAFETY: a live set of the size told.
+        let rc = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), cpus) };
+        assert_eq!(rc, 0);
+    }
+    // SAFETY: sets are plain data; the calls fill in and read no more than a set.
+    let (all, one) = unsafe {
+        let (mut all, mut one): (libc::cpu_set_t, libc::cpu_set_t) = core::mem::zeroed();
+        assert_eq!(
+            libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut all),
+            0
+        );
+        let first = (0..libc::CPU_SETSIZE as usize)
+            .find(|i| libc::CPU_ISSET(*i, &all))
+            .unwrap();
+        libc::CPU_SET(first, &mut one);
+        (all, one)
+    };
+    // SAFETY: nothing bound to a thread is kept across a park.
+    let rt = unsafe { Builder::new().build_stackful() }.unwrap();
+    let at_first = rt.handle().procs();
+    use_cpus(&one);
+    rt.handle().refresh_procs().unwrap();
+    assert_eq!(rt.handle().procs(), 1);
+    use_cpus(&all);
+    rt.handle().refresh_procs().unwrap();
+    assert_eq!(rt.handle().procs(), at_first);
+    assert_eq!(rt.run(|| go(|| 42).join().unwrap()), 42);
+}
+
+#[test]
 fn r26_an_idle_process_wakes_nobody() {
     let rt = stackful(2);
     rt.run(|| go(|| ()).join().unwrap());
