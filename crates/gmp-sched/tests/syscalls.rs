@@ -287,14 +287,16 @@ fn r25_the_world_stops_and_starts() {
                 .collect();
             let handle = gmp_sched::Handle::current().unwrap();
             for _ in 0..20 {
-                let (a, b, states) = handle.stop_the_world(|| {
-                    // A step between two entries may end; none begins.
-                    std::thread::sleep(Duration::from_micros(100));
-                    let a = steps.load(Ordering::Relaxed);
+                let (made, states) = handle.stop_the_world(|| {
+                    let before = steps.load(Ordering::Relaxed);
                     std::thread::sleep(Duration::from_micros(500));
-                    (a, steps.load(Ordering::Relaxed), handle.p_statuses())
+                    (steps.load(Ordering::Relaxed) - before, handle.p_statuses())
                 });
-                assert_eq!(a, b, "a goroutine passed an entry of a stopped world");
+                // A step between two entries may end, of each of the eight; none begins.
+                assert!(
+                    made <= 8,
+                    "a goroutine passed an entry of a stopped world: {made} steps"
+                );
                 assert!(states.iter().all(|s| *s == PStatus::Gcstop), "{states:?}");
                 yield_now();
             }
