@@ -105,6 +105,8 @@ fn play(scene: &Scene, time: Duration) {
         let stop = stop.clone();
         gort::go(move || tick(&stop))
     };
+    // It is under way when the others come.
+    gort::yield_now();
     let neighbours: Vec<_> = (0..scene.many)
         .map(|_| {
             let (stop, body) = (stop.clone(), scene.body);
