@@ -150,13 +150,19 @@ pub(crate) fn start_m(sched: &'static Sched, p: &'static P, spinning: bool) {
             drop(inner);
             m.spinning.set(spinning);
             m.nextp.store(core::ptr::from_ref(p).cast_mut(), Ordering::Release);
-            spawn_thread(sched, m, stack);
+            if let Err(e) = spawn_thread(sched, m, stack) {
+                fatal::fatal(format_args!(
+                    "cannot start an operating system thread beside {} others: {e}",
+                    sched.lock.lock().mcount
+                ));
+            }
         }
     }
 }
 
 /// Makes an M that goes idle at once, unless one is idle or there may be no more: a P that is about to be taken
-/// goes on sooner on a thread that sleeps than on one that has to be made.
+/// goes on sooner on a thread that sleeps than on one that has to be made. If there can be no thread, that is for
+/// those to report who cannot do without.
 pub(crate) fn make_spare_m(sched: &'static Sched) {
     let mut inner = sched.lock.lock();
     if inner.nmidle > 0 || inner.mcount >= inner.max_threads || sched.phase() >= Phase::Stopping {
@@ -165,7 +171,9 @@ pub(crate) fn make_spare_m(sched: &'static Sched) {
     let m = new_m(sched, &mut inner);
     let stack = inner.thread_stack;
     drop(inner);
-    spawn_thread(sched, m, stack);
+    if spawn_thread(sched, m, stack).is_err() {
+        m_exits(m);
+    }
 }
 
 /// Wakes an M that was taken off the idle list, with a P to run.
@@ -205,17 +213,13 @@ fn new_m(sched: &'static Sched, inner: &mut Inner) -> &'static M {
     m
 }
 
-fn spawn_thread(sched: &'static Sched, m: &'static M, stack: usize) {
+fn spawn_thread(sched: &'static Sched, m: &'static M, stack: usize) -> std::io::Result<()> {
     let main = sched.hooks().m_main;
-    let builder = thread::Builder::new()
+    thread::Builder::new()
         .name(format!("gmp-m{}", m.id.load(Ordering::Relaxed)))
-        .stack_size(stack);
-    if let Err(e) = builder.spawn(move || main(m)) {
-        fatal::fatal(format_args!(
-            "cannot start an operating system thread beside {} others: {e}",
-            sched.lock.lock().mcount
-        ));
-    }
+        .stack_size(stack)
+        .spawn(move || main(m))
+        .map(drop)
 }
 
 /// Sleeps until somebody gives this M a P, and takes it. `None`: the M has to end.

@@ -148,7 +148,12 @@ fn exit_without_p(
     let long = began > 0 && sys::nanotime() - began >= LONG;
     let lent_out = oldp.is_some();
     let rt = match left_again(oldp.or(m.handed.take())) {
-        Some(p) => with_old_p(m, g, p),
+        Some(p) => {
+            let rt = with_old_p(m, g, p);
+            // Others have run on it meanwhile: their slice is not this goroutine's.
+            queues::new_slice(&rt);
+            rt
+        }
         None => reacquire(m, s, g),
     };
     if lent_out || began > 0 {
