@@ -142,6 +142,14 @@ impl Attention {
         debug_assert!(self.in_rt());
         self.word.store(0, Ordering::Release);
     }
+
+    /// The M has a P again and has done with it, without ever opening its bracket: as long as the word
+    /// said SYSCALL nobody could take that P. By the M.
+    #[inline]
+    pub(crate) fn returned(&self) {
+        debug_assert!(!self.in_rt());
+        self.word.store(0, Ordering::Release);
+    }
 }
 
 #[cfg(all(test, not(loom)))]

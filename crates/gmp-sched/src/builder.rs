@@ -239,7 +239,7 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
         if p.status() == PStatus::Dead {
             p.set_status(PStatus::Gcstop);
         }
-        p.syscall_reacquired.store(0, Ordering::Relaxed);
+        p.syscalltick.store(0, Ordering::Relaxed);
         p.set_status(PStatus::Idle);
         inner.pidle_put(sched, p);
     }

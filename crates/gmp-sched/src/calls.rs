@@ -104,7 +104,7 @@ pub fn keep_p<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// The P that the caller runs on, as a hint: it may be another by the time the caller looks. `None`
-/// on a thread that is no runtime's, or has just lost its P.
+/// on a thread that is no runtime's, or has no P; in a `blocking` section it may be the P left behind.
 #[must_use]
 #[inline(never)]
 pub fn p_hint() -> Option<usize> {

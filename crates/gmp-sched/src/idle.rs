@@ -93,12 +93,21 @@ impl Inner {
     }
 }
 
+/// The P is the M's from here on, but for [`M::p`] and the attention word (`wirep`).
+#[inline(always)]
+pub(crate) fn bind_p(m: &'static M, p: &'static P) {
+    if m.preempted.get() {
+        m.preempted.set(false);
+    }
+    // Before the state: a taker that sees the P running must find who runs it.
+    p.m.store(core::ptr::from_ref(m).cast_mut(), Ordering::Release);
+    p.set_status(PStatus::Running);
+}
+
 /// Gives the calling M a P and opens its bracket (`acquirep`). The P is `Pidle` and the caller's.
 pub(crate) fn acquire_p(m: &'static M, p: &'static P) -> Rt {
-    p.set_status(PStatus::Running);
-    p.m.store(core::ptr::from_ref(m).cast_mut(), Ordering::Release);
+    bind_p(m, p);
     m.p.set(Some(p));
-    m.preempted.set(false);
     m.attention.enter();
     m.attention.regained();
     // SAFETY: the calling thread is m, its bracket is open, and it holds p.

@@ -57,8 +57,10 @@ fn take(_one: &MutexGuard<'_, ()>, p: &'static P) -> Option<&'static M> {
     let m = m_of(p)?;
     m.attention.request();
     // Checked after the request: an M that gives its P up clears the request first, so as long as
-    // the request stands, this is the M's P.
-    if !core::ptr::eq(p.m.load(Ordering::SeqCst), m) || p.status() != PStatus::Running {
+    // the request stands, this is the M's P. The state is read first, and written last when a P is
+    // acquired: `p.m` still names the M that left the P in a syscall until somebody else has it, and that M
+    // may hold another P by now.
+    if p.status() != PStatus::Running || !core::ptr::eq(p.m.load(Ordering::SeqCst), m) {
         return None;
     }
     if !m.attention.take(sys::membarrier) {

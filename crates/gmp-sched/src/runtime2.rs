@@ -130,10 +130,9 @@ pub(crate) struct M {
     pub(crate) preempted: Cell<bool>,
     /// It looks for work without having any; counted in `Sched::gate`. By the M.
     pub(crate) spinning: Cell<bool>,
-    /// The P it holds. By the M; meaningless while the attention word says LOST or SYSCALL.
+    /// The P it holds; while the attention word says SYSCALL, the P that it left in the syscall, or none
+    /// if it gave that away at once. By the M; meaningless while the word says LOST.
     pub(crate) p: Cell<Option<&'static P>>,
-    /// The P it held before a syscall. By the M.
-    pub(crate) oldp: Cell<Option<&'static P>>,
     /// When it entered a syscall for which it gave its P away at once; 0 otherwise. By the M.
     pub(crate) call_began: Cell<u64>,
     /// The P that it gave away then. By the M.
@@ -187,8 +186,8 @@ pub(crate) struct P {
     /// do not, and goroutines that only ever switch to one another would keep timers from firing. Set
     /// by sysmon when a timer is due and by the holder now and then, cleared by the holder.
     pub(crate) poll_due: AtomicBool,
-    /// Syscalls left. By the holder, read by sysmon.
-    pub(crate) syscalltick: AtomicU32,
+    /// Syscalls after which this P was taken back at once. By the holder, read by sysmon.
+    pub(crate) syscalltick: AtomicU64,
     /// Runnable goroutines.
     pub(crate) runq: RunQueue<G>,
     /// Dead records, and how many. By the holder.
@@ -205,8 +204,6 @@ pub(crate) struct P {
     pub(crate) goroutines: Goroutines,
     /// The last syscalls on this P outlasted sysmon's patience. By the holder.
     pub(crate) long_calls: Cell<bool>,
-    /// Syscalls after which this P was taken back at once. By the holder.
-    pub(crate) syscall_reacquired: AtomicU64,
     /// What sysmon saw last: schedtick and when it changed, syscalltick and when. By sysmon.
     pub(crate) seen: Cell<Seen>,
 }
@@ -216,7 +213,7 @@ pub(crate) struct P {
 pub(crate) struct Seen {
     pub(crate) schedtick: u32,
     pub(crate) schedwhen: u64,
-    pub(crate) syscalltick: u32,
+    pub(crate) syscalltick: u64,
     pub(crate) syscallwhen: u64,
     /// CPU time of the M at `schedwhen`, or what it was when first found without progress.
     pub(crate) cpu: u64,
@@ -426,7 +423,6 @@ impl M {
             preempted: Cell::new(false),
             spinning: Cell::new(false),
             p: Cell::new(None),
-            oldp: Cell::new(None),
             call_began: Cell::new(0),
             handed: Cell::new(None),
             post: Cell::new(Post::None),
@@ -461,7 +457,7 @@ impl P {
             link: Cell::new(None),
             schedtick: AtomicU32::new(0),
             poll_due: AtomicBool::new(false),
-            syscalltick: AtomicU32::new(0),
+            syscalltick: AtomicU64::new(0),
             runq: RunQueue::new(),
             gfree: Cell::new(None),
             ngfree: Cell::new(0),
@@ -471,7 +467,6 @@ impl P {
             rng: Cell::new(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(u64::from(id) * 2 + 1)),
             goroutines: Goroutines::new(),
             long_calls: Cell::new(false),
-            syscall_reacquired: AtomicU64::new(0),
             seen: Cell::new(Seen::default()),
         }
     }

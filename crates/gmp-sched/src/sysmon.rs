@@ -189,7 +189,7 @@ fn retake(sched: &'static Sched, now: u64, look: &mut Look) {
 
 /// The rule for a P in a syscall: `seen` is of an earlier look, `waits` says that its queue has
 /// work, `others` that somebody else could take new work.
-fn lend_out(seen: &Seen, tick: u32, now: u64, waits: bool, others: bool) -> bool {
+fn lend_out(seen: &Seen, tick: u64, now: u64, waits: bool, others: bool) -> bool {
     seen.syscalltick == tick && (waits || !others || now >= seen.syscallwhen + SLICE)
 }
 
@@ -217,7 +217,6 @@ fn retake_syscall(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
     if !p.cas_status(PStatus::Syscall, PStatus::Idle) {
         return false;
     }
-    p.syscalltick.store(tick.wrapping_add(1), Ordering::Relaxed);
     idle::handoff_p(sched, p);
     true
 }
