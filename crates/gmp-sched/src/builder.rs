@@ -11,6 +11,7 @@ use crate::{cpus, deadlock, fork, overflow, schedule, stack, stop_world, sys, sy
 use core::fmt;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
+use parking_lot::Mutex;
 
 /// An M's OS stack in a runtime whose goroutines have their own: it runs scheduler code only.
 const M_STACK: usize = 256 << 10;
@@ -108,7 +109,8 @@ impl Builder {
     }
 
     /// How many goroutines run at once (`GOMAXPROCS`); 1 to 1024. Default: the CPUs of the process's affinity mask,
-    /// or fewer if a control group limits it.
+    /// or fewer if a control group limits it; a runtime that is busy looks again every second and follows what
+    /// it finds (as Go does since 1.25), until somebody calls [`set_procs`](crate::Handle::set_procs).
     pub fn procs(mut self, n: usize) -> Self {
         self.procs = Some(n.try_into().unwrap_or(u32::MAX));
         self
@@ -207,8 +209,9 @@ impl Builder {
             m_main: schedule::m_main,
             base: schedule::base_loop,
         };
-        let sched = take_sched(MAX_PROCS, hooks);
+        let sched = take_sched(MAX_PROCS, intern(hooks));
         sched.stackful.store(stackful, Ordering::Relaxed);
+        sched.follows_cpus.store(self.procs.is_none(), Ordering::Relaxed);
         open(sched, procs, self.max_threads, if stackful { M_STACK } else { FUTURES_STACK });
         sysmon::watch(sched);
         Ok(Runtime { handle: Handle { sched, epoch: sched.epoch.load(Ordering::Relaxed) }, shutdown: self.shutdown })
@@ -227,13 +230,25 @@ fn init_stacks(asked: Option<usize>) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// Hooks live for ever, and those of the same parts are the same: a process has few.
+fn intern(hooks: Hooks) -> &'static Hooks {
+    static ALL: Mutex<Vec<&'static Hooks>> = Mutex::new(Vec::new());
+    let mut all = ALL.lock();
+    if let Some(known) = all.iter().find(|known| known.same_as(&hooks)) {
+        return known;
+    }
+    let new: &'static Hooks = Box::leak(Box::new(hooks));
+    all.push(new);
+    new
+}
+
 /// Brings a free record to life: `procs` idle Ps.
 fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize) {
     let mut inner = sched.lock.lock();
+    debug_assert!(inner.pidle.is_none() && inner.globq.len() == 0, "a free record has no Ps and no work");
     inner.max_threads = max_threads;
     inner.thread_stack = thread_stack;
     sched.stats.reset();
-    sched.epoch.fetch_add(1, Ordering::Relaxed);
     for id in (0..procs).rev() {
         let p = stop_world::make_p(sched, id);
         if p.status() == PStatus::Dead {

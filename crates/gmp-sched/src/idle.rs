@@ -12,6 +12,7 @@
 //!   each sleep is ended by exactly one note.
 
 use crate::bracket::Rt;
+use crate::foreign::quietly;
 use crate::runtime2::{Inner, M, P, Phase, Sched};
 use crate::p_status::PStatus;
 use crate::{census, fatal, records, sys, sysmon_note};
@@ -244,11 +245,16 @@ pub(crate) fn stop_m(m: &'static M) -> Option<Rt> {
         inner.m_put(m);
     }
     sysmon_note::fell_asleep();
-    if let Some(idle) = sched.hooks().thread_idle {
-        idle();
-    }
+    tell_idle(sched);
     sleep_on_note(m, None);
     take_nextp(m)
+}
+
+fn tell_idle(sched: &'static Sched) {
+    if let Some(idle) = sched.hooks().thread_idle {
+        // The M has to go to sleep whatever comes.
+        quietly(idle);
+    }
 }
 
 /// As [`stop_m`], but wakes by itself at `deadline` (nanoseconds of [`sys::nanotime`]) if nobody
@@ -263,9 +269,7 @@ pub(crate) fn stop_m_until(m: &'static M, deadline: u64) -> Option<Rt> {
         inner.watcher = Some(m);
         inner.m_put(m);
     }
-    if let Some(idle) = sched.hooks().thread_idle {
-        idle();
-    }
+    tell_idle(sched);
     let noted = sleep_on_note(m, Some(deadline));
     let mut inner = sched.lock.lock();
     if inner.watcher.is_some_and(|w| core::ptr::eq(w, m)) {
@@ -443,7 +447,7 @@ pub(crate) fn m_exits(m: &'static M) {
     inner.mcount -= 1;
     inner.allm.retain(|x| !core::ptr::eq(*x, m));
     census::m_ends();
-    m.spinning.set(false);
+    debug_assert!(!m.spinning.get(), "it would count as spinning for ever");
     sched.ended.notify_all();
     drop(inner);
     records::free_m(m);

@@ -5,11 +5,11 @@
 /// Alone, gmp-sched has none: no timers. `gort` plugs in gtimer, one heap per P.
 ///
 /// All times are nanoseconds of `CLOCK_MONOTONIC` ([`crate::nanotime`]). The calls are made with no
-/// lock held and outside the scheduler's bracket, so implementations may ready goroutines, wake
-/// wakers and drop values; they must not park.
+/// lock of the runtime's held and outside the scheduler's bracket, so implementations may ready goroutines,
+/// wake wakers and drop values; they must not park. In [`adopt`](Self::adopt) the world is stopped.
 pub trait Poll: core::any::Any + Sync {
     /// Runs what is due on `p` at `now`. Returns the next deadline of `p` (`None`: there is none)
-    /// and how many entries ran.
+    /// and how many entries ran. If it panics, it is called again for what is still due.
     fn poll(&self, p: usize, now: u64) -> (Option<u64>, usize);
 
     /// The earliest deadline of `p` as far as it can be seen without a lock. Called by every

@@ -247,6 +247,9 @@ pub(crate) struct Sched {
     pub(crate) gate: Gate,
     /// Ps in use: `allp[..procs]`. By stop-the-world.
     pub(crate) procs: AtomicU32,
+    /// Nobody has said how many Ps there should be: as many as the process may use CPUs. By the builder and
+    /// the handles, before they ask for [`world`](Self::world).
+    pub(crate) follows_cpus: AtomicBool,
     /// Every P ever made, by id. Appended under the lock.
     pub(crate) allp: Box<[AtomicPtr<P>]>,
     /// Whether goroutines have stacks of their own. Set when the runtime is built.
@@ -258,13 +261,14 @@ pub(crate) struct Sched {
     pub(crate) goroutines: Goroutines,
     /// Distinguishes the lives of a recycled record.
     pub(crate) epoch: AtomicU64,
-    /// Plugged in by the umbrella. Set when the runtime is built.
-    pub(crate) hooks: UnsafeCell<Hooks>,
+    /// Plugged in by the umbrella. Set when the runtime is built; what it points at never changes, for
+    /// sysmon and the handles of a life that is over may look at any time.
+    hooks: AtomicPtr<Hooks>,
     /// The deadline that the idle M which watches the clock sleeps to; `u64::MAX` for none.
     pub(crate) sleeping_until: AtomicU64,
     /// Signalled, with the lock, when an M ends or a P stops for stop-the-world.
     pub(crate) ended: Condvar,
-    /// One at a time may stop the world.
+    /// One at a time may stop the world, or end it.
     pub(crate) world: Mutex<()>,
     /// Counters for tests and reports.
     pub(crate) stats: Stats,
@@ -289,7 +293,6 @@ pub(crate) struct Inner {
 }
 
 /// What else a P looks at, and who else wants to know that a thread goes idle.
-#[derive(Clone, Copy)]
 pub(crate) struct Hooks {
     pub(crate) poll: Option<&'static dyn crate::poll::Poll>,
     pub(crate) thread_idle: Option<fn()>,
@@ -297,6 +300,22 @@ pub(crate) struct Hooks {
     /// on upper floors, so the lower ones are handed them.
     pub(crate) m_main: fn(&'static M),
     pub(crate) base: extern "C" fn(usize) -> !,
+}
+
+impl Hooks {
+    /// Whether a runtime with these is plugged into the same things.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let poll = match (self.poll, other.poll) {
+            // Of two types, for values without size may share their address.
+            (Some(a), Some(b)) => core::ptr::addr_eq(a, b) && a.type_id() == b.type_id(),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        let thread_idle = match (self.thread_idle, other.thread_idle) {
+            (Some(a), Some(b)) => core::ptr::fn_addr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        poll && thread_idle
+    }
 }
 
 /// Counters, written relaxed on slow paths only.
@@ -325,7 +344,7 @@ unsafe impl Sync for M {}
 unsafe impl Sync for P {}
 // SAFETY: as for G.
 unsafe impl Sync for Stack {}
-// SAFETY: as for G; `hooks` is written before the first M starts and read-only while Ms run.
+// SAFETY: as for G.
 unsafe impl Sync for Sched {}
 // SAFETY: the references inside point at type-stable records, which are Sync.
 unsafe impl Send for Inner {}
@@ -516,9 +535,14 @@ impl Sched {
         self.phase.store(to as u8, Ordering::SeqCst);
     }
 
-    pub(crate) fn hooks(&self) -> Hooks {
-        // SAFETY: written only before the runtime's first M starts (see the Sync argument).
-        unsafe { *self.hooks.get() }
+    #[inline]
+    pub(crate) fn hooks(&self) -> &'static Hooks {
+        // SAFETY: set when the record was made, to hooks that live for ever and never change.
+        unsafe { &*self.hooks.load(Ordering::Acquire) }
+    }
+
+    pub(crate) fn set_hooks(&self, hooks: &'static Hooks) {
+        self.hooks.store(core::ptr::from_ref(hooks).cast_mut(), Ordering::Release);
     }
 
     /// The Ps in use.
@@ -560,7 +584,7 @@ impl Stats {
 }
 
 /// Sched records start free.
-pub(crate) fn new_sched(max_procs: usize, hooks: Hooks) -> Sched {
+pub(crate) fn new_sched(max_procs: usize, hooks: &'static Hooks) -> Sched {
     Sched {
         lock: Mutex::new(Inner {
             globq: crate::globq::GlobQueue::new(),
@@ -577,13 +601,14 @@ pub(crate) fn new_sched(max_procs: usize, hooks: Hooks) -> Sched {
         nglobq: AtomicU32::new(0),
         gate: Gate::new(),
         procs: AtomicU32::new(0),
+        follows_cpus: AtomicBool::new(false),
         allp: (0..max_procs).map(|_| AtomicPtr::new(core::ptr::null_mut())).collect(),
         stackful: AtomicBool::new(false),
         gcwaiting: AtomicBool::new(false),
         phase: AtomicU8::new(Phase::Free as u8),
         goroutines: Goroutines::new(),
         epoch: AtomicU64::new(0),
-        hooks: UnsafeCell::new(hooks),
+        hooks: AtomicPtr::new(core::ptr::from_ref(hooks).cast_mut()),
         sleeping_until: AtomicU64::new(u64::MAX),
         ended: Condvar::new(),
         world: Mutex::new(()),

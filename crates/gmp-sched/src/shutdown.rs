@@ -7,6 +7,7 @@ use crate::{deadlock, idle, park, records, sysmon};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use parking_lot::Mutex;
+use std::thread;
 use std::time::Instant;
 
 /// Records of runtimes that ended, to be used again: they are type-stable like all others.
@@ -27,11 +28,12 @@ pub enum Shutdown {
 }
 
 /// A record for a new runtime: one of an ended runtime, or a new one with room for `max_procs` Ps.
-pub(crate) fn take_sched(max_procs: usize, hooks: Hooks) -> &'static Sched {
+pub(crate) fn take_sched(max_procs: usize, hooks: &'static Hooks) -> &'static Sched {
     match FREE.lock().pop() {
         Some(sched) => {
-            // SAFETY: no M serves a free record, so nobody reads its hooks.
-            unsafe { *sched.hooks.get() = hooks };
+            // First of all: from here on it is not what older handles mean.
+            sched.epoch.fetch_add(1, Ordering::SeqCst);
+            sched.set_hooks(hooks);
             sched
         }
         None => Box::leak(Box::new(new_sched(max_procs, hooks))),
@@ -52,6 +54,14 @@ pub(crate) fn await_goroutines(sched: &'static Sched, within: Duration) -> bool 
     true
 }
 
+/// Runs `end` on another thread, because the caller is one of the runtime's goroutines.
+pub(crate) fn end_from_outside(sched: &'static Sched, end: impl FnOnce() + Send + 'static) {
+    if let Err(e) = thread::Builder::new().name("gmp-shutdown".into()).spawn(end) {
+        eprintln!("gmp-sched: no thread to end a runtime, which is leaked: {e}");
+        sched.set_phase(Phase::Aborting);
+    }
+}
+
 /// Ends a runtime: abort, wait, stop the Ms, and keep the record for another if nothing is left.
 pub(crate) fn end(sched: &'static Sched, within: Duration) {
     // 1. From here on every park unwinds, and what has not started is cancelled.
@@ -61,7 +71,8 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
         // 2. Wake whoever waits. Again and again: a goroutine may have been between its look at the
         // phase and its park; the permit covers that, but one that was spawned meanwhile is new.
         for g in records::live_gs(sched) {
-            if g.status() == GStatus::Waiting {
+            // In `Syscall` it may wait together with its thread.
+            if matches!(g.status(), GStatus::Waiting | GStatus::Syscall) {
                 park::unpark(g);
             }
         }
@@ -87,7 +98,9 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
             return;
         }
     }
-    // 4. Nobody is left and nobody can come: the Ms end. They are idle or about to be.
+    // 4. Nobody is left and nobody can come: the Ms end. They are idle or about to be. Nor does
+    // anybody stop the world of what is no more.
+    let _world = sched.world.lock();
     sched.set_phase(Phase::Stopping);
     let mut inner = sched.lock.lock();
     while inner.mcount > 0 {
@@ -106,6 +119,8 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
         p.set_status(PStatus::Gcstop);
         p.set_status(PStatus::Dead);
     }
+    debug_assert_eq!(sched.gate.spinning(), 0);
+    debug_assert!(inner.globq.len() == 0 && sched.ps().all(|p| p.runq.is_empty()), "work outlived its runtime");
     sched.procs.store(0, Ordering::SeqCst);
     sched.set_phase(Phase::Free);
     drop(inner);

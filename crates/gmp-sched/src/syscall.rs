@@ -245,13 +245,22 @@ pub(crate) fn start_locked_m(rt: Rt, g: &'static G) -> Result<Rt, &'static M> {
 
 /// Blocks the thread of a pinned goroutine: its P goes to another M first (`entersyscallblock`),
 /// and it comes back on this thread.
+///
+/// `sleep` must not unwind.
 pub(crate) fn block_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
+    nap_on_thread(rt, s, g, || {
+        // While it sleeps the thread counts among the parked ones, not among the Ms.
+        census::m_ends();
+        sleep();
+        census::m_starts();
+    });
+}
+
+/// [`block_on_thread`] for a sleep that ends by itself: the thread counts as one that runs.
+pub(crate) fn nap_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
     g.set_status(GStatus::Syscall);
     let m = idle::hand_p_on(rt);
-    // While it sleeps the thread counts among the parked ones, not among the Ms.
-    census::m_ends();
     sleep();
-    census::m_starts();
     let rt = reacquire_pinned(m, s, g);
     leave_may_park(rt, s, g);
 }

@@ -12,7 +12,8 @@
 //!   the slice on an M stands ready for the P.
 //!
 //! When every runtime is idle it looks for a deadlock ([`crate::deadlock`]) and then sleeps until an M
-//! wakes: an idle process shows no wake-ups. Between looks it does what it was asked to ([`crate::sysmon_chore`]).
+//! wakes: an idle process shows no wake-ups. Between looks it does what it was asked to ([`crate::sysmon_chore`]),
+//! and every second it counts the CPUs.
 
 use crate::census::Census;
 use crate::deadlock::{self, Suspicion, Verdict};
@@ -20,7 +21,7 @@ use crate::retake::{m_of, take_from_computing, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
 use crate::p_status::PStatus;
 use crate::sysmon_chore::{self, Chore};
-use crate::{census, idle, stack, sys, sysmon_note};
+use crate::{census, cpus, idle, stack, stop_world, sys, sysmon_note};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use parking_lot::Mutex;
@@ -39,6 +40,9 @@ const PATIENCE: u32 = 50;
 /// How long all has to be idle before free stacks are given back to the kernel: whoever sleeps for
 /// less will want them again.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the number of CPUs is believed in.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// Runtimes to watch.
 static SCHEDS: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
@@ -74,6 +78,7 @@ fn main() {
     let mut earliest_end = None;
     let mut chore = Chore::default();
     let mut idle_since = None;
+    let mut counted = Instant::now();
     loop {
         chore.run();
         let scheds = SCHEDS.lock().clone();
@@ -109,6 +114,20 @@ fn main() {
         }
         delay.after(look.took > 0);
         earliest_end = look.earliest_end;
+        if counted.elapsed() >= COUNT_EVERY {
+            follow_cpus(&scheds);
+            counted = Instant::now();
+        }
+    }
+}
+
+/// Looks again how many CPUs the process may use, for the runtimes that nobody has told how many Ps they
+/// should have (Go 1.25's `sysmonUpdateGOMAXPROCS`).
+fn follow_cpus(scheds: &[&'static Sched]) {
+    let mut followers = scheds.iter().filter(|s| s.follows_cpus.load(Ordering::Relaxed)).peekable();
+    if followers.peek().is_some() {
+        let procs = cpus::default_procs();
+        followers.for_each(|s| stop_world::follow_cpus(s, procs));
     }
 }
 

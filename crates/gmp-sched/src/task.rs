@@ -120,11 +120,9 @@ impl<T, F: FnOnce() -> T> Closure<F, T> {
         // SAFETY: the base loop runs a closure once, and the record is the runner's.
         let f: F = unsafe { take(g) };
         let result = catch_unwind(AssertUnwindSafe(f));
-        if let Some(s) = g.stack.get() {
-            local::drop_all(s);
-        }
         // SAFETY: emptied above.
         unsafe { put_result(g, result.map_err(|p| JoinError::from_payload(id(g), p))) };
+        drop_locals(g);
         true
     }
 
@@ -137,6 +135,15 @@ impl<T, F: FnOnce() -> T> Closure<F, T> {
         };
         // SAFETY: emptied above.
         unsafe { put_result::<T>(g, Err(error)) };
+        drop_locals(g);
+    }
+}
+
+/// After the last code of a goroutine: the destructors of its closure and result have locals too.
+#[inline]
+fn drop_locals(g: &'static G) {
+    if let Some(s) = g.stack.get() {
+        local::drop_all(s);
     }
 }
 
