@@ -25,7 +25,8 @@
 //! part in the compare-exchange, which only one of both wins. The M pays no fence for this: that is
 //! what `membarrier(2)` is for. Under loom both sides use a SeqCst fence instead.
 //!
-//! Takers are serialised by the runtime's lock; SYSCALL is set and cleared by the M alone.
+//! Takers are serialised by a lock, and so is whoever only requests: a taker's compare-exchange must not meet
+//! a later request than his own, made when the M has another P. SYSCALL is set and cleared by the M alone.
 
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
 

@@ -37,7 +37,7 @@ pub struct Builder {
 pub enum BuildError {
     /// The number of Ps asked for is not within `1..=1024`.
     Procs(ProcsError),
-    /// The stack size asked for is not a power of two of at least 64 KiB, or another size is in
+    /// The stack size asked for is not a power of two from 64 KiB to 1 GiB, or another size is in
     /// force: all goroutine stacks of a process have one size, set by its first runtime.
     StackSize {
         /// What was asked for.
@@ -60,7 +60,7 @@ impl fmt::Display for BuildError {
             ),
             Self::StackSize { asked, in_force: None } => write!(
                 f,
-                "stacks of {asked} bytes were asked for; allowed are powers of two from 64 KiB"
+                "stacks of {asked} bytes were asked for; allowed are powers of two from 64 KiB to 1 GiB"
             ),
             Self::Stacks(e) => write!(f, "no address space for goroutine stacks: {e}"),
         }
@@ -116,8 +116,8 @@ impl Builder {
         self
     }
 
-    /// Bytes of address space per goroutine stack, guard page included: a power of two of at least
-    /// 64 KiB, the same for all runtimes of a process. Default: 256 KiB, of which a goroutine costs only the
+    /// Bytes of address space per goroutine stack, guard page included: a power of two from 64 KiB to
+    /// 1 GiB, the same for all runtimes of a process. Default: 256 KiB, of which a goroutine costs only the
     /// pages it touches.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
@@ -220,7 +220,7 @@ impl Builder {
 
 fn init_stacks(asked: Option<usize>) -> Result<(), BuildError> {
     let size = asked.unwrap_or(stack::DEFAULT_SLOT);
-    if !size.is_power_of_two() || size < stack::MIN_SLOT {
+    if !size.is_power_of_two() || !(stack::MIN_SLOT..=stack::MAX_SLOT).contains(&size) {
         return Err(BuildError::StackSize { asked: size, in_force: None });
     }
     let in_force = stack::init(size).map_err(BuildError::Stacks)?;
@@ -259,6 +259,7 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
         inner.pidle_put(sched, p);
     }
     sched.procs.store(procs, Ordering::SeqCst);
+    sched.clocks.store(procs, Ordering::Release);
     sched.set_phase(Phase::Open);
 }
 

@@ -207,7 +207,9 @@ impl Handle {
     /// An entry of the [`Poll`] hook came to be due at `when`, earlier than all others of its P: wakes
     /// whoever watches the clock, if it sleeps longer.
     pub fn wake_for(&self, when: u64) {
-        idle::wake_watcher(self.sched, when);
+        if !self.is_over() {
+            idle::wake_watcher(self.sched, when);
+        }
     }
 
     /// What was plugged in by [`Builder::poll`](crate::Builder::poll); as it is `Any`, whoever plugged it in can get it

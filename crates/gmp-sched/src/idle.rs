@@ -15,9 +15,10 @@ use crate::bracket::Rt;
 use crate::foreign::quietly;
 use crate::runtime2::{Inner, M, P, Phase, Sched};
 use crate::p_status::PStatus;
-use crate::{census, fatal, records, sys, sysmon_note};
+use crate::{census, fatal, records, retake, sys, sysmon_note};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
+use parking_lot::{Mutex, MutexGuard};
 use std::thread;
 
 /// How often an M looks at its note before it sleeps: a wake-up within this time costs its waker
@@ -33,6 +34,11 @@ impl Inner {
         // Whoever gets it, for whatever reason: sysmon has something to watch again.
         sysmon_note::wake();
         Some(p)
+    }
+
+    /// The Ps on the idle list: nobody's as long as the lock is held.
+    pub(crate) fn idle_ps(&self) -> impl Iterator<Item = &'static P> {
+        core::iter::successors(self.pidle, |p| p.link.get())
     }
 
     /// Puts a P on the idle list. It is `Pidle`, and its queue is empty.
@@ -136,19 +142,33 @@ pub(crate) fn release_p(rt: Rt) -> (&'static M, &'static P) {
 /// would spin.
 pub(crate) fn start_m_for_idle_p(sched: &'static Sched, spinning: bool) {
     let mut inner = sched.lock.lock();
-    let Some(p) = inner.pidle_get(sched) else {
-        if spinning {
-            sched.gate.stop_spinning();
-        }
-        return;
-    };
-    drop(inner);
-    start_m(sched, p, spinning);
+    match inner.pidle_get(sched) {
+        // Its M is found under the same lock: whoever ends the runtime sees all Ps idle, or the M.
+        Some(p) => start_m_locked(sched, inner, p, spinning),
+        None if spinning => drop(sched.gate.stop_spinning()),
+        None => {}
+    }
 }
 
 /// Runs this P, which is `Pidle` and the caller's, on an idle or new M.
 pub(crate) fn start_m(sched: &'static Sched, p: &'static P, spinning: bool) {
-    let mut inner = sched.lock.lock();
+    start_m_locked(sched, sched.lock.lock(), p, spinning);
+}
+
+fn start_m_locked(
+    sched: &'static Sched,
+    mut inner: MutexGuard<'_, Inner>,
+    p: &'static P,
+    spinning: bool,
+) {
+    if sched.phase() >= Phase::Stopping {
+        // Too late: nobody is left whom it could run.
+        inner.pidle_put(sched, p);
+        if spinning {
+            sched.gate.stop_spinning();
+        }
+        return;
+    }
     match inner.m_get() {
         Some(m) => {
             drop(inner);
@@ -160,13 +180,36 @@ pub(crate) fn start_m(sched: &'static Sched, p: &'static P, spinning: bool) {
             drop(inner);
             m.spinning.set(spinning);
             m.nextp.store(core::ptr::from_ref(p).cast_mut(), Ordering::Release);
-            if let Err(e) = spawn_thread(sched, m, stack) {
-                fatal::fatal(format_args!(
-                    "cannot start an operating system thread beside {} others: {e}",
-                    sched.lock.lock().mcount
-                ));
+            if retake::in_background() {
+                TO_START.lock().push((m, stack));
+                sysmon_note::wake();
+            } else {
+                start_thread(m, stack);
             }
         }
+    }
+}
+
+/// Ms whose threads sysmon has to start: those that a thread in the background started would be there too.
+static TO_START: Mutex<Vec<(&'static M, usize)>> = Mutex::new(Vec::new());
+
+pub(crate) fn any_to_start() -> bool {
+    !TO_START.lock().is_empty()
+}
+
+/// Starts the threads that others must not start. By sysmon.
+pub(crate) fn start_threads() {
+    for (m, stack) in core::mem::take(&mut *TO_START.lock()) {
+        start_thread(m, stack);
+    }
+}
+
+fn start_thread(m: &'static M, stack: usize) {
+    if let Err(e) = spawn_thread(m.sched(), m, stack) {
+        fatal::fatal(format_args!(
+            "cannot start an operating system thread beside {} others: {e}",
+            m.sched().lock.lock().mcount
+        ));
     }
 }
 
@@ -348,6 +391,9 @@ pub(crate) fn wake_watcher(sched: &'static Sched, when: u64) {
         return;
     }
     let mut inner = sched.lock.lock();
+    if sched.phase() >= Phase::Stopping {
+        return;
+    }
     let Some(m) = inner.watcher else {
         drop(inner);
         return wakep(sched);

@@ -11,7 +11,7 @@ use core::time::Duration;
 /// A runtime: Ps, the threads that serve them, and the goroutines that run on them.
 ///
 /// Dropping it ends it, as the [`Builder::shutdown`](crate::Builder::shutdown) setting says, before the drop returns;
-/// if one of its own goroutines drops it, soon afterwards, on a thread made for that.
+/// if it is dropped on one of its own threads, soon afterwards, on a thread made for that.
 #[derive(Debug)]
 pub struct Runtime {
     pub(crate) handle: Handle,
@@ -128,8 +128,8 @@ impl Drop for Runtime {
         };
         let exist = if n > 0 { deadlock::traceback(sched) } else { String::new() };
         let what = self.shutdown;
-        if here().and_then(|s| s.g.get()).is_some_and(|g| core::ptr::eq(g.sched(), sched)) {
-            // The caller is one of those that have to end first.
+        if here().and_then(|s| s.m.get()).is_some_and(|m| core::ptr::eq(m.sched(), sched)) {
+            // The caller, or its thread, is one of those that have to end first.
             shutdown::end_from_outside(sched, move || end(sched, what));
         } else {
             end(sched, what);

@@ -247,6 +247,9 @@ pub(crate) struct Sched {
     pub(crate) gate: Gate,
     /// Ps in use: `allp[..procs]`. By stop-the-world.
     pub(crate) procs: AtomicU32,
+    /// The most Ps there were in this life, and so the [`Poll`](crate::poll::Poll) entries to look at: code that has lost its P without
+    /// noticing may add some to a P that is gone. By stop-the-world.
+    pub(crate) clocks: AtomicU32,
     /// Nobody has said how many Ps there should be: as many as the process may use CPUs. By the builder and
     /// the handles, before they ask for [`world`](Self::world).
     pub(crate) follows_cpus: AtomicBool,
@@ -554,6 +557,11 @@ impl Sched {
         })
     }
 
+    /// The ids under which [`Hooks::poll`] may have entries.
+    pub(crate) fn clock_ids(&self) -> core::ops::Range<usize> {
+        0..self.clocks.load(Ordering::Acquire) as usize
+    }
+
     /// The P with this id; it exists for every id below `procs`.
     pub(crate) fn p(&self, id: u32) -> &'static P {
         // SAFETY: as in `ps`.
@@ -601,6 +609,7 @@ pub(crate) fn new_sched(max_procs: usize, hooks: &'static Hooks) -> Sched {
         nglobq: AtomicU32::new(0),
         gate: Gate::new(),
         procs: AtomicU32::new(0),
+        clocks: AtomicU32::new(0),
         follows_cpus: AtomicBool::new(false),
         allp: (0..max_procs).map(|_| AtomicPtr::new(core::ptr::null_mut())).collect(),
         stackful: AtomicBool::new(false),

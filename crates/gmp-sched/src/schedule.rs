@@ -142,7 +142,7 @@ fn poll_others(rt: Rt) -> Result<(Rt, bool), &'static M> {
     let now = sys::nanotime();
     let stale = |id| !poll.pending(id);
     let due = |id| poll.next_deadline(id).is_some_and(|d| d <= now || stale(id));
-    let Some(id) = sched.ps().map(|p| p.id as usize).find(|id| due(*id)) else {
+    let Some(id) = sched.clock_ids().find(|id| due(*id)) else {
         return Ok((rt, false));
     };
     let clears = stale(id);
@@ -225,7 +225,7 @@ fn watch(
     own_deadline: Option<u64>,
 ) -> Result<Rt, &'static M> {
     let Some(poll) = sched.hooks().poll else { return idle::stop_m(m).ok_or(m) };
-    let earliest = || sched.ps().filter_map(|p| poll.next_deadline(p.id as usize)).min();
+    let earliest = || sched.clock_ids().filter_map(|id| poll.next_deadline(id)).min();
     let Some(deadline) = earliest().or(own_deadline) else { return idle::stop_m(m).ok_or(m) };
     {
         let inner = sched.lock.lock();

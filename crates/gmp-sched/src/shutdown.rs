@@ -3,12 +3,15 @@
 use crate::runtime2::{Hooks, Phase, Sched, new_sched};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
-use crate::{deadlock, idle, park, records, sysmon};
+use crate::{deadlock, idle, park, records, switch, sysmon};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use parking_lot::Mutex;
 use std::thread;
 use std::time::Instant;
+
+/// How long Ms may take to end that have nothing to do any more, whatever the deadline.
+const MS_END_WITHIN: Duration = Duration::from_secs(1);
 
 /// Records of runtimes that ended, to be used again: they are type-stable like all others.
 static FREE: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
@@ -54,7 +57,7 @@ pub(crate) fn await_goroutines(sched: &'static Sched, within: Duration) -> bool 
     true
 }
 
-/// Runs `end` on another thread, because the caller is one of the runtime's goroutines.
+/// Runs `end` on another thread, because the caller's is one of the runtime's.
 pub(crate) fn end_from_outside(sched: &'static Sched, end: impl FnOnce() + Send + 'static) {
     if let Err(e) = thread::Builder::new().name("gmp-shutdown".into()).spawn(end) {
         eprintln!("gmp-sched: no thread to end a runtime, which is leaked: {e}");
@@ -101,25 +104,35 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
     // 4. Nobody is left and nobody can come: the Ms end. They are idle or about to be. Nor does
     // anybody stop the world of what is no more.
     let _world = sched.world.lock();
-    sched.set_phase(Phase::Stopping);
     let mut inner = sched.lock.lock();
-    while inner.mcount > 0 {
+    sched.set_phase(Phase::Stopping);
+    // A P may also be in the hands of sysmon, or of another thread, that wanted to start an M.
+    while inner.mcount > 0 || sched.gate.idle_ps() < sched.procs.load(Ordering::Relaxed) {
         drop(inner);
         idle::dismiss_idle(sched);
         inner = sched.lock.lock();
-        if inner.mcount > 0 {
-            sched.ended.wait_for(&mut inner, Duration::from_millis(1));
+        let n = inner.mcount;
+        if n > 0 && start.elapsed() >= within.max(MS_END_WITHIN) {
+            drop(inner);
+            eprintln!(
+                "gmp-sched: {n} threads outlived the shutdown of their runtime and are leaked: code that is no \
+                 goroutine's, a waker or the callback of a timer, does not return"
+            );
+            sysmon::unwatch(sched);
+            return;
         }
+        sched.ended.wait_for(&mut inner, Duration::from_millis(1));
     }
     drop(inner);
     sysmon::unwatch(sched);
     // 5. All Ps are idle again: bury them, and keep the record.
     let mut inner = sched.lock.lock();
     while let Some(p) = inner.pidle_get(sched) {
+        switch::give_stacks(p);
+        records::give_gs(p);
         p.set_status(PStatus::Gcstop);
         p.set_status(PStatus::Dead);
     }
-    debug_assert_eq!(sched.gate.spinning(), 0);
     debug_assert!(inner.globq.len() == 0 && sched.ps().all(|p| p.runq.is_empty()), "work outlived its runtime");
     sched.procs.store(0, Ordering::SeqCst);
     sched.set_phase(Phase::Free);

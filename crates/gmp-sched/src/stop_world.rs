@@ -7,7 +7,7 @@
 use crate::bracket::Rt;
 use crate::runtime2::{Inner, M, P, Phase, Sched};
 use crate::p_status::PStatus;
-use crate::{fork, idle, retake, sysmon_note};
+use crate::{fork, idle, records, retake, switch, sysmon_note};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use parking_lot::MutexGuard;
@@ -177,10 +177,13 @@ fn resize(sched: &'static Sched, inner: &mut Inner, n: u32) {
             let Some(g) = (unsafe { g.as_ref() }) else { break };
             inner.globq.push(g);
         }
+        switch::give_stacks(p);
+        records::give_gs(p);
         p.set_status(PStatus::Dead);
     }
     sched.nglobq.store(inner.globq.len(), Ordering::Release);
     sched.procs.store(n, Ordering::SeqCst);
+    sched.clocks.fetch_max(n, Ordering::AcqRel);
 }
 
 /// Makes sure that a P with this id exists; a new one is `Pgcstop`.

@@ -16,12 +16,13 @@
 //! and every second it counts the CPUs.
 
 use crate::census::Census;
+use crate::foreign::quietly;
 use crate::deadlock::{self, Suspicion, Verdict};
 use crate::retake::{m_of, take_from_computing, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
 use crate::p_status::PStatus;
 use crate::sysmon_chore::{self, Chore};
-use crate::{census, cpus, idle, stack, stop_world, sys, sysmon_note};
+use crate::{census, cpus, idle, stack, retake, stop_world, switch, sys, sysmon_note};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use parking_lot::Mutex;
@@ -81,6 +82,7 @@ fn main() {
     let mut counted = Instant::now();
     loop {
         chore.run();
+        idle::start_threads();
         let scheds = SCHEDS.lock().clone();
         if scheds.iter().all(|s| all_idle(s)) {
             let seen = census::take();
@@ -89,12 +91,14 @@ fn main() {
                 continue;
             }
             let since = *idle_since.get_or_insert_with(Instant::now);
-            let to_trim = stack::any_warm().then(|| TRIM_AFTER.saturating_sub(since.elapsed()));
+            let warm = stack::any_warm() || scheds.iter().any(|s| keeps_stacks(s));
+            let to_trim = warm.then(|| TRIM_AFTER.saturating_sub(since.elapsed()));
             let limit = to_trim.into_iter().chain(chore.left()).min();
             if !sleep(&scheds, seen, limit) {
                 // Called to its chore it finds all as idle as before.
                 idle_since = idle_since.filter(|_| sysmon_chore::is_wanted());
             } else if to_trim.is_some() && since.elapsed() >= TRIM_AFTER {
+                scheds.iter().for_each(|s| give_stacks(s));
                 stack::trim(|| scheds.iter().all(|s| all_idle(s)));
             }
             delay = Delay::default();
@@ -136,6 +140,15 @@ fn all_idle(sched: &Sched) -> bool {
         || sched.gcwaiting.load(Ordering::Relaxed)
 }
 
+/// Whether idle Ps keep free stacks.
+fn keeps_stacks(sched: &Sched) -> bool {
+    sched.lock.lock().idle_ps().any(|p| p.nstacks.get() > 0)
+}
+
+fn give_stacks(sched: &Sched) {
+    sched.lock.lock().idle_ps().for_each(switch::give_stacks);
+}
+
 /// Deep sleep, until an M wakes or the last one falls asleep (`sysmonnote`), the chore is called for, or
 /// to the limit: then it is true.
 fn sleep(scheds: &[&'static Sched], seen: Census, limit: Option<Duration>) -> bool {
@@ -144,6 +157,7 @@ fn sleep(scheds: &[&'static Sched], seen: Census, limit: Option<Duration>) -> bo
     sysmon_note::sleep_if(limit, || {
         let still = scheds.iter().all(|s| all_idle(s))
             && !sysmon_chore::is_wanted()
+            && !idle::any_to_start()
             && census::take() == seen
             && SCHEDS.lock().len() == scheds.len();
         if still {
@@ -194,6 +208,7 @@ impl Look {
 }
 
 fn retake(sched: &'static Sched, now: u64, look: &mut Look) {
+    adopt_strays(sched);
     for p in sched.ps() {
         match p.status() {
             PStatus::Syscall => {
@@ -203,6 +218,15 @@ fn retake(sched: &'static Sched, now: u64, look: &mut Look) {
             PStatus::Running => retake_running(sched, p, now, look),
             _ => {}
         }
+    }
+}
+
+/// Entries that came to the clock of a P that is gone: idle Ms would look there, busy ones do not.
+fn adopt_strays(sched: &'static Sched) {
+    let gone = sched.procs.load(Ordering::Acquire) as usize..sched.clock_ids().end;
+    let Some(poll) = sched.hooks().poll else { return };
+    for id in gone.filter(|id| poll.next_deadline(*id).is_some()) {
+        quietly(|| poll.adopt(id, 0));
     }
 }
 
@@ -266,7 +290,7 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
     }
     let over = now >= seen.schedwhen + SLICE;
     if over && let Some(m) = m {
-        m.attention.request();
+        retake::request(m);
     }
     if waits && sched.gate.idle_ps() == 0 {
         let cpu = m.and_then(|m| sys::thread_cpu_time(m.tid.load(Ordering::Relaxed)));

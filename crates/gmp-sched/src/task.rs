@@ -3,6 +3,7 @@
 //! Up to 40 bytes lie in the record itself, so that spawning a small closure allocates nothing;
 //! larger ones are boxed. Closure and result use the same bytes one after the other.
 
+use crate::foreign::discard;
 use crate::join::JoinError;
 use crate::local;
 use crate::park;
@@ -92,7 +93,8 @@ unsafe fn put_result<T>(g: &G, result: JoinResult<T>) {
     if g.join.is_detached() {
         // Nobody will look: dropping it now is done as the goroutine, which may park.
         // SAFETY: just put. The handle is gone, so nobody else takes it.
-        let _ = unsafe { drop_value::<JoinResult<T>>(g) };
+        let dropped = unsafe { drop_value::<JoinResult<T>>(g) };
+        dropped.unwrap_or_else(discard);
         // SAFETY: just emptied. What remains needs no drop that runs code.
         unsafe { put::<JoinResult<T>>(g, Err(JoinError::exited(id(g)))) }
     }
@@ -101,8 +103,10 @@ unsafe fn put_result<T>(g: &G, result: JoinResult<T>) {
 /// # Safety
 /// As for [`Task::drop_result`]: the record is done and the caller's.
 unsafe fn drop_result<T>(g: &'static G) {
-    // SAFETY: the caller's. A panic in the destructor has nobody to be reported to.
-    let _ = unsafe { drop_value::<JoinResult<T>>(g) };
+    // SAFETY: the caller's.
+    let dropped = unsafe { drop_value::<JoinResult<T>>(g) };
+    // A panic in the destructor has nobody to be reported to.
+    dropped.unwrap_or_else(discard);
 }
 
 struct Closure<F, T>(PhantomData<(F, T)>);

@@ -166,6 +166,61 @@ fn a_runtime_can_be_dropped_by_one_of_its_own() {
 }
 
 #[test]
+fn a_runtime_can_be_dropped_by_a_waker_that_its_own_thread_calls() {
+    struct Owner(Mutex<Option<Runtime>>);
+    impl Wake for Owner {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+    let _alone = alone();
+    let rt = Builder::new().procs(1).build().unwrap();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let mut task = rt.spawn(async move { wait.recv().unwrap() });
+    let handle = rt.handle();
+    let owner = Waker::from(Arc::new(Owner(Mutex::new(Some(rt)))));
+    assert!(
+        Pin::new(&mut task)
+            .poll(&mut Context::from_waker(&owner))
+            .is_pending()
+    );
+    go_on.send(()).unwrap();
+    while handle.num_threads() > 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(task.is_finished());
+}
+
+#[test]
+fn a_payload_whose_destructor_panics_costs_no_m() {
+    struct Payload;
+    impl Drop for Payload {
+        fn drop(&mut self) {
+            if !thread::panicking() {
+                panic!("the payload's");
+            }
+        }
+    }
+    struct Throws;
+    impl Drop for Throws {
+        fn drop(&mut self) {
+            std::panic::panic_any(Payload);
+        }
+    }
+    let _alone = alone();
+    for rt in [stackful(1), Builder::new().procs(1).build().unwrap()] {
+        drop(rt.spawn(async { Throws }));
+        assert_eq!(
+            rt.block_on(async { gmp_sched::spawn(async { 5 }).await.unwrap() }),
+            5
+        );
+    }
+    let rt = stackful(1);
+    drop(rt.go(|| Throws));
+    assert_eq!(rt.run(|| go(|| 5).join().unwrap()), 5);
+}
+
+#[test]
 fn shutdown_wakes_a_goroutine_that_is_locked_to_its_thread() {
     let _alone = alone();
     let rt = stackful(1);
@@ -346,6 +401,86 @@ fn adopted_entries_may_ready_goroutines() {
     assert!(woken.load(SeqCst));
 }
 
+/// One entry, which is put on the clock of a P that is gone.
+#[derive(Default)]
+struct Stray {
+    /// The P it is on, plus one; 0 for none.
+    at: AtomicU32,
+    ran: AtomicBool,
+}
+
+impl Poll for Stray {
+    fn poll(&self, p: usize, _: u64) -> (Option<u64>, usize) {
+        let ran = self
+            .at
+            .compare_exchange(p as u32 + 1, 0, SeqCst, SeqCst)
+            .is_ok();
+        self.ran.fetch_or(ran, SeqCst);
+        (None, usize::from(ran))
+    }
+    fn next_deadline(&self, p: usize) -> Option<u64> {
+        (self.at.load(SeqCst) == p as u32 + 1).then_some(0)
+    }
+    fn adopt(&self, from: usize, to: usize) {
+        let _ = self
+            .at
+            .compare_exchange(from as u32 + 1, to as u32 + 1, SeqCst, SeqCst);
+    }
+}
+
+#[test]
+fn entries_on_the_clock_of_a_p_that_is_gone_are_found() {
+    let _alone = alone();
+    for busy in [true, false] {
+        let stray: &'static Stray = Box::leak(Box::default());
+        // SAFETY: nothing bound to a thread is kept across a park.
+        let rt = unsafe { Builder::new().procs(3).poll(stray).build_stackful() }.unwrap();
+        rt.handle().set_procs(1).unwrap();
+        if busy {
+            rt.run(move || {
+                stray.at.store(3, SeqCst);
+                while !stray.ran.load(SeqCst) {
+                    yield_now();
+                }
+            });
+        } else {
+            stray.at.store(3, SeqCst);
+            rt.handle().wake_for(0);
+            while !stray.ran.load(SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_goroutine_whose_p_was_taken_names_none() {
+    let _alone = alone();
+    let rt = stackful(2);
+    if !rt.handle().can_retake() {
+        return;
+    }
+    let go_on = Arc::new(AtomicBool::new(false));
+    let all: Vec<_> = (0..2)
+        .map(|_| {
+            let go_on = go_on.clone();
+            rt.go(move || {
+                while !go_on.load(SeqCst) {}
+                gmp_sched::p_hint()
+            })
+        })
+        .collect();
+    while rt.handle().stats().idle_ps > 0 {
+        thread::yield_now();
+    }
+    rt.handle().set_procs(1).unwrap();
+    go_on.store(true, SeqCst);
+    let hints: Vec<_> = all.into_iter().map(|h| h.join().unwrap()).collect();
+    assert!(!hints.contains(&Some(1)), "{hints:?}");
+    assert_eq!(rt.run(gmp_sched::p_hint), Some(0));
+    assert_eq!(rt.run(|| blocking(gmp_sched::p_hint)), None);
+}
+
 #[test]
 fn locals_do_not_pass_from_one_goroutine_to_the_next() {
     static LOCAL: GoLocal<Cell<u32>> = GoLocal::new(|| Cell::new(0));
@@ -390,4 +525,18 @@ fn r52_a_wait_that_ends_by_itself_or_by_a_panic_is_no_deadlock() {
         blocking(|| naps.join().unwrap())
     });
     assert_eq!(told, 5);
+}
+
+#[test]
+fn a_stack_of_no_possible_size_is_an_error() {
+    let _alone = alone();
+    for bytes in [0, 4096, (64 << 10) + 1, 1 << 31, 1 << 41, 1 << 62] {
+        // SAFETY: nothing runs on it.
+        let refused = unsafe { Builder::new().stack_size(bytes).build_stackful() };
+        let text = refused.unwrap_err().to_string();
+        assert!(
+            text.contains(&bytes.to_string()) && text.contains("64 KiB to 1 GiB"),
+            "{text}"
+        );
+    }
 }

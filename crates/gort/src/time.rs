@@ -185,7 +185,8 @@ pub fn delay(d: Duration) -> Delay {
 }
 
 /// Runs `f` in a goroutine of its own after `d`; dropping what is returned stops it. On a runtime for futures
-/// the goroutine is a future, and what blocks in it blocks a thread.
+/// the goroutine is a future, and what blocks in it blocks a thread. It runs once: to reset what is returned
+/// moves the time as long as `f` has not begun, and does nothing afterwards.
 ///
 /// # Panics
 /// Outside a runtime of this crate.
