@@ -121,10 +121,11 @@ pub unsafe trait Park: Sync {
     /// The caller runs on the waiter `me`, which it had from [`current`](Self::current).
     unsafe fn park(&self, me: Handle, reason: Reason, deadline: Option<Instant>);
 
-    /// Runs `wait`, which puts a plain thread to sleep. A runtime can hand its processor to another thread
-    /// meanwhile, or count the sleeper in its deadlock detector. It must call `wait` exactly once.
-    fn blocking(&self, reason: Reason, wait: &mut dyn FnMut()) {
-        let _ = reason;
+    /// Runs `wait`, which puts a plain thread to sleep, until the deadline at most. A runtime can hand its
+    /// processor to another thread meanwhile, or count a sleeper without deadline in its deadlock detector. It
+    /// must call `wait` exactly once.
+    fn blocking(&self, reason: Reason, deadline: Option<Instant>, wait: &mut dyn FnMut()) {
+        let _ = (reason, deadline);
         wait();
     }
 }

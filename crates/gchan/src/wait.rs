@@ -189,7 +189,7 @@ fn sleep_thread(
     }
     let mut sleep = || record.park(timeout);
     match park::hook() {
-        Some(hook) => hook.blocking(reason, &mut sleep),
+        Some(hook) => hook.blocking(reason, deadline, &mut sleep),
         None => sleep(),
     }
     true

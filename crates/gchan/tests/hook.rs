@@ -55,7 +55,7 @@ unsafe impl Park for Runtime {
         }
     }
 
-    fn blocking(&self, _reason: Reason, wait: &mut dyn FnMut()) {
+    fn blocking(&self, _reason: Reason, _deadline: Option<Instant>, wait: &mut dyn FnMut()) {
         BLOCKED.fetch_add(1, Ordering::SeqCst);
         wait();
         BLOCKED.fetch_sub(1, Ordering::SeqCst);

@@ -25,7 +25,8 @@
 //! part in the compare-exchange, which only one of both wins. The M pays no fence for this: that is
 //! what `membarrier(2)` is for. Under loom both sides use a SeqCst fence instead.
 //!
-//! Takers are serialised by the runtime's lock; SYSCALL is set and cleared by the M alone.
+//! Takers are serialised by a lock, and so is whoever only requests: a taker's compare-exchange must not meet
+//! a later request than his own, made when the M has another P. SYSCALL is set and cleared by the M alone.
 
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -140,6 +141,14 @@ impl Attention {
     #[inline]
     pub(crate) fn regained(&self) {
         debug_assert!(self.in_rt());
+        self.word.store(0, Ordering::Release);
+    }
+
+    /// The M has a P again and has done with it, without ever opening its bracket: as long as the word
+    /// said SYSCALL nobody could take that P. By the M.
+    #[inline]
+    pub(crate) fn returned(&self) {
+        debug_assert!(!self.in_rt());
         self.word.store(0, Ordering::Release);
     }
 }

@@ -94,20 +94,22 @@ pub(crate) fn enter_on(s: &Stack) -> Result<Rt, NoP> {
     let Some(m) = s.m.get() else { return Err(NoP::Foreign) };
     match m.attention.enter() {
         0 => Ok(Rt { m, not_send: PhantomData }),
-        seen => enter_asked(m, seen),
+        seen if claim(m, seen) => Ok(Rt { m, not_send: PhantomData }),
+        _ => Err(NoP::Without),
     }
 }
 
+/// Keeps the P although there is a request; false, and the bracket is closed, if it is gone.
 #[cold]
-fn enter_asked(m: &'static M, seen: u32) -> Result<Rt, NoP> {
+fn claim(m: &'static M, seen: u32) -> bool {
     if seen == PREEMPT && m.attention.claim() {
         // The request outlives the claim: the next call that may park yields.
         m.preempted.set(true);
-        return Ok(Rt { m, not_send: PhantomData });
+        return true;
     }
     m.attention.leave();
     fork::check();
-    Err(NoP::Without)
+    false
 }
 
 impl Rt {

@@ -11,6 +11,7 @@ use crate::{cpus, deadlock, fork, overflow, schedule, stack, stop_world, sys, sy
 use core::fmt;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
+use parking_lot::Mutex;
 
 /// An M's OS stack in a runtime whose goroutines have their own: it runs scheduler code only.
 const M_STACK: usize = 256 << 10;
@@ -36,7 +37,7 @@ pub struct Builder {
 pub enum BuildError {
     /// The number of Ps asked for is not within `1..=1024`.
     Procs(ProcsError),
-    /// The stack size asked for is not a power of two of at least 64 KiB, or another size is in
+    /// The stack size asked for is not a power of two from 64 KiB to 1 GiB, or another size is in
     /// force: all goroutine stacks of a process have one size, set by its first runtime.
     StackSize {
         /// What was asked for.
@@ -59,7 +60,7 @@ impl fmt::Display for BuildError {
             ),
             Self::StackSize { asked, in_force: None } => write!(
                 f,
-                "stacks of {asked} bytes were asked for; allowed are powers of two from 64 KiB"
+                "stacks of {asked} bytes were asked for; allowed are powers of two from 64 KiB to 1 GiB"
             ),
             Self::Stacks(e) => write!(f, "no address space for goroutine stacks: {e}"),
         }
@@ -108,14 +109,15 @@ impl Builder {
     }
 
     /// How many goroutines run at once (`GOMAXPROCS`); 1 to 1024. Default: the CPUs of the process's affinity mask,
-    /// or fewer if a control group limits it.
+    /// or fewer if a control group limits it; a runtime that is busy looks again every second and follows what
+    /// it finds (as Go does since 1.25), until somebody calls [`set_procs`](crate::Handle::set_procs).
     pub fn procs(mut self, n: usize) -> Self {
         self.procs = Some(n.try_into().unwrap_or(u32::MAX));
         self
     }
 
-    /// Bytes of address space per goroutine stack, guard page included: a power of two of at least
-    /// 64 KiB, the same for all runtimes of a process. Default: 256 KiB, of which a goroutine costs only the
+    /// Bytes of address space per goroutine stack, guard page included: a power of two from 64 KiB to
+    /// 1 GiB, the same for all runtimes of a process. Default: 256 KiB, of which a goroutine costs only the
     /// pages it touches.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
@@ -207,8 +209,9 @@ impl Builder {
             m_main: schedule::m_main,
             base: schedule::base_loop,
         };
-        let sched = take_sched(MAX_PROCS, hooks);
+        let sched = take_sched(MAX_PROCS, intern(hooks));
         sched.stackful.store(stackful, Ordering::Relaxed);
+        sched.follows_cpus.store(self.procs.is_none(), Ordering::Relaxed);
         open(sched, procs, self.max_threads, if stackful { M_STACK } else { FUTURES_STACK });
         sysmon::watch(sched);
         Ok(Runtime { handle: Handle { sched, epoch: sched.epoch.load(Ordering::Relaxed) }, shutdown: self.shutdown })
@@ -217,7 +220,7 @@ impl Builder {
 
 fn init_stacks(asked: Option<usize>) -> Result<(), BuildError> {
     let size = asked.unwrap_or(stack::DEFAULT_SLOT);
-    if !size.is_power_of_two() || size < stack::MIN_SLOT {
+    if !size.is_power_of_two() || !(stack::MIN_SLOT..=stack::MAX_SLOT).contains(&size) {
         return Err(BuildError::StackSize { asked: size, in_force: None });
     }
     let in_force = stack::init(size).map_err(BuildError::Stacks)?;
@@ -227,23 +230,36 @@ fn init_stacks(asked: Option<usize>) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// Hooks live for ever, and those of the same parts are the same: a process has few.
+fn intern(hooks: Hooks) -> &'static Hooks {
+    static ALL: Mutex<Vec<&'static Hooks>> = Mutex::new(Vec::new());
+    let mut all = ALL.lock();
+    if let Some(known) = all.iter().find(|known| known.same_as(&hooks)) {
+        return known;
+    }
+    let new: &'static Hooks = Box::leak(Box::new(hooks));
+    all.push(new);
+    new
+}
+
 /// Brings a free record to life: `procs` idle Ps.
 fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize) {
     let mut inner = sched.lock.lock();
+    debug_assert!(inner.pidle.is_none() && inner.globq.len() == 0, "a free record has no Ps and no work");
     inner.max_threads = max_threads;
     inner.thread_stack = thread_stack;
     sched.stats.reset();
-    sched.epoch.fetch_add(1, Ordering::Relaxed);
     for id in (0..procs).rev() {
         let p = stop_world::make_p(sched, id);
         if p.status() == PStatus::Dead {
             p.set_status(PStatus::Gcstop);
         }
-        p.syscall_reacquired.store(0, Ordering::Relaxed);
+        p.syscalltick.store(0, Ordering::Relaxed);
         p.set_status(PStatus::Idle);
         inner.pidle_put(sched, p);
     }
     sched.procs.store(procs, Ordering::SeqCst);
+    sched.clocks.store(procs, Ordering::Release);
     sched.set_phase(Phase::Open);
 }
 

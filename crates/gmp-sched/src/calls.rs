@@ -1,5 +1,6 @@
 //! The calls of running code: start another, yield, ask.
 
+use crate::attention::{LOST, SYSCALL};
 use crate::bracket::{self, here};
 use crate::handle::{Handle, go_on, spawn_on};
 use crate::join::JoinHandle;
@@ -104,11 +105,13 @@ pub fn keep_p<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// The P that the caller runs on, as a hint: it may be another by the time the caller looks. `None`
-/// on a thread that is no runtime's, or has just lost its P.
+/// on a thread that is no runtime's, or has no P.
 #[must_use]
 #[inline(never)]
 pub fn p_hint() -> Option<usize> {
-    Some(here()?.m.get()?.p.get()?.id as usize)
+    let m = here()?.m.get()?;
+    let has_p = m.attention.peek() & (LOST | SYSCALL) == 0;
+    m.p.get().filter(|_| has_p).map(|p| p.id as usize)
 }
 
 /// Goroutines that exist on the runtime that the caller runs on; 0 elsewhere.

@@ -20,7 +20,7 @@ use crate::locks::alarm::Alarm;
 use crate::locks::room::{Slots, lock_with_room};
 use crate::locks::wait;
 use crate::locks::waitq::{Locked, NOTIFIED, WaitQueue, Waiter};
-use crate::locks::wake::{Panicked, wake_all};
+use crate::foreign::{Panicked, wake_all};
 use crate::wait_reason::WaitReason;
 use core::any::{Any, TypeId};
 use core::error::Error;

@@ -96,7 +96,7 @@ fn can_wake(sched: &'static Sched) -> bool {
         || sched
             .hooks()
             .poll
-            .is_some_and(|poll| sched.ps().any(|p| poll.pending(p.id as usize)))
+            .is_some_and(|poll| sched.clock_ids().any(|id| poll.pending(id)))
 }
 
 /// Threads of the process, and whether all but the calling one are asleep.

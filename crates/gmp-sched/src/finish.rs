@@ -1,6 +1,7 @@
 //! The end of a goroutine, and of one poll of a future (`goexit0` in Go).
 
 use crate::bracket::Rt;
+use crate::foreign::quietly;
 use crate::join_word::Finished;
 use crate::park_word::Waits;
 use crate::runtime2::G;
@@ -8,7 +9,6 @@ use crate::status::GStatus;
 use crate::wait_reason::WaitReason;
 use crate::{idle, park, queues, records};
 use core::task::Waker;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What is left to do outside the bracket, because it runs code that is not ours.
 #[must_use]
@@ -28,8 +28,8 @@ impl After {
                 records::put_g_foreign(g);
             }
             Self::Wake(waker) => {
-                // Somebody else's code on our thread: its panic has nobody to be reported to.
-                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                // Its panic has nobody to be reported to.
+                quietly(|| waker.wake());
             }
         }
     }

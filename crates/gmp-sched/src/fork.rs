@@ -24,7 +24,7 @@ unsafe extern "C" fn in_child() {
     if let Some(m) = here().and_then(|s| s.m.get()) {
         m.attention.lose();
         // In a `blocking` section: its end must not find the P where it was left.
-        m.oldp.set(None);
+        m.p.set(None);
     }
 }
 

@@ -11,7 +11,7 @@
 use crate::calls;
 use crate::context::{Canceler, Cause, Context};
 use crate::join::JoinError;
-use crate::locks::wake::quietly;
+use crate::foreign::quietly;
 use crate::locks::{Semaphore, WaitGroup};
 use crate::scope::{my_id, start};
 use core::fmt;

@@ -6,6 +6,7 @@ use crate::poll::Poll;
 use crate::runtime2::{G, Phase, Sched, Stack};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
+use crate::stop_world::Stopped;
 use crate::{cpus, deadlock, fork, idle, park, queues, records, stack, stats, stop_world, sys, syscall, task};
 use core::fmt;
 use core::panic::Location;
@@ -26,7 +27,8 @@ impl fmt::Display for ProcsError {
 
 impl std::error::Error for ProcsError {}
 
-/// A reference to a runtime, for spawning from anywhere. It does not keep the runtime alive.
+/// A reference to a runtime, for spawning from anywhere. It does not keep the runtime alive: of one that has
+/// ended it counts and tells nothing.
 #[derive(Clone, Copy)]
 pub struct Handle {
     pub(crate) sched: &'static Sched,
@@ -92,69 +94,100 @@ impl Handle {
         unsafe { spawn_on(*self, here(), future) }
     }
 
+    /// Whether its goroutines may have stacks of their own: whether [`go`](Self::go) is allowed.
+    #[must_use]
+    pub fn is_stackful(&self) -> bool {
+        self.sched.stackful.load(Ordering::Relaxed)
+    }
+
     /// How many Ps there are.
     #[must_use]
     pub fn procs(&self) -> usize {
-        self.sched.procs.load(Ordering::Relaxed) as usize
+        self.unless_over(self.sched.procs.load(Ordering::Relaxed) as usize)
     }
 
-    /// Changes how many Ps there are (`runtime.GOMAXPROCS(n)`), stopping the world. **May park.**
+    /// Changes how many Ps there are (`runtime.GOMAXPROCS(n)`), stopping the world: from now on they do not
+    /// follow the CPUs by themselves. **May park.**
     ///
     /// # Errors
     /// If `n` is not within `1..=1024`.
+    ///
+    /// # Panics
+    /// If the runtime has been shut down.
     pub fn set_procs(&self, n: usize) -> Result<(), ProcsError> {
-        if n == 0 || n > MAX_PROCS {
-            return Err(ProcsError(n));
-        }
-        syscall::blocking(|| stop_world::with_world_stopped(self.sched, Some(n as u32), || {}));
-        Ok(())
+        self.resize(n, false)
     }
 
-    /// Looks again at the CPUs the process may use, and sets the number of Ps to that.
+    /// Looks again at the CPUs the process may use, sets the number of Ps to that, and has it follow the CPUs
+    /// as it does by default (`runtime.SetDefaultGOMAXPROCS`). **May park.**
     ///
     /// # Errors
     /// As for [`set_procs`](Self::set_procs).
+    ///
+    /// # Panics
+    /// If the runtime has been shut down.
     pub fn refresh_procs(&self) -> Result<(), ProcsError> {
-        self.set_procs(cpus::default_procs() as usize)
+        self.resize(cpus::default_procs() as usize, true)
+    }
+
+    fn resize(&self, n: usize, follows_cpus: bool) -> Result<(), ProcsError> {
+        if n == 0 || n > MAX_PROCS {
+            return Err(ProcsError(n));
+        }
+        self.with_world_stopped(|world| {
+            self.sched.follows_cpus.store(follows_cpus, Ordering::Relaxed);
+            world.resize(n as u32);
+        });
+        Ok(())
+    }
+
+    fn with_world_stopped<R>(&self, f: impl FnOnce(&Stopped<'_>) -> R) -> R {
+        syscall::blocking(|| stop_world::with_world_stopped(self.sched, self.epoch, f))
     }
 
     /// Runs `f` while no goroutine of this runtime passes an entry into the runtime. **May park.**
     ///
     /// `f` must not use the runtime: it would wait for itself.
+    ///
+    /// # Panics
+    /// If the runtime has been shut down. With `f`'s panic, after the world has started again.
     pub fn stop_the_world<R>(&self, f: impl FnOnce() -> R) -> R {
-        syscall::blocking(|| stop_world::with_world_stopped(self.sched, None, f))
+        self.with_world_stopped(|_| f())
     }
 
-    /// The most threads the runtime may make. Returns the limit before.
+    /// The most threads the runtime may make. Returns the limit before. Does nothing to a runtime that has been
+    /// shut down.
     pub fn set_max_threads(&self, n: u32) -> u32 {
-        core::mem::replace(&mut self.sched.lock.lock().max_threads, n.max(1))
+        let mut inner = self.sched.lock.lock();
+        if self.is_over() {
+            return 0;
+        }
+        core::mem::replace(&mut inner.max_threads, n.max(1))
     }
 
     /// Goroutines that exist: exact while nobody starts or ends one.
     #[must_use]
     pub fn num_goroutine(&self) -> usize {
-        let n = self.sched.num_goroutine();
-        // The record of a runtime that ended may serve another by now. Its epoch changes before it has
-        // goroutines.
-        if self.sched.epoch.load(Ordering::SeqCst) == self.epoch { n } else { 0 }
+        self.unless_over(self.sched.num_goroutine())
     }
 
     /// Threads that exist to serve this runtime.
     #[must_use]
     pub fn num_threads(&self) -> usize {
-        self.sched.lock.lock().mcount as usize
+        let n = self.sched.lock.lock().mcount as usize;
+        self.unless_over(n)
     }
 
     /// A paragraph for each goroutine: id, state or wait reason, where it was spawned.
     #[must_use]
     pub fn traceback(&self) -> String {
-        deadlock::traceback(self.sched)
+        self.unless_over(deadlock::traceback(self.sched))
     }
 
     /// The scheduler's state in a few lines: queues, Ps and Ms (`GODEBUG=schedtrace,scheddetail`).
     #[must_use]
     pub fn sched_trace(&self) -> String {
-        stats::trace(self.sched)
+        self.unless_over(stats::trace(self.sched))
     }
 
     /// Whether a running goroutine's P can be taken from under it. False where the kernel refuses
@@ -174,38 +207,59 @@ impl Handle {
     /// An entry of the [`Poll`] hook came to be due at `when`, earlier than all others of its P: wakes
     /// whoever watches the clock, if it sleeps longer.
     pub fn wake_for(&self, when: u64) {
-        idle::wake_watcher(self.sched, when);
+        if !self.is_over() {
+            idle::wake_watcher(self.sched, when);
+        }
     }
 
     /// What was plugged in by [`Builder::poll`](crate::Builder::poll); as it is `Any`, whoever plugged it in can get it
     /// back with its type.
     #[must_use]
     pub fn poll_hook(&self) -> Option<&'static dyn Poll> {
-        self.sched.hooks().poll
+        self.unless_over(self.sched.hooks().poll)
     }
 
     /// Counters of the scheduler, for tests and reports.
     #[must_use]
     pub fn stats(&self) -> stats::Stats {
-        stats::collect(self.sched)
+        self.unless_over(stats::collect(self.sched))
     }
 
     /// States of all Ps.
     #[must_use]
     pub fn p_statuses(&self) -> Vec<PStatus> {
-        self.sched.ps().map(|p| p.status()).collect()
+        self.unless_over(self.sched.ps().map(|p| p.status()).collect())
     }
 
     /// Ids and states of all goroutines.
     #[must_use]
     pub fn g_statuses(&self) -> Vec<(u64, GStatus)> {
-        records::live_gs(self.sched).map(|g| (g.id.load(Ordering::Relaxed), g.status())).collect()
+        let all = records::live_gs(self.sched);
+        self.unless_over(all.map(|g| (g.id.load(Ordering::Relaxed), g.status())).collect())
     }
 
-    /// Whether a goroutine that is started now will be run, or cancelled by the shutdown that is on.
-    fn alive(&self) -> bool {
-        self.sched.epoch.load(Ordering::SeqCst) == self.epoch
-            && self.sched.phase() < Phase::Closed
+    /// What was read of the record, unless it may have served another runtime already.
+    fn unless_over<T: Default>(&self, read: T) -> T {
+        if self.is_over() { T::default() } else { read }
+    }
+
+    /// Whether the record of the runtime serves another by now: first of all that changes its epoch.
+    fn is_over(&self) -> bool {
+        self.sched.epoch.load(Ordering::SeqCst) != self.epoch
+    }
+
+    /// Whether this living goroutine is one of this runtime's.
+    #[inline]
+    fn has(&self, g: &G) -> bool {
+        core::ptr::eq(g.sched(), self.sched) && self.sched.epoch.load(Ordering::Relaxed) == self.epoch
+    }
+
+    /// Whether a goroutine that was just counted, and that none of the runtime's own starts, will be run, or
+    /// cancelled by the shutdown that is on. Counted before this look, as `shutdown::end` counts after it has
+    /// closed the door: one sees the other.
+    fn admits(&self) -> bool {
+        core::sync::atomic::fence(Ordering::SeqCst);
+        !self.is_over() && self.sched.phase() < Phase::Closed
     }
 }
 
@@ -221,7 +275,7 @@ pub(crate) unsafe fn go_on<T: Send, F: FnOnce() -> T + Send>(
     f: F,
 ) -> JoinHandle<T> {
     assert!(
-        on.sched.stackful.load(Ordering::Relaxed),
+        on.is_stackful(),
         "go on a runtime for futures only: its builder was not given the promise that goroutines \
          with stacks need; build it by Builder::build_stackful, or spawn a future"
     );
@@ -256,33 +310,42 @@ unsafe fn start<T>(
 ) -> JoinHandle<T> {
     let caller = Location::caller();
     let open = on.sched.phase() < Phase::Aborting;
-    let own = park::current_on(at).filter(|(_, g)| core::ptr::eq(g.sched(), on.sched));
-    if open && let Some((s, g)) = own {
+    if open && let Some((s, g)) = park::current_on(at).filter(|(_, g)| on.has(g)) {
         let rt = syscall::enter_may_park(s, g);
+        rt.p().goroutines.start();
         let new = start_here(&rt, caller, install);
         syscall::leave_may_park(rt, s, g);
         // SAFETY: the caller's; the record was dead, so this is its only handle.
         return unsafe { JoinHandle::new(new) };
     }
+    // Only a goroutine keeps its runtime from ending. What else runs on an M, a waker or the callback of a
+    // timer, comes from outside.
+    let from_inside = at.and_then(|s| s.g.get()).is_some_and(|g| on.has(g));
     let new = match bracket::enter_at(at) {
         // A future that spawns: its P is at hand, but it must not yield here.
         Ok(rt) if open && core::ptr::eq(rt.sched(), on.sched) => {
+            rt.p().goroutines.start();
+            if !from_inside && !on.admits() {
+                rt.p().goroutines.end();
+                rt.leave();
+                refuse();
+            }
             let new = start_here(&rt, caller, install);
             rt.leave();
             new
         }
-        Ok(rt) => {
-            let same = core::ptr::eq(rt.sched(), on.sched);
-            rt.leave();
-            start_from_afar(on, caller, same, install)
+        at_hand => {
+            if let Ok(rt) = at_hand {
+                rt.leave();
+            }
+            start_from_afar(on, caller, from_inside, install)
         }
-        Err(_) => start_from_afar(on, caller, own.is_some(), install),
     };
     // SAFETY: as above.
     unsafe { JoinHandle::new(new) }
 }
 
-/// By a holder: no lock, no shared counter.
+/// By a holder, who has counted it: no lock, no shared counter.
 #[inline]
 fn start_here(
     rt: &Rt,
@@ -292,7 +355,6 @@ fn start_here(
     let (new, id) = records::get_g(rt);
     // The task's values are moved, not run, so the bracket may stay open.
     begin(new, id, rt.sched(), at, install);
-    rt.p().goroutines.start();
     queues::runq_put_next(rt, new);
     new
 }
@@ -307,17 +369,21 @@ fn start_from_afar(
     install: impl FnOnce(&'static G),
 ) -> &'static G {
     fork::check();
-    // Counted before the look, as `end` counts after it has closed the door: one sees the other.
     on.sched.goroutines.start_shared();
-    core::sync::atomic::fence(Ordering::SeqCst);
-    if !from_inside && !on.alive() {
+    if !from_inside && !on.admits() {
         on.sched.goroutines.end_shared();
-        panic!("go or spawn on a runtime that has been shut down");
+        refuse();
     }
     let (new, id) = records::get_g_foreign();
     begin(new, id, on.sched, at, install);
     idle::inject(on.sched, new);
     new
+}
+
+#[cold]
+#[track_caller]
+fn refuse() -> ! {
+    panic!("go or spawn on a runtime that has been shut down")
 }
 
 #[inline]

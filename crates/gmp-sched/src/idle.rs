@@ -12,11 +12,13 @@
 //!   each sleep is ended by exactly one note.
 
 use crate::bracket::Rt;
+use crate::foreign::quietly;
 use crate::runtime2::{Inner, M, P, Phase, Sched};
 use crate::p_status::PStatus;
-use crate::{census, fatal, records, sys, sysmon_note};
+use crate::{census, fatal, records, retake, sys, sysmon_note};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
+use parking_lot::{Mutex, MutexGuard};
 use std::thread;
 
 /// How often an M looks at its note before it sleeps: a wake-up within this time costs its waker
@@ -32,6 +34,11 @@ impl Inner {
         // Whoever gets it, for whatever reason: sysmon has something to watch again.
         sysmon_note::wake();
         Some(p)
+    }
+
+    /// The Ps on the idle list: nobody's as long as the lock is held.
+    pub(crate) fn idle_ps(&self) -> impl Iterator<Item = &'static P> {
+        core::iter::successors(self.pidle, |p| p.link.get())
     }
 
     /// Puts a P on the idle list. It is `Pidle`, and its queue is empty.
@@ -93,12 +100,21 @@ impl Inner {
     }
 }
 
+/// The P is the M's from here on, but for [`M::p`] and the attention word (`wirep`).
+#[inline(always)]
+pub(crate) fn bind_p(m: &'static M, p: &'static P) {
+    if m.preempted.get() {
+        m.preempted.set(false);
+    }
+    // Before the state: a taker that sees the P running must find who runs it.
+    p.m.store(core::ptr::from_ref(m).cast_mut(), Ordering::Release);
+    p.set_status(PStatus::Running);
+}
+
 /// Gives the calling M a P and opens its bracket (`acquirep`). The P is `Pidle` and the caller's.
 pub(crate) fn acquire_p(m: &'static M, p: &'static P) -> Rt {
-    p.set_status(PStatus::Running);
-    p.m.store(core::ptr::from_ref(m).cast_mut(), Ordering::Release);
+    bind_p(m, p);
     m.p.set(Some(p));
-    m.preempted.set(false);
     m.attention.enter();
     m.attention.regained();
     // SAFETY: the calling thread is m, its bracket is open, and it holds p.
@@ -126,19 +142,33 @@ pub(crate) fn release_p(rt: Rt) -> (&'static M, &'static P) {
 /// would spin.
 pub(crate) fn start_m_for_idle_p(sched: &'static Sched, spinning: bool) {
     let mut inner = sched.lock.lock();
-    let Some(p) = inner.pidle_get(sched) else {
-        if spinning {
-            sched.gate.stop_spinning();
-        }
-        return;
-    };
-    drop(inner);
-    start_m(sched, p, spinning);
+    match inner.pidle_get(sched) {
+        // Its M is found under the same lock: whoever ends the runtime sees all Ps idle, or the M.
+        Some(p) => start_m_locked(sched, inner, p, spinning),
+        None if spinning => drop(sched.gate.stop_spinning()),
+        None => {}
+    }
 }
 
 /// Runs this P, which is `Pidle` and the caller's, on an idle or new M.
 pub(crate) fn start_m(sched: &'static Sched, p: &'static P, spinning: bool) {
-    let mut inner = sched.lock.lock();
+    start_m_locked(sched, sched.lock.lock(), p, spinning);
+}
+
+fn start_m_locked(
+    sched: &'static Sched,
+    mut inner: MutexGuard<'_, Inner>,
+    p: &'static P,
+    spinning: bool,
+) {
+    if sched.phase() >= Phase::Stopping {
+        // Too late: nobody is left whom it could run.
+        inner.pidle_put(sched, p);
+        if spinning {
+            sched.gate.stop_spinning();
+        }
+        return;
+    }
     match inner.m_get() {
         Some(m) => {
             drop(inner);
@@ -150,13 +180,36 @@ pub(crate) fn start_m(sched: &'static Sched, p: &'static P, spinning: bool) {
             drop(inner);
             m.spinning.set(spinning);
             m.nextp.store(core::ptr::from_ref(p).cast_mut(), Ordering::Release);
-            if let Err(e) = spawn_thread(sched, m, stack) {
-                fatal::fatal(format_args!(
-                    "cannot start an operating system thread beside {} others: {e}",
-                    sched.lock.lock().mcount
-                ));
+            if retake::in_background() {
+                TO_START.lock().push((m, stack));
+                sysmon_note::wake();
+            } else {
+                start_thread(m, stack);
             }
         }
+    }
+}
+
+/// Ms whose threads sysmon has to start: those that a thread in the background started would be there too.
+static TO_START: Mutex<Vec<(&'static M, usize)>> = Mutex::new(Vec::new());
+
+pub(crate) fn any_to_start() -> bool {
+    !TO_START.lock().is_empty()
+}
+
+/// Starts the threads that others must not start. By sysmon.
+pub(crate) fn start_threads() {
+    for (m, stack) in core::mem::take(&mut *TO_START.lock()) {
+        start_thread(m, stack);
+    }
+}
+
+fn start_thread(m: &'static M, stack: usize) {
+    if let Err(e) = spawn_thread(m.sched(), m, stack) {
+        fatal::fatal(format_args!(
+            "cannot start an operating system thread beside {} others: {e}",
+            m.sched().lock.lock().mcount
+        ));
     }
 }
 
@@ -235,11 +288,16 @@ pub(crate) fn stop_m(m: &'static M) -> Option<Rt> {
         inner.m_put(m);
     }
     sysmon_note::fell_asleep();
-    if let Some(idle) = sched.hooks().thread_idle {
-        idle();
-    }
+    tell_idle(sched);
     sleep_on_note(m, None);
     take_nextp(m)
+}
+
+fn tell_idle(sched: &'static Sched) {
+    if let Some(idle) = sched.hooks().thread_idle {
+        // The M has to go to sleep whatever comes.
+        quietly(idle);
+    }
 }
 
 /// As [`stop_m`], but wakes by itself at `deadline` (nanoseconds of [`sys::nanotime`]) if nobody
@@ -254,9 +312,7 @@ pub(crate) fn stop_m_until(m: &'static M, deadline: u64) -> Option<Rt> {
         inner.watcher = Some(m);
         inner.m_put(m);
     }
-    if let Some(idle) = sched.hooks().thread_idle {
-        idle();
-    }
+    tell_idle(sched);
     let noted = sleep_on_note(m, Some(deadline));
     let mut inner = sched.lock.lock();
     if inner.watcher.is_some_and(|w| core::ptr::eq(w, m)) {
@@ -335,6 +391,9 @@ pub(crate) fn wake_watcher(sched: &'static Sched, when: u64) {
         return;
     }
     let mut inner = sched.lock.lock();
+    if sched.phase() >= Phase::Stopping {
+        return;
+    }
     let Some(m) = inner.watcher else {
         drop(inner);
         return wakep(sched);
@@ -434,7 +493,7 @@ pub(crate) fn m_exits(m: &'static M) {
     inner.mcount -= 1;
     inner.allm.retain(|x| !core::ptr::eq(*x, m));
     census::m_ends();
-    m.spinning.set(false);
+    debug_assert!(!m.spinning.get(), "it would count as spinning for ever");
     sched.ended.notify_all();
     drop(inner);
     records::free_m(m);

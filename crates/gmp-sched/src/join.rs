@@ -1,7 +1,8 @@
 //! Handles: waiting for a goroutine's end and taking its result.
 
 use crate::bracket::{self, here};
-use crate::park;
+use crate::foreign::Panicked;
+use crate::{fork, park};
 use crate::records;
 use crate::runtime2::{G, Stack};
 use crate::task::take_result;
@@ -217,6 +218,10 @@ fn withdraw(g: &G) {
 
 /// The record of a goroutine that is done, and whose result was taken, on the stack `at`.
 fn free(at: Option<&'static Stack>, g: &'static G) {
+    if fork::is_child() {
+        // The lock of the records may be held by a thread that is not here.
+        return;
+    }
     match bracket::enter_at(at) {
         Ok(rt) => {
             records::put_g(&rt, g);
@@ -229,12 +234,14 @@ fn free(at: Option<&'static Stack>, g: &'static G) {
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         let Some(g) = self.g else { return };
-        withdraw(g);
+        let mut panicked = Panicked::default();
+        panicked.run(|| withdraw(g));
         if g.join.detach() {
             // SAFETY: handle and runner are both done, so the result is ours.
             unsafe { (g.task().drop_result)(g) };
             free(here(), g);
         }
+        panicked.go_on();
     }
 }
 

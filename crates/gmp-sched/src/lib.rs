@@ -23,6 +23,7 @@ compile_error!(
 
 // Protocols: all that loom models, and all that is compiled under it.
 mod attention;
+mod foreign;
 mod gate;
 mod goroutines;
 mod join_word;
@@ -105,7 +106,7 @@ pub use self::{
         Once, OnceLock, ReentrantMutex, RwLock, WaitGroup, set_alarms,
     },
     os_thread::{lock_os_thread, unlock_os_thread},
-    park::{Goroutine, park, thread_waits},
+    park::{Goroutine, park, thread_naps, thread_waits},
     poll::Poll,
     runtime::Runtime,
     scope::{Scope, ScopedJoinHandle, scope},

@@ -16,7 +16,7 @@
 //!
 //! Go has no such thing, on purpose: prefer a parameter, or a [`Context`](crate::Context)'s values.
 
-use crate::locks::wake::quietly;
+use crate::foreign::quietly;
 use crate::park::current;
 use crate::runtime2::Stack;
 use core::any::Any;

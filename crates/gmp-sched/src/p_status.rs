@@ -305,7 +305,7 @@ mod loom_tests {
                 return false;
             }
             self.attention.request();
-            if !self.held.load(Ordering::SeqCst) || self.p.word.get() != PStatus::Running {
+            if self.p.word.get() != PStatus::Running || !self.held.load(Ordering::SeqCst) {
                 return false;
             }
             let barrier = || {
@@ -385,6 +385,62 @@ mod loom_tests {
             };
             w.stop();
             m.join().unwrap();
+        });
+    }
+
+    /// A P that M 1 left in a syscall is taken out of it by M 0, while M 1 gets another P. Whoever takes the
+    /// first P from under M 0 must not have asked M 1: that would cost M 1 its new P, and M 0's would have two
+    /// owners.
+    #[test]
+    fn loom_a_taker_asks_the_m_that_holds_the_p() {
+        struct Two {
+            p: Processor,
+            /// `P::m`.
+            m: AtomicU32,
+            attention: [Attention; 2],
+        }
+        loom::model(|| {
+            let w = Arc::new(Two {
+                p: Processor::running(),
+                m: AtomicU32::new(1),
+                attention: [Attention::new(), Attention::new()],
+            });
+            for a in &w.attention {
+                a.enter();
+                a.give_up();
+                a.leave();
+            }
+            w.p.enter_syscall();
+            let m0 = {
+                let w = w.clone();
+                thread::spawn(move || {
+                    assert!(w.p.word.exchange(PStatus::Syscall, PStatus::Idle));
+                    // `acquire_p`.
+                    w.m.store(0, Ordering::Release);
+                    w.p.word.set(PStatus::Running);
+                    w.p.touch();
+                    w.attention[0].returned();
+                })
+            };
+            let m1 = {
+                let w = w.clone();
+                thread::spawn(move || w.attention[1].returned())
+            };
+            // `retake::take`.
+            let m = w.m.load(Ordering::Acquire);
+            w.attention[m as usize].request();
+            if w.p.word.get() == PStatus::Running && w.m.load(Ordering::SeqCst) == m {
+                let barrier = || {
+                    fence(Ordering::SeqCst);
+                    true
+                };
+                if w.attention[m as usize].take(barrier) {
+                    w.p.touch();
+                    assert_eq!(m, 0, "M 1 has lost a P for which nobody asked");
+                }
+            }
+            m0.join().unwrap();
+            m1.join().unwrap();
         });
     }
 

@@ -24,6 +24,7 @@ use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::task::{RawWaker, RawWakerVTable, Waker};
 use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 static GOROUTINE: RawWakerVTable = RawWakerVTable::new(
     |data| RawWaker::new(data, &GOROUTINE),
@@ -397,19 +398,46 @@ pub fn park(reason: WaitReason) {
 /// for synchronisation of other crates that blocks threads. On an M the P goes to another thread
 /// meanwhile; on any other thread the sleeper counts as parked for the deadlock detector.
 /// **May park** when `wait` returns, if it is called on a goroutine.
+///
+/// A wait with a deadline is for [`thread_naps`].
+///
+/// # Panics
+/// With `wait`'s panic.
 pub fn thread_waits(wait: impl FnOnce()) {
+    thread_sleeps(false, wait);
+}
+
+/// As [`thread_waits`], for a wait that ends by itself at some time: who waits so may ready somebody
+/// afterwards, and so nothing is deadlocked meanwhile.
+///
+/// # Panics
+/// With `wait`'s panic.
+pub fn thread_naps(wait: impl FnOnce()) {
+    thread_sleeps(true, wait);
+}
+
+fn thread_sleeps(ends_by_itself: bool, wait: impl FnOnce()) {
+    let mut result = Ok(());
     let sleep = || {
-        census::thread_parks();
-        sysmon_note::fell_asleep();
-        wait();
-        census::thread_unparks();
+        if !ends_by_itself {
+            census::thread_parks();
+            sysmon_note::fell_asleep();
+        }
+        result = catch_unwind(AssertUnwindSafe(wait));
+        if !ends_by_itself {
+            census::thread_unparks();
+        }
     };
     match here().and_then(|s| Some((s, s.g.get()?))) {
         Some((s, g)) => match bracket::enter_on(s) {
+            Ok(rt) if ends_by_itself => syscall::nap_on_thread(rt, s, g, sleep),
             Ok(rt) => syscall::block_on_thread(rt, s, g, sleep),
             Err(_) => sleep(),
         },
         None => sleep(),
+    }
+    if let Err(payload) = result {
+        resume_unwind(payload);
     }
 }
 

@@ -5,15 +5,15 @@
 /// Alone, gmp-sched has none: no timers. `gort` plugs in gtimer, one heap per P.
 ///
 /// All times are nanoseconds of `CLOCK_MONOTONIC` ([`crate::nanotime`]). The calls are made with no
-/// lock held and outside the scheduler's bracket, so implementations may ready goroutines, wake
-/// wakers and drop values; they must not park.
+/// lock of the runtime's held and outside the scheduler's bracket, so implementations may ready goroutines,
+/// wake wakers and drop values; they must not park. In [`adopt`](Self::adopt) the world is stopped.
 pub trait Poll: core::any::Any + Sync {
     /// Runs what is due on `p` at `now`. Returns the next deadline of `p` (`None`: there is none)
-    /// and how many entries ran.
+    /// and how many entries ran. If it panics, it is called again for what is still due.
     fn poll(&self, p: usize, now: u64) -> (Option<u64>, usize);
 
-    /// The earliest deadline of `p` as far as it can be seen without a lock. Called by every
-    /// scheduling round, so it should be one load.
+    /// The earliest deadline of `p` as far as it can be seen without a lock. Called by every scheduling round, so
+    /// it should be one load. Called inside the bracket, as is [`pending`](Self::pending): they only look.
     fn next_deadline(&self, p: usize) -> Option<u64>;
 
     /// Whether `p` may have entries whose firing could wake a goroutine: a runtime with such an
@@ -22,6 +22,7 @@ pub trait Poll: core::any::Any + Sync {
         self.next_deadline(p).is_some()
     }
 
-    /// `from` will not be polled any more: its entries have to move to `to`.
+    /// `from` is gone: its entries have to move to `to`. It is asked for again when more have come to `from`, from
+    /// code that has not noticed.
     fn adopt(&self, from: usize, to: usize);
 }

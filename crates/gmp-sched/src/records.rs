@@ -5,7 +5,7 @@
 //! beyond 64 half of them move to the global list.
 
 use crate::bracket::Rt;
-use crate::runtime2::{G, M, Sched};
+use crate::runtime2::{G, M, P, Sched};
 use crate::status::GStatus;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use parking_lot::Mutex;
@@ -122,6 +122,19 @@ fn spill(rt: &Rt) {
     let mut pool = POOL.lock();
     last.link.set(pool.free);
     pool.free = first;
+}
+
+/// Gives all dead records of a P that is gone back. Under the runtime's lock.
+pub(crate) fn give_gs(p: &P) {
+    p.ngfree.set(0);
+    let Some(first) = p.gfree.take() else { return };
+    let mut last = first;
+    while let Some(next) = last.link.get() {
+        last = next;
+    }
+    let mut pool = POOL.lock();
+    last.link.set(pool.free);
+    pool.free = Some(first);
 }
 
 /// Gives a dead record back from a thread that holds no P.

@@ -5,6 +5,7 @@
 //! forward again only if the kernel lets it, which an unprivileged process's threads may not. Then
 //! the thread retires: its goroutine goes on on another, unless it is pinned, and it ends.
 
+use crate::bracket::here;
 use crate::runtime2::{M, P};
 use crate::p_status::PStatus;
 use crate::sys;
@@ -53,12 +54,26 @@ pub(crate) fn come_forward(m: &'static M) -> bool {
     !m.background.load(Ordering::Relaxed)
 }
 
+/// Asks an M to yield. Not while somebody else takes: he could mistake this request for his own, and what he
+/// takes may be another P by now.
+pub(crate) fn request(m: &M) {
+    let _one = TAKE.lock();
+    m.attention.request();
+}
+
+/// Whether the calling thread is an M that was sent to the background.
+pub(crate) fn in_background() -> bool {
+    here().and_then(|s| s.m.get()).is_some_and(|m| m.background.load(Ordering::Relaxed))
+}
+
 fn take(_one: &MutexGuard<'_, ()>, p: &'static P) -> Option<&'static M> {
     let m = m_of(p)?;
     m.attention.request();
     // Checked after the request: an M that gives its P up clears the request first, so as long as
-    // the request stands, this is the M's P.
-    if !core::ptr::eq(p.m.load(Ordering::SeqCst), m) || p.status() != PStatus::Running {
+    // the request stands, this is the M's P. The state is read first, and written last when a P is
+    // acquired: `p.m` still names the M that left the P in a syscall until somebody else has it, and that M
+    // may hold another P by now.
+    if p.status() != PStatus::Running || !core::ptr::eq(p.m.load(Ordering::SeqCst), m) {
         return None;
     }
     if !m.attention.take(sys::membarrier) {

@@ -3,13 +3,15 @@
 use crate::bracket::here;
 use crate::handle::{self, Handle};
 use crate::join::{JoinError, JoinHandle};
+use crate::runtime2::Sched;
 use crate::shutdown::{self, Shutdown};
 use crate::{deadlock, fork};
 use core::time::Duration;
 
 /// A runtime: Ps, the threads that serve them, and the goroutines that run on them.
 ///
-/// Dropping it ends it, as the [`Builder::shutdown`](crate::Builder::shutdown) setting says.
+/// Dropping it ends it, as the [`Builder::shutdown`](crate::Builder::shutdown) setting says, before the drop returns;
+/// if it is dropped on one of its own threads, soon afterwards, on a thread made for that.
 #[derive(Debug)]
 pub struct Runtime {
     pub(crate) handle: Handle,
@@ -120,22 +122,33 @@ impl Drop for Runtime {
             return;
         }
         let sched = self.handle.sched;
-        let abort = match self.shutdown {
-            Shutdown::Abort(d) => d,
-            Shutdown::Wait(d) => {
-                shutdown::await_goroutines(sched, d);
-                d
-            }
-            Shutdown::Refuse => {
-                let n = sched.num_goroutine();
-                if n > 0 && !std::thread::panicking() {
-                    shutdown::end(sched, Duration::from_secs(10));
-                    panic!("a runtime was shut down while {n} goroutines exist:\n{}", deadlock::traceback(sched));
-                }
-                Duration::from_secs(10)
-            }
+        let n = match self.shutdown {
+            Shutdown::Refuse => sched.num_goroutine(),
+            _ => 0,
         };
-        shutdown::end(sched, abort);
+        let exist = if n > 0 { deadlock::traceback(sched) } else { String::new() };
+        let what = self.shutdown;
+        if here().and_then(|s| s.m.get()).is_some_and(|m| core::ptr::eq(m.sched(), sched)) {
+            // The caller, or its thread, is one of those that have to end first.
+            shutdown::end_from_outside(sched, move || end(sched, what));
+        } else {
+            end(sched, what);
+        }
+        if n > 0 && !std::thread::panicking() {
+            panic!("a runtime was shut down while {n} goroutines exist:\n{exist}");
+        }
     }
+}
+
+fn end(sched: &'static Sched, what: Shutdown) {
+    let abort = match what {
+        Shutdown::Abort(d) => d,
+        Shutdown::Wait(d) => {
+            shutdown::await_goroutines(sched, d);
+            d
+        }
+        Shutdown::Refuse => Duration::from_secs(10),
+    };
+    shutdown::end(sched, abort);
 }
 

@@ -130,10 +130,9 @@ pub(crate) struct M {
     pub(crate) preempted: Cell<bool>,
     /// It looks for work without having any; counted in `Sched::gate`. By the M.
     pub(crate) spinning: Cell<bool>,
-    /// The P it holds. By the M; meaningless while the attention word says LOST or SYSCALL.
+    /// The P it holds; while the attention word says SYSCALL, the P that it left in the syscall, or none
+    /// if it gave that away at once. By the M; meaningless while the word says LOST.
     pub(crate) p: Cell<Option<&'static P>>,
-    /// The P it held before a syscall. By the M.
-    pub(crate) oldp: Cell<Option<&'static P>>,
     /// When it entered a syscall for which it gave its P away at once; 0 otherwise. By the M.
     pub(crate) call_began: Cell<u64>,
     /// The P that it gave away then. By the M.
@@ -187,8 +186,8 @@ pub(crate) struct P {
     /// do not, and goroutines that only ever switch to one another would keep timers from firing. Set
     /// by sysmon when a timer is due and by the holder now and then, cleared by the holder.
     pub(crate) poll_due: AtomicBool,
-    /// Syscalls left. By the holder, read by sysmon.
-    pub(crate) syscalltick: AtomicU32,
+    /// Syscalls after which this P was taken back at once. By the holder, read by sysmon.
+    pub(crate) syscalltick: AtomicU64,
     /// Runnable goroutines.
     pub(crate) runq: RunQueue<G>,
     /// Dead records, and how many. By the holder.
@@ -205,8 +204,6 @@ pub(crate) struct P {
     pub(crate) goroutines: Goroutines,
     /// The last syscalls on this P outlasted sysmon's patience. By the holder.
     pub(crate) long_calls: Cell<bool>,
-    /// Syscalls after which this P was taken back at once. By the holder.
-    pub(crate) syscall_reacquired: AtomicU64,
     /// What sysmon saw last: schedtick and when it changed, syscalltick and when. By sysmon.
     pub(crate) seen: Cell<Seen>,
 }
@@ -216,7 +213,7 @@ pub(crate) struct P {
 pub(crate) struct Seen {
     pub(crate) schedtick: u32,
     pub(crate) schedwhen: u64,
-    pub(crate) syscalltick: u32,
+    pub(crate) syscalltick: u64,
     pub(crate) syscallwhen: u64,
     /// CPU time of the M at `schedwhen`, or what it was when first found without progress.
     pub(crate) cpu: u64,
@@ -250,6 +247,12 @@ pub(crate) struct Sched {
     pub(crate) gate: Gate,
     /// Ps in use: `allp[..procs]`. By stop-the-world.
     pub(crate) procs: AtomicU32,
+    /// The most Ps there were in this life, and so the [`Poll`](crate::poll::Poll) entries to look at: code that has lost its P without
+    /// noticing may add some to a P that is gone. By stop-the-world.
+    pub(crate) clocks: AtomicU32,
+    /// Nobody has said how many Ps there should be: as many as the process may use CPUs. By the builder and
+    /// the handles, before they ask for [`world`](Self::world).
+    pub(crate) follows_cpus: AtomicBool,
     /// Every P ever made, by id. Appended under the lock.
     pub(crate) allp: Box<[AtomicPtr<P>]>,
     /// Whether goroutines have stacks of their own. Set when the runtime is built.
@@ -261,13 +264,14 @@ pub(crate) struct Sched {
     pub(crate) goroutines: Goroutines,
     /// Distinguishes the lives of a recycled record.
     pub(crate) epoch: AtomicU64,
-    /// Plugged in by the umbrella. Set when the runtime is built.
-    pub(crate) hooks: UnsafeCell<Hooks>,
+    /// Plugged in by the umbrella. Set when the runtime is built; what it points at never changes, for
+    /// sysmon and the handles of a life that is over may look at any time.
+    hooks: AtomicPtr<Hooks>,
     /// The deadline that the idle M which watches the clock sleeps to; `u64::MAX` for none.
     pub(crate) sleeping_until: AtomicU64,
     /// Signalled, with the lock, when an M ends or a P stops for stop-the-world.
     pub(crate) ended: Condvar,
-    /// One at a time may stop the world.
+    /// One at a time may stop the world, or end it.
     pub(crate) world: Mutex<()>,
     /// Counters for tests and reports.
     pub(crate) stats: Stats,
@@ -292,7 +296,6 @@ pub(crate) struct Inner {
 }
 
 /// What else a P looks at, and who else wants to know that a thread goes idle.
-#[derive(Clone, Copy)]
 pub(crate) struct Hooks {
     pub(crate) poll: Option<&'static dyn crate::poll::Poll>,
     pub(crate) thread_idle: Option<fn()>,
@@ -300,6 +303,22 @@ pub(crate) struct Hooks {
     /// on upper floors, so the lower ones are handed them.
     pub(crate) m_main: fn(&'static M),
     pub(crate) base: extern "C" fn(usize) -> !,
+}
+
+impl Hooks {
+    /// Whether a runtime with these is plugged into the same things.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let poll = match (self.poll, other.poll) {
+            // Of two types, for values without size may share their address.
+            (Some(a), Some(b)) => core::ptr::addr_eq(a, b) && a.type_id() == b.type_id(),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        let thread_idle = match (self.thread_idle, other.thread_idle) {
+            (Some(a), Some(b)) => core::ptr::fn_addr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        poll && thread_idle
+    }
 }
 
 /// Counters, written relaxed on slow paths only.
@@ -328,7 +347,7 @@ unsafe impl Sync for M {}
 unsafe impl Sync for P {}
 // SAFETY: as for G.
 unsafe impl Sync for Stack {}
-// SAFETY: as for G; `hooks` is written before the first M starts and read-only while Ms run.
+// SAFETY: as for G.
 unsafe impl Sync for Sched {}
 // SAFETY: the references inside point at type-stable records, which are Sync.
 unsafe impl Send for Inner {}
@@ -426,7 +445,6 @@ impl M {
             preempted: Cell::new(false),
             spinning: Cell::new(false),
             p: Cell::new(None),
-            oldp: Cell::new(None),
             call_began: Cell::new(0),
             handed: Cell::new(None),
             post: Cell::new(Post::None),
@@ -461,7 +479,7 @@ impl P {
             link: Cell::new(None),
             schedtick: AtomicU32::new(0),
             poll_due: AtomicBool::new(false),
-            syscalltick: AtomicU32::new(0),
+            syscalltick: AtomicU64::new(0),
             runq: RunQueue::new(),
             gfree: Cell::new(None),
             ngfree: Cell::new(0),
@@ -471,7 +489,6 @@ impl P {
             rng: Cell::new(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(u64::from(id) * 2 + 1)),
             goroutines: Goroutines::new(),
             long_calls: Cell::new(false),
-            syscall_reacquired: AtomicU64::new(0),
             seen: Cell::new(Seen::default()),
         }
     }
@@ -521,9 +538,14 @@ impl Sched {
         self.phase.store(to as u8, Ordering::SeqCst);
     }
 
-    pub(crate) fn hooks(&self) -> Hooks {
-        // SAFETY: written only before the runtime's first M starts (see the Sync argument).
-        unsafe { *self.hooks.get() }
+    #[inline]
+    pub(crate) fn hooks(&self) -> &'static Hooks {
+        // SAFETY: set when the record was made, to hooks that live for ever and never change.
+        unsafe { &*self.hooks.load(Ordering::Acquire) }
+    }
+
+    pub(crate) fn set_hooks(&self, hooks: &'static Hooks) {
+        self.hooks.store(core::ptr::from_ref(hooks).cast_mut(), Ordering::Release);
     }
 
     /// The Ps in use.
@@ -533,6 +555,11 @@ impl Sched {
             // SAFETY: null or a P made once and never freed.
             unsafe { p.load(Ordering::Acquire).as_ref() }
         })
+    }
+
+    /// The ids under which [`Hooks::poll`] may have entries.
+    pub(crate) fn clock_ids(&self) -> core::ops::Range<usize> {
+        0..self.clocks.load(Ordering::Acquire) as usize
     }
 
     /// The P with this id; it exists for every id below `procs`.
@@ -565,7 +592,7 @@ impl Stats {
 }
 
 /// Sched records start free.
-pub(crate) fn new_sched(max_procs: usize, hooks: Hooks) -> Sched {
+pub(crate) fn new_sched(max_procs: usize, hooks: &'static Hooks) -> Sched {
     Sched {
         lock: Mutex::new(Inner {
             globq: crate::globq::GlobQueue::new(),
@@ -582,13 +609,15 @@ pub(crate) fn new_sched(max_procs: usize, hooks: Hooks) -> Sched {
         nglobq: AtomicU32::new(0),
         gate: Gate::new(),
         procs: AtomicU32::new(0),
+        clocks: AtomicU32::new(0),
+        follows_cpus: AtomicBool::new(false),
         allp: (0..max_procs).map(|_| AtomicPtr::new(core::ptr::null_mut())).collect(),
         stackful: AtomicBool::new(false),
         gcwaiting: AtomicBool::new(false),
         phase: AtomicU8::new(Phase::Free as u8),
         goroutines: Goroutines::new(),
         epoch: AtomicU64::new(0),
-        hooks: UnsafeCell::new(hooks),
+        hooks: AtomicPtr::new(core::ptr::from_ref(hooks).cast_mut()),
         sleeping_until: AtomicU64::new(u64::MAX),
         ended: Condvar::new(),
         world: Mutex::new(()),

@@ -14,6 +14,7 @@
 //! (a wake would have to save the waker's caller and may come from anywhere).
 
 use crate::bracket::{self, Rt, here};
+use crate::foreign::quietly;
 use crate::poll::Poll;
 use crate::queues::{self, look, new_slice};
 use crate::runtime2::{G, M, Phase, Post, Sched, Stack};
@@ -119,7 +120,12 @@ fn fire(
     let m = rt.m();
     let alone = rt.p().runq.is_empty();
     rt.leave();
-    let (next, ran) = poll.poll(id, now);
+    let mut ran = 1;
+    let mut next = None;
+    if quietly(|| (next, ran) = poll.poll(id, now)) {
+        // Not all that is due has run.
+        next = poll.next_deadline(id);
+    }
     let rt = back_on_base(m)?;
     if alone && ran > 1 {
         // Each was the next to run and gave way to the one after it: the last is still in front of the others.
@@ -136,7 +142,7 @@ fn poll_others(rt: Rt) -> Result<(Rt, bool), &'static M> {
     let now = sys::nanotime();
     let stale = |id| !poll.pending(id);
     let due = |id| poll.next_deadline(id).is_some_and(|d| d <= now || stale(id));
-    let Some(id) = sched.ps().map(|p| p.id as usize).find(|id| due(*id)) else {
+    let Some(id) = sched.clock_ids().find(|id| due(*id)) else {
         return Ok((rt, false));
     };
     let clears = stale(id);
@@ -219,7 +225,7 @@ fn watch(
     own_deadline: Option<u64>,
 ) -> Result<Rt, &'static M> {
     let Some(poll) = sched.hooks().poll else { return idle::stop_m(m).ok_or(m) };
-    let earliest = || sched.ps().filter_map(|p| poll.next_deadline(p.id as usize)).min();
+    let earliest = || sched.clock_ids().filter_map(|id| poll.next_deadline(id)).min();
     let Some(deadline) = earliest().or(own_deadline) else { return idle::stop_m(m).ok_or(m) };
     {
         let inner = sched.lock.lock();
@@ -306,13 +312,16 @@ fn run_here(rt: Rt, g: &'static G, s: &'static Stack) -> Result<Rt, &'static M> 
         }
         Err(_) => {
             finish::finish_without_p(g, finished);
+            if ended_locked {
+                return Err(m);
+            }
             back_on_base(m)?
         }
     };
     // A goroutine that ends while it is locked to its thread takes the thread with it (R38). One that was
     // pinned may have got a P for a thread in the background, which retires now.
     let retires = rt.m().background.load(Ordering::Relaxed);
-    if ended_locked || retires { Err(idle::hand_p_on(rt)) } else { Ok(rt) }
+    if ended_locked || retires { Err(idle::hand_p_on(stop_spinning(rt))) } else { Ok(rt) }
 }
 
 /// First code of a pooled stack. When an M ends on it, the stack goes back to the global list, and

@@ -16,7 +16,7 @@
 use crate::bracket::here;
 use crate::handle::{Handle, go_on};
 use crate::join::JoinError;
-use crate::locks::wake::quietly;
+use crate::foreign::quietly;
 use crate::locks::{WaitGroup, wait};
 use core::any::Any;
 use core::fmt;

@@ -3,11 +3,15 @@
 use crate::runtime2::{Hooks, Phase, Sched, new_sched};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
-use crate::{deadlock, idle, park, records, sysmon};
+use crate::{deadlock, idle, park, records, switch, sysmon};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use parking_lot::Mutex;
+use std::thread;
 use std::time::Instant;
+
+/// How long Ms may take to end that have nothing to do any more, whatever the deadline.
+const MS_END_WITHIN: Duration = Duration::from_secs(1);
 
 /// Records of runtimes that ended, to be used again: they are type-stable like all others.
 static FREE: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
@@ -27,11 +31,12 @@ pub enum Shutdown {
 }
 
 /// A record for a new runtime: one of an ended runtime, or a new one with room for `max_procs` Ps.
-pub(crate) fn take_sched(max_procs: usize, hooks: Hooks) -> &'static Sched {
+pub(crate) fn take_sched(max_procs: usize, hooks: &'static Hooks) -> &'static Sched {
     match FREE.lock().pop() {
         Some(sched) => {
-            // SAFETY: no M serves a free record, so nobody reads its hooks.
-            unsafe { *sched.hooks.get() = hooks };
+            // First of all: from here on it is not what older handles mean.
+            sched.epoch.fetch_add(1, Ordering::SeqCst);
+            sched.set_hooks(hooks);
             sched
         }
         None => Box::leak(Box::new(new_sched(max_procs, hooks))),
@@ -52,6 +57,14 @@ pub(crate) fn await_goroutines(sched: &'static Sched, within: Duration) -> bool 
     true
 }
 
+/// Runs `end` on another thread, because the caller's is one of the runtime's.
+pub(crate) fn end_from_outside(sched: &'static Sched, end: impl FnOnce() + Send + 'static) {
+    if let Err(e) = thread::Builder::new().name("gmp-shutdown".into()).spawn(end) {
+        eprintln!("gmp-sched: no thread to end a runtime, which is leaked: {e}");
+        sched.set_phase(Phase::Aborting);
+    }
+}
+
 /// Ends a runtime: abort, wait, stop the Ms, and keep the record for another if nothing is left.
 pub(crate) fn end(sched: &'static Sched, within: Duration) {
     // 1. From here on every park unwinds, and what has not started is cancelled.
@@ -61,7 +74,8 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
         // 2. Wake whoever waits. Again and again: a goroutine may have been between its look at the
         // phase and its park; the permit covers that, but one that was spawned meanwhile is new.
         for g in records::live_gs(sched) {
-            if g.status() == GStatus::Waiting {
+            // In `Syscall` it may wait together with its thread.
+            if matches!(g.status(), GStatus::Waiting | GStatus::Syscall) {
                 park::unpark(g);
             }
         }
@@ -87,25 +101,39 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
             return;
         }
     }
-    // 4. Nobody is left and nobody can come: the Ms end. They are idle or about to be.
-    sched.set_phase(Phase::Stopping);
+    // 4. Nobody is left and nobody can come: the Ms end. They are idle or about to be. Nor does
+    // anybody stop the world of what is no more.
+    let _world = sched.world.lock();
     let mut inner = sched.lock.lock();
-    while inner.mcount > 0 {
+    sched.set_phase(Phase::Stopping);
+    // A P may also be in the hands of sysmon, or of another thread, that wanted to start an M.
+    while inner.mcount > 0 || sched.gate.idle_ps() < sched.procs.load(Ordering::Relaxed) {
         drop(inner);
         idle::dismiss_idle(sched);
         inner = sched.lock.lock();
-        if inner.mcount > 0 {
-            sched.ended.wait_for(&mut inner, Duration::from_millis(1));
+        let n = inner.mcount;
+        if n > 0 && start.elapsed() >= within.max(MS_END_WITHIN) {
+            drop(inner);
+            eprintln!(
+                "gmp-sched: {n} threads outlived the shutdown of their runtime and are leaked: code that is no \
+                 goroutine's, a waker or the callback of a timer, does not return"
+            );
+            sysmon::unwatch(sched);
+            return;
         }
+        sched.ended.wait_for(&mut inner, Duration::from_millis(1));
     }
     drop(inner);
     sysmon::unwatch(sched);
     // 5. All Ps are idle again: bury them, and keep the record.
     let mut inner = sched.lock.lock();
     while let Some(p) = inner.pidle_get(sched) {
+        switch::give_stacks(p);
+        records::give_gs(p);
         p.set_status(PStatus::Gcstop);
         p.set_status(PStatus::Dead);
     }
+    debug_assert!(inner.globq.len() == 0 && sched.ps().all(|p| p.runq.is_empty()), "work outlived its runtime");
     sched.procs.store(0, Ordering::SeqCst);
     sched.set_phase(Phase::Free);
     drop(inner);

@@ -39,7 +39,10 @@ const HEAD: usize = size_of::<Stack>();
 pub(crate) const DEFAULT_SLOT: usize = 256 << 10;
 /// The least: the colour takes up to 33 KiB, the guard 4.
 pub(crate) const MIN_SLOT: usize = 64 << 10;
-/// What is reserved if the kernel lets us: room for four million stacks of the default size.
+/// The most: there is room for a thousand at least, if the kernel lets us.
+pub(crate) const MAX_SLOT: usize = 1 << 30;
+/// What is reserved if the kernel lets us: room for four million stacks of the default size. Of a limited address
+/// space, a quarter.
 const RESERVE: usize = 1 << 40;
 /// Below this a reservation is not worth having.
 const RESERVE_MIN: usize = 64 << 20;
@@ -91,17 +94,19 @@ static POOL: Mutex<Pool> =
 /// # Errors
 /// The kernel's, if not even 64 MiB of address space can be had.
 pub(crate) fn init(slot: usize) -> io::Result<usize> {
-    debug_assert!(slot.is_power_of_two() && slot >= MIN_SLOT);
+    debug_assert!(slot.is_power_of_two() && (MIN_SLOT..=MAX_SLOT).contains(&slot));
     let _one_at_a_time = POOL.lock();
     if MAPPING.len.load(Ordering::Acquire) != 0 {
         return Ok(MAPPING.mask.load(Ordering::Relaxed) + 1);
     }
-    let mut len = RESERVE;
+    // Alignment may cost one.
+    let least = RESERVE_MIN.max(2 * slot);
+    let mut len = RESERVE.min(sys::address_space() / 4).max(least);
     let base = loop {
         match sys::reserve(len) {
             Ok(base) => break base,
-            Err(e) if len <= RESERVE_MIN => return Err(e),
-            Err(_) => len /= 2,
+            Err(e) if len <= least => return Err(e),
+            Err(_) => len = (len / 2).max(least),
         }
     };
     let aligned = (base as usize).next_multiple_of(slot);

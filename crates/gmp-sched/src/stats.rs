@@ -52,7 +52,7 @@ pub(crate) fn collect(sched: &'static Sched) -> Stats {
         globq_fair: get(&s.globq_fair),
         steals: get(&s.steals),
         threads_made: get(&s.ms_made),
-        syscall_reacquired: sched.ps().map(|p| get(&p.syscall_reacquired)).sum(),
+        syscall_reacquired: sched.ps().map(|p| get(&p.syscalltick)).sum(),
         syscall_other_idle: get(&s.syscall_other_idle),
         syscall_slow: get(&s.syscall_slow),
         handoffs: get(&s.handoffs),

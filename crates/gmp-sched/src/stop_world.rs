@@ -5,11 +5,12 @@
 //! running one is asked, and taken from under code that makes no calls ([`crate::attention`]).
 
 use crate::bracket::Rt;
-use crate::runtime2::{Inner, M, P, Sched};
+use crate::runtime2::{Inner, M, P, Phase, Sched};
 use crate::p_status::PStatus;
-use crate::{fork, idle, retake};
+use crate::{fork, idle, records, retake, switch, sysmon_note};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
+use parking_lot::MutexGuard;
 
 /// Gives the P of the calling M to stop-the-world. Returns the M, without a P.
 pub(crate) fn surrender(rt: Rt) -> &'static M {
@@ -47,19 +48,65 @@ pub(crate) fn stop_p_in_syscall(p: &'static P) {
     }
 }
 
-/// Stops the world, runs `f`, starts it again with `procs` Ps if a number is given. The caller holds
-/// no P: it is no M of this runtime, or inside `blocking`.
+/// Stops the world, runs `f`, starts it again. The caller holds no P: it is no M of this runtime, or
+/// inside `blocking`.
+///
+/// # Panics
+/// If the life of the runtime that `epoch` names is over. And if `f` does: then the world goes on.
 pub(crate) fn with_world_stopped<R>(
     sched: &'static Sched,
-    procs: Option<u32>,
-    f: impl FnOnce() -> R,
+    epoch: u64,
+    f: impl FnOnce(&Stopped) -> R,
 ) -> R {
     fork::check();
-    let _one = sched.world.lock();
-    stop(sched);
-    let r = f();
-    start(sched, procs);
-    r
+    let one = sched.world.lock();
+    assert!(
+        sched.epoch.load(Ordering::SeqCst) == epoch && sched.phase() < Phase::Stopping,
+        "the world of a runtime that has been shut down cannot be stopped"
+    );
+    f(&Stopped::new(sched, one))
+}
+
+/// A stopped world, until it is dropped. Whoever ends a runtime keeps others from this by
+/// [`Sched::world`].
+pub(crate) struct Stopped<'a> {
+    sched: &'static Sched,
+    _one: MutexGuard<'a, ()>,
+}
+
+impl<'a> Stopped<'a> {
+    fn new(sched: &'static Sched, one: MutexGuard<'a, ()>) -> Self {
+        stop(sched);
+        Self { sched, _one: one }
+    }
+
+    /// Changes how many Ps there are: from 1 to [`Sched::allp`]'s length.
+    pub(crate) fn resize(&self, procs: u32) {
+        let sched = self.sched;
+        let old = sched.procs.load(Ordering::Relaxed);
+        resize(sched, &mut sched.lock.lock(), procs);
+        // Without the lock: what is adopted, or found useless, may run code that wants it.
+        if let Some(poll) = sched.hooks().poll {
+            (procs..old).for_each(|id| poll.adopt(id as usize, 0));
+        }
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        start(self.sched);
+    }
+}
+
+/// Gives the runtime `procs` Ps, if it follows the CPUs and nobody is at its world just now. By sysmon.
+pub(crate) fn follow_cpus(sched: &'static Sched, procs: u32) {
+    if let Some(one) = sched.world.try_lock()
+        && sched.phase() == Phase::Open
+        && sched.follows_cpus.load(Ordering::Relaxed)
+        && sched.procs.load(Ordering::Relaxed) != procs
+    {
+        Stopped::new(sched, one).resize(procs);
+    }
 }
 
 fn stop(sched: &'static Sched) {
@@ -89,13 +136,10 @@ fn stop(sched: &'static Sched) {
     }
 }
 
-fn start(sched: &'static Sched, procs: Option<u32>) {
+fn start(sched: &'static Sched) {
     let mut with_work = Vec::new();
     {
         let mut inner = sched.lock.lock();
-        if let Some(n) = procs {
-            resize(sched, &mut inner, n);
-        }
         sched.gcwaiting.store(false, Ordering::SeqCst);
         for p in sched.ps().collect::<Vec<_>>().into_iter().rev() {
             p.set_status(PStatus::Idle);
@@ -109,8 +153,9 @@ fn start(sched: &'static Sched, procs: Option<u32>) {
     for p in with_work {
         idle::start_m(sched, p, false);
     }
-    // Somebody has to look at the global queue and the clock.
+    // Somebody has to look at the global queue and the clock, and sysmon, which took all for idle, at the Ps.
     idle::start_m_for_idle_p(sched, false);
+    sysmon_note::wake();
 }
 
 /// Makes `procs` be `n`. All Ps are `Pgcstop` and stay so; those beyond `n` die, and what they held
@@ -132,13 +177,13 @@ fn resize(sched: &'static Sched, inner: &mut Inner, n: u32) {
             let Some(g) = (unsafe { g.as_ref() }) else { break };
             inner.globq.push(g);
         }
-        if let Some(poll) = sched.hooks().poll {
-            poll.adopt(id as usize, 0);
-        }
+        switch::give_stacks(p);
+        records::give_gs(p);
         p.set_status(PStatus::Dead);
     }
     sched.nglobq.store(inner.globq.len(), Ordering::Release);
     sched.procs.store(n, Ordering::SeqCst);
+    sched.clocks.fetch_max(n, Ordering::AcqRel);
 }
 
 /// Makes sure that a P with this id exists; a new one is `Pgcstop`.

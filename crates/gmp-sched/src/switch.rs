@@ -10,7 +10,7 @@
 use crate::bracket::Rt;
 use crate::idle;
 use crate::queues::{item, look, pick_directly, runq_put};
-use crate::runtime2::{G, M, Post, Stack};
+use crate::runtime2::{G, M, P, Post, Stack};
 use crate::status::GStatus;
 #[cfg(gort_asan)]
 use crate::asan;
@@ -54,6 +54,17 @@ fn put_stack(rt: &Rt, s: &'static Stack) {
     if p.nstacks.get() >= STACKS_MAX {
         spill_stacks(rt);
     }
+}
+
+/// Gives all of a P's free stacks back. By its holder, or under the runtime's lock if it is idle or gone.
+pub(crate) fn give_stacks(p: &P) {
+    p.nstacks.set(0);
+    let Some(first) = p.stacks.take() else { return };
+    let mut last = first;
+    while let Some(next) = last.next.get() {
+        last = next;
+    }
+    stack::give(first, last);
 }
 
 #[cold]

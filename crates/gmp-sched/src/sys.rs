@@ -122,6 +122,14 @@ pub(crate) fn set_sched_attr(tid: i32, attr: &SchedAttr) -> bool {
     unsafe { libc::syscall(libc::SYS_sched_setattr, tid, core::ptr::from_ref(attr), 0) == 0 }
 }
 
+/// How much address space the process may use (`RLIMIT_AS`), in bytes.
+pub(crate) fn address_space() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is live.
+    let rc = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+    if rc == 0 { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { usize::MAX }
+}
+
 /// Reserves `len` bytes of zero pages that cost nothing until touched.
 pub(crate) fn reserve(len: usize) -> io::Result<*mut u8> {
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice.

@@ -82,25 +82,23 @@ fn regain(s: &'static Stack, g: &'static G) -> Rt {
 pub(crate) fn enter_syscall(rt: Rt, g: &'static G) {
     g.set_status(GStatus::Syscall);
     let (m, p) = (rt.m(), rt.p());
-    if p.long_calls.get() && work_waits(&rt) {
+    if p.long_calls.get() && work_waits(p) {
         return enter_long(rt);
     }
-    m.oldp.set(Some(p));
-    m.p.set(None);
     if m.attention.peek() != 0 {
         m.attention.claim();
     }
     m.attention.give_up();
     rt.leave();
-    // From here on the P may be anybody's.
+    // `m.p` stays as a note of where to look for it again. From here on the P may be anybody's.
     p.set_status(PStatus::Syscall);
-    if p.sched.gcwaiting.load(Ordering::SeqCst) {
+    if m.sched().gcwaiting.load(Ordering::SeqCst) {
         stop_world::stop_p_in_syscall(p);
     }
 }
 
-fn work_waits(rt: &Rt) -> bool {
-    !rt.p().runq.is_empty() || rt.sched().nglobq.load(Ordering::Relaxed) > 0
+fn work_waits(p: &P) -> bool {
+    !p.runq.is_empty() || p.sched.nglobq.load(Ordering::Relaxed) > 0
 }
 
 /// Calls on this P have been long of late, and others wait: the P goes to them at once instead of
@@ -114,24 +112,40 @@ fn enter_long(rt: Rt) {
 
 /// Gets a P after [`enter_syscall`] (`exitsyscall`).
 #[inline(always)]
-pub(crate) fn exit_syscall(m: &'static M, s: &'static Stack, g: &'static G) -> Rt {
-    let oldp = m.oldp.take();
-    if let Some(p) = oldp
-        && p.cas_status(PStatus::Syscall, PStatus::Idle)
-    {
-        return with_old_p(m, g, p);
+fn exit_syscall(m: &'static M, s: &'static Stack, g: &'static G) -> Rt {
+    if reacquire_old_p(m, g) {
+        m.attention.enter();
+        m.attention.regained();
+        // SAFETY: the calling thread is m, its bracket is open, and it holds m.p.
+        unsafe { Rt::assume(m) }
+    } else {
+        exit_without_p(m, s, g)
     }
-    exit_without_p(m, s, g, oldp)
 }
 
+/// [`exit_syscall`] for an M that has nothing to do with its P but to go on. Says whether it has one; if
+/// not, [`exit_without_p`] is next.
 #[inline(always)]
-fn with_old_p(m: &'static M, g: &'static G, p: &'static P) -> Rt {
-    let rt = idle::acquire_p(m, p);
-    p.syscalltick
-        .store(p.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-    bump(&p.syscall_reacquired);
-    g.set_status(GStatus::Running);
-    rt
+fn exit_syscall_fast(m: &'static M, g: &'static G) -> bool {
+    let ours = reacquire_old_p(m, g);
+    if ours {
+        m.attention.returned();
+    }
+    ours
+}
+
+/// Takes the P back where it was left (`exitsyscallfast_reacquired`), but for the attention word, which
+/// keeps takers away until the P is complete.
+#[inline(always)]
+fn reacquire_old_p(m: &'static M, g: &'static G) -> bool {
+    let Some(p) = m.p.get() else { return false };
+    let ours = p.cas_status(PStatus::Syscall, PStatus::Idle);
+    if ours {
+        idle::bind_p(m, p);
+        p.syscalltick.store(p.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        g.set_status(GStatus::Running);
+    }
+    ours
 }
 
 #[cold]
@@ -139,17 +153,19 @@ fn exit_without_p(
     m: &'static M,
     s: &'static Stack,
     g: &'static G,
-    oldp: Option<&'static P>,
 ) -> Rt {
     /// A call that is over sooner was not worth another thread's wake-up.
     const LONG: u64 = 50_000;
     fork::check();
     let began = m.call_began.replace(0);
     let long = began > 0 && sys::nanotime() - began >= LONG;
+    let oldp = m.p.take();
     let lent_out = oldp.is_some();
     let rt = match left_again(oldp.or(m.handed.take())) {
         Some(p) => {
-            let rt = with_old_p(m, g, p);
+            let rt = idle::acquire_p(m, p);
+            p.syscalltick.store(p.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            g.set_status(GStatus::Running);
             // Others have run on it meanwhile: their slice is not this goroutine's.
             queues::new_slice(&rt);
             rt
@@ -175,12 +191,6 @@ fn left_again(p: Option<&'static P>) -> Option<&'static P> {
         }
     }
     None
-}
-
-/// A counter with one writer at a time.
-#[inline]
-fn bump(counter: &core::sync::atomic::AtomicU64) {
-    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 #[cold]
@@ -235,13 +245,22 @@ pub(crate) fn start_locked_m(rt: Rt, g: &'static G) -> Result<Rt, &'static M> {
 
 /// Blocks the thread of a pinned goroutine: its P goes to another M first (`entersyscallblock`),
 /// and it comes back on this thread.
+///
+/// `sleep` must not unwind.
 pub(crate) fn block_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
+    nap_on_thread(rt, s, g, || {
+        // While it sleeps the thread counts among the parked ones, not among the Ms.
+        census::m_ends();
+        sleep();
+        census::m_starts();
+    });
+}
+
+/// [`block_on_thread`] for a sleep that ends by itself: the thread counts as one that runs.
+pub(crate) fn nap_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
     g.set_status(GStatus::Syscall);
     let m = idle::hand_p_on(rt);
-    // While it sleeps the thread counts among the parked ones, not among the Ms.
-    census::m_ends();
     sleep();
-    census::m_starts();
     let rt = reacquire_pinned(m, s, g);
     leave_may_park(rt, s, g);
 }
@@ -313,8 +332,12 @@ impl Drop for Exit {
     #[inline(always)]
     fn drop(&mut self) {
         let m = self.s.m.get().expect("a goroutine runs on an M");
-        let rt = exit_syscall(m, self.s, self.g);
-        self.s.blocking.set(self.s.blocking.get() - 1);
-        rt.leave();
+        if exit_syscall_fast(m, self.g) {
+            self.s.blocking.set(self.s.blocking.get() - 1);
+        } else {
+            let rt = exit_without_p(m, self.s, self.g);
+            self.s.blocking.set(self.s.blocking.get() - 1);
+            rt.leave();
+        }
     }
 }

@@ -12,15 +12,17 @@
 //!   the slice on an M stands ready for the P.
 //!
 //! When every runtime is idle it looks for a deadlock ([`crate::deadlock`]) and then sleeps until an M
-//! wakes: an idle process shows no wake-ups. Between looks it does what it was asked to ([`crate::sysmon_chore`]).
+//! wakes: an idle process shows no wake-ups. Between looks it does what it was asked to ([`crate::sysmon_chore`]),
+//! and every second it counts the CPUs.
 
 use crate::census::Census;
+use crate::foreign::quietly;
 use crate::deadlock::{self, Suspicion, Verdict};
 use crate::retake::{m_of, take_from_computing, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
 use crate::p_status::PStatus;
 use crate::sysmon_chore::{self, Chore};
-use crate::{census, idle, stack, sys, sysmon_note};
+use crate::{census, cpus, idle, stack, retake, stop_world, switch, sys, sysmon_note};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use parking_lot::Mutex;
@@ -39,6 +41,9 @@ const PATIENCE: u32 = 50;
 /// How long all has to be idle before free stacks are given back to the kernel: whoever sleeps for
 /// less will want them again.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the number of CPUs is believed in.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// Runtimes to watch.
 static SCHEDS: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
@@ -74,8 +79,10 @@ fn main() {
     let mut earliest_end = None;
     let mut chore = Chore::default();
     let mut idle_since = None;
+    let mut counted = Instant::now();
     loop {
         chore.run();
+        idle::start_threads();
         let scheds = SCHEDS.lock().clone();
         if scheds.iter().all(|s| all_idle(s)) {
             let seen = census::take();
@@ -84,12 +91,14 @@ fn main() {
                 continue;
             }
             let since = *idle_since.get_or_insert_with(Instant::now);
-            let to_trim = stack::any_warm().then(|| TRIM_AFTER.saturating_sub(since.elapsed()));
+            let warm = stack::any_warm() || scheds.iter().any(|s| keeps_stacks(s));
+            let to_trim = warm.then(|| TRIM_AFTER.saturating_sub(since.elapsed()));
             let limit = to_trim.into_iter().chain(chore.left()).min();
             if !sleep(&scheds, seen, limit) {
                 // Called to its chore it finds all as idle as before.
                 idle_since = idle_since.filter(|_| sysmon_chore::is_wanted());
             } else if to_trim.is_some() && since.elapsed() >= TRIM_AFTER {
+                scheds.iter().for_each(|s| give_stacks(s));
                 stack::trim(|| scheds.iter().all(|s| all_idle(s)));
             }
             delay = Delay::default();
@@ -109,12 +118,35 @@ fn main() {
         }
         delay.after(look.took > 0);
         earliest_end = look.earliest_end;
+        if counted.elapsed() >= COUNT_EVERY {
+            follow_cpus(&scheds);
+            counted = Instant::now();
+        }
+    }
+}
+
+/// Looks again how many CPUs the process may use, for the runtimes that nobody has told how many Ps they
+/// should have (Go 1.25's `sysmonUpdateGOMAXPROCS`).
+fn follow_cpus(scheds: &[&'static Sched]) {
+    let mut followers = scheds.iter().filter(|s| s.follows_cpus.load(Ordering::Relaxed)).peekable();
+    if followers.peek().is_some() {
+        let procs = cpus::default_procs();
+        followers.for_each(|s| stop_world::follow_cpus(s, procs));
     }
 }
 
 fn all_idle(sched: &Sched) -> bool {
     sched.gate.idle_ps() >= sched.procs.load(Ordering::Relaxed)
         || sched.gcwaiting.load(Ordering::Relaxed)
+}
+
+/// Whether idle Ps keep free stacks.
+fn keeps_stacks(sched: &Sched) -> bool {
+    sched.lock.lock().idle_ps().any(|p| p.nstacks.get() > 0)
+}
+
+fn give_stacks(sched: &Sched) {
+    sched.lock.lock().idle_ps().for_each(switch::give_stacks);
 }
 
 /// Deep sleep, until an M wakes or the last one falls asleep (`sysmonnote`), the chore is called for, or
@@ -125,6 +157,7 @@ fn sleep(scheds: &[&'static Sched], seen: Census, limit: Option<Duration>) -> bo
     sysmon_note::sleep_if(limit, || {
         let still = scheds.iter().all(|s| all_idle(s))
             && !sysmon_chore::is_wanted()
+            && !idle::any_to_start()
             && census::take() == seen
             && SCHEDS.lock().len() == scheds.len();
         if still {
@@ -175,6 +208,7 @@ impl Look {
 }
 
 fn retake(sched: &'static Sched, now: u64, look: &mut Look) {
+    adopt_strays(sched);
     for p in sched.ps() {
         match p.status() {
             PStatus::Syscall => {
@@ -187,9 +221,18 @@ fn retake(sched: &'static Sched, now: u64, look: &mut Look) {
     }
 }
 
+/// Entries that came to the clock of a P that is gone: idle Ms would look there, busy ones do not.
+fn adopt_strays(sched: &'static Sched) {
+    let gone = sched.procs.load(Ordering::Acquire) as usize..sched.clock_ids().end;
+    let Some(poll) = sched.hooks().poll else { return };
+    for id in gone.filter(|id| poll.next_deadline(*id).is_some()) {
+        quietly(|| poll.adopt(id, 0));
+    }
+}
+
 /// The rule for a P in a syscall: `seen` is of an earlier look, `waits` says that its queue has
 /// work, `others` that somebody else could take new work.
-fn lend_out(seen: &Seen, tick: u32, now: u64, waits: bool, others: bool) -> bool {
+fn lend_out(seen: &Seen, tick: u64, now: u64, waits: bool, others: bool) -> bool {
     seen.syscalltick == tick && (waits || !others || now >= seen.syscallwhen + SLICE)
 }
 
@@ -217,7 +260,6 @@ fn retake_syscall(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
     if !p.cas_status(PStatus::Syscall, PStatus::Idle) {
         return false;
     }
-    p.syscalltick.store(tick.wrapping_add(1), Ordering::Relaxed);
     idle::handoff_p(sched, p);
     true
 }
@@ -248,7 +290,7 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
     }
     let over = now >= seen.schedwhen + SLICE;
     if over && let Some(m) = m {
-        m.attention.request();
+        retake::request(m);
     }
     if waits && sched.gate.idle_ps() == 0 {
         let cpu = m.and_then(|m| sys::thread_cpu_time(m.tid.load(Ordering::Relaxed)));

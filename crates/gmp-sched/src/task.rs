@@ -3,6 +3,7 @@
 //! Up to 40 bytes lie in the record itself, so that spawning a small closure allocates nothing;
 //! larger ones are boxed. Closure and result use the same bytes one after the other.
 
+use crate::foreign::discard;
 use crate::join::JoinError;
 use crate::local;
 use crate::park;
@@ -92,7 +93,8 @@ unsafe fn put_result<T>(g: &G, result: JoinResult<T>) {
     if g.join.is_detached() {
         // Nobody will look: dropping it now is done as the goroutine, which may park.
         // SAFETY: just put. The handle is gone, so nobody else takes it.
-        let _ = unsafe { drop_value::<JoinResult<T>>(g) };
+        let dropped = unsafe { drop_value::<JoinResult<T>>(g) };
+        dropped.unwrap_or_else(discard);
         // SAFETY: just emptied. What remains needs no drop that runs code.
         unsafe { put::<JoinResult<T>>(g, Err(JoinError::exited(id(g)))) }
     }
@@ -101,8 +103,10 @@ unsafe fn put_result<T>(g: &G, result: JoinResult<T>) {
 /// # Safety
 /// As for [`Task::drop_result`]: the record is done and the caller's.
 unsafe fn drop_result<T>(g: &'static G) {
-    // SAFETY: the caller's. A panic in the destructor has nobody to be reported to.
-    let _ = unsafe { drop_value::<JoinResult<T>>(g) };
+    // SAFETY: the caller's.
+    let dropped = unsafe { drop_value::<JoinResult<T>>(g) };
+    // A panic in the destructor has nobody to be reported to.
+    dropped.unwrap_or_else(discard);
 }
 
 struct Closure<F, T>(PhantomData<(F, T)>);
@@ -120,11 +124,9 @@ impl<T, F: FnOnce() -> T> Closure<F, T> {
         // SAFETY: the base loop runs a closure once, and the record is the runner's.
         let f: F = unsafe { take(g) };
         let result = catch_unwind(AssertUnwindSafe(f));
-        if let Some(s) = g.stack.get() {
-            local::drop_all(s);
-        }
         // SAFETY: emptied above.
         unsafe { put_result(g, result.map_err(|p| JoinError::from_payload(id(g), p))) };
+        drop_locals(g);
         true
     }
 
@@ -137,6 +139,15 @@ impl<T, F: FnOnce() -> T> Closure<F, T> {
         };
         // SAFETY: emptied above.
         unsafe { put_result::<T>(g, Err(error)) };
+        drop_locals(g);
+    }
+}
+
+/// After the last code of a goroutine: the destructors of its closure and result have locals too.
+#[inline]
+fn drop_locals(g: &'static G) {
+    if let Some(s) = g.stack.get() {
+        local::drop_all(s);
     }
 }
 

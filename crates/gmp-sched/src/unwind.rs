@@ -34,6 +34,9 @@ fn abort() {
 
 /// Ends the calling goroutine: its destructors run, `join` gives [`JoinError::Exited`].
 ///
+/// Called by a destructor while the goroutine unwinds already, it aborts the process, as every unwinding out of
+/// a destructor does then; Go's ends the goroutine.
+///
 /// # Panics
 /// Outside a stackful goroutine.
 ///

@@ -43,8 +43,8 @@ fn free_stacks_go_back_to_the_kernel_and_serve_again() {
     rt.run(burst);
     let full = resident();
     assert!(full > MANY * (64 << 10), "{full}");
-    // Each P keeps up to 127 of them.
-    let enough = full - (MANY - 2 * 128) * (48 << 10);
+    // Of all of them, those that lie with a P included.
+    let enough = full - MANY * (60 << 10);
     let mut looks = 0;
     while resident() > enough {
         looks += 1;

@@ -360,6 +360,57 @@ fn r25_procs_follow_the_cpus_when_they_are_looked_at_again() {
     assert_eq!(rt.run(|| go(|| 42).join().unwrap()), 42);
 }
 
+/// Has sysmon's thread use these CPUs: it counts for those that follow.
+fn sysmon_uses(cpus: &libc::cpu_set_t) {
+    let tid = std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|task| task.ok()?.file_name().into_string().ok())
+        .find(|tid| {
+            std::fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
+                .is_ok_and(|name| name.trim() == "gmp-sysmon")
+        })
+        .unwrap();
+    // SAFETY: a live set of the size told.
+    let rc = unsafe {
+        libc::sched_setaffinity(tid.parse().unwrap(), size_of::<libc::cpu_set_t>(), cpus)
+    };
+    assert_eq!(rc, 0);
+}
+
+#[test]
+fn r25_procs_follow_the_cpus_unless_somebody_set_them() {
+    // SAFETY: sets are plain data; the call fills in no more than a set.
+    let (all, one) = unsafe {
+        let (mut all, mut one): (libc::cpu_set_t, libc::cpu_set_t) = core::mem::zeroed();
+        assert_eq!(
+            libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut all),
+            0
+        );
+        let first = (0..libc::CPU_SETSIZE as usize)
+            .find(|i| libc::CPU_ISSET(*i, &all))
+            .unwrap();
+        libc::CPU_SET(first, &mut one);
+        (all, one)
+    };
+    // SAFETY: nothing bound to a thread is kept across a park.
+    let rt = unsafe { Builder::new().build_stackful() }.unwrap();
+    let told = stackful(3);
+    let (handle, at_first) = (rt.handle(), rt.handle().procs());
+    // sysmon counts while somebody is busy.
+    let becomes = |n: usize| {
+        rt.run(move || {
+            while handle.procs() != n {
+                yield_now();
+            }
+        });
+    };
+    sysmon_uses(&one);
+    becomes(1);
+    sysmon_uses(&all);
+    becomes(at_first);
+    assert_eq!(told.handle().procs(), 3, "it was told");
+}
+
 #[test]
 fn r26_an_idle_process_wakes_nobody() {
     let rt = stackful(2);

@@ -1,6 +1,8 @@
 //! The runtime as a user meets it: gmp-sched's, with everything plugged in.
 
 use crate::wiring;
+#[cfg(feature = "timer")]
+use gmp_sched::Handle;
 use gmp_sched::{BuildError, OnDeadlock, Shutdown};
 use std::ops::Deref;
 
@@ -77,7 +79,12 @@ impl Builder {
         let builder = self.0.on_thread_idle(wiring::thread_idle).poll(heaps);
         #[cfg(not(feature = "timer"))]
         let builder = self.0.on_thread_idle(wiring::thread_idle);
-        let inner = build(builder)?;
+        let inner = build(builder);
+        #[cfg(feature = "timer")]
+        if inner.is_err() {
+            crate::time::give_heaps(heaps);
+        }
+        let inner = inner?;
         wiring::sysmon_runs();
         Ok(Runtime {
             inner: Some(inner),
@@ -131,9 +138,16 @@ impl Runtime {
     /// # Panics
     /// With [`Shutdown::Refuse`], if goroutines still exist.
     pub fn shutdown(mut self, what: Shutdown) {
-        if let Some(inner) = self.inner.take() {
-            inner.shutdown(what);
-        }
+        self.end(|inner| inner.shutdown(what));
+    }
+
+    fn end(&mut self, end: impl FnOnce(gmp_sched::Runtime)) {
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
+        #[cfg(feature = "timer")]
+        let _heaps = GivesHeaps(inner.handle(), self.heaps);
+        end(inner);
     }
 }
 
@@ -147,17 +161,22 @@ impl Deref for Runtime {
     }
 }
 
-#[cfg(feature = "timer")]
 impl Drop for Runtime {
     fn drop(&mut self) {
-        let left = self.inner.take().map(|inner| {
-            let handle = inner.handle();
-            drop(inner);
-            handle.num_goroutine()
-        });
-        // Goroutines that outlived the shutdown are leaked, and their timers with them.
-        if left == Some(0) {
-            crate::time::give_heaps(self.heaps);
+        self.end(drop);
+    }
+}
+
+/// Gives a runtime's heaps back once it has ended, be it with a panic. Goroutines that outlive it are leaked, and
+/// their timers with them.
+#[cfg(feature = "timer")]
+struct GivesHeaps(Handle, &'static crate::time::Heaps);
+
+#[cfg(feature = "timer")]
+impl Drop for GivesHeaps {
+    fn drop(&mut self) {
+        if self.0.num_goroutine() == 0 {
+            crate::time::give_heaps(self.1);
         }
     }
 }

@@ -184,16 +184,22 @@ pub fn delay(d: Duration) -> Delay {
     Delay::new(&here(), d)
 }
 
-/// Runs `f` in a goroutine of its own after `d`; dropping what is returned stops it.
+/// Runs `f` in a goroutine of its own after `d`; dropping what is returned stops it. On a runtime for futures
+/// the goroutine is a future, and what blocks in it blocks a thread. It runs once: to reset what is returned
+/// moves the time as long as `f` has not begun, and does nothing afterwards.
 ///
 /// # Panics
 /// Outside a runtime of this crate.
 pub fn after_func(d: Duration, f: impl FnOnce() + Send + 'static) -> AfterFunc {
-    let timers = here();
     let mut f = Some(f);
-    AfterFunc::new(&timers, d, move || {
-        if let Some(f) = f.take() {
-            drop(timers.runtime.go(f));
+    AfterFunc::new(&here(), d, move || {
+        // On the runtime that looks at the heap now.
+        if let (Some(f), Some(on)) = (f.take(), Handle::current()) {
+            if on.is_stackful() {
+                drop(on.go(f));
+            } else {
+                drop(on.spawn(async move { f() }));
+            }
         }
     })
 }

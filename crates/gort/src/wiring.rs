@@ -74,8 +74,11 @@ mod channels {
             }
         }
 
-        fn blocking(&self, _reason: Reason, wait: &mut dyn FnMut()) {
-            gmp_sched::thread_waits(wait);
+        fn blocking(&self, _reason: Reason, deadline: Option<Instant>, wait: &mut dyn FnMut()) {
+            match deadline {
+                None => gmp_sched::thread_waits(wait),
+                Some(_) => gmp_sched::thread_naps(wait),
+            }
         }
     }
 

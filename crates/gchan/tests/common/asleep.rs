@@ -24,7 +24,7 @@ unsafe impl Park for Announced {
         unreachable!("there are plain threads only");
     }
 
-    fn blocking(&self, _reason: Reason, wait: &mut dyn FnMut()) {
+    fn blocking(&self, _reason: Reason, _deadline: Option<Instant>, wait: &mut dyn FnMut()) {
         if let Some(sleeps) = SLEEPS.take() {
             sleeps.send(()).unwrap();
         }

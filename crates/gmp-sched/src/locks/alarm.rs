@@ -7,7 +7,7 @@
 
 use super::deadlines::{Deadline, Deadlines};
 use super::room::lock_with_room;
-use super::wake::quietly;
+use crate::foreign::quietly;
 use crate::{census, sys, sysmon_note};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;

@@ -13,7 +13,7 @@
 //! whoever counts as notified has heard it.
 
 use super::waitq::{IDLE, NOTIFIED, WaitQueue, Waiter};
-use super::wake::wake_all;
+use crate::foreign::wake_all;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Poll, Waker};

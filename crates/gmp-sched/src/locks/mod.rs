@@ -2,11 +2,11 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | who waits | `wake`: calls of foreign code; `waitq`: the queue; `room`, `deadlines`, `alarm`: wake-ups at a time; `wait`: from polling to blocking |
+//! | who waits | `waitq`: the queue; `room`, `deadlines`, `alarm`: wake-ups at a time; `wait`: from polling to blocking |
 //! | locks | `mutex`, `rwlock`, `condvar`, `sema`, `waitgroup`, `barrier` |
 //! | on top of them | `ext`: types and async forms; `once`; `reentrant` |
 //!
-//! What loom models, and all that is compiled under it: `wake`, `waitq`, `mutex`, `rwlock`, `condvar`, `sema`.
+//! What loom models, and all that is compiled under it: `waitq`, `mutex`, `rwlock`, `condvar`, `sema`.
 
 mod condvar;
 mod mutex;
@@ -14,7 +14,6 @@ mod rwlock;
 mod sema;
 pub(crate) mod wait;
 pub(crate) mod waitq;
-pub(crate) mod wake;
 
 #[cfg(not(loom))]
 pub(crate) mod alarm;

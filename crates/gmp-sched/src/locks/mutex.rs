@@ -32,7 +32,7 @@
 
 use super::wait;
 use super::waitq::{GRANTED, IDLE, Locked, NOTIFIED, WaitQueue, Waiter};
-use super::wake::wake_all;
+use crate::foreign::wake_all;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use core::fmt;
 use core::pin::{Pin, pin};

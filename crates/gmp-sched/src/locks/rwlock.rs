@@ -31,7 +31,7 @@ use super::mutex::{SPINS, pause};
 #[cfg(not(loom))]
 use super::wait;
 use super::waitq::{GRANTED, IDLE, Locked, WaitQueue, Waiter, Wakers};
-use super::wake::wake_all;
+use crate::foreign::wake_all;
 use crate::sync::atomic::{AtomicU32, Ordering};
 #[cfg(not(loom))]
 use crate::wait_reason::WaitReason;

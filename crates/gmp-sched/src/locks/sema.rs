@@ -16,7 +16,7 @@
 #[cfg(not(loom))]
 use super::wait;
 use super::waitq::{GRANTED, IDLE, Locked, WaitQueue, Waiter, Wakers};
-use super::wake::wake_all;
+use crate::foreign::wake_all;
 use core::fmt;
 use core::pin::{Pin, pin};
 use core::task::{Poll, Waker};

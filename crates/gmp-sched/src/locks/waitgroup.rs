@@ -6,7 +6,7 @@
 
 use super::wait;
 use super::waitq::{IDLE, NOTIFIED, WaitQueue, Waiter};
-use super::wake::wake_all;
+use crate::foreign::wake_all;
 use crate::wait_reason::WaitReason;
 use core::fmt;
 use core::pin::{Pin, pin};

@@ -39,7 +39,7 @@ impl Panicked {
 }
 
 /// Drops a payload, whose destructor may panic as well; what that leaves is leaked.
-fn discard(payload: Box<dyn Any + Send>) {
+pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         core::mem::forget(again);
     }
