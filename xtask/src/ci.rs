@@ -6,16 +6,17 @@ use crate::{asan, crossbeam_suite, hashbrown_suite, preload};
 /// Crates that hold loom models: unit tests named `loom_*` under `#[cfg(all(test, loom))]`.
 const LOOM: &[&str] = &["gmp-sched", "galloc", "gchan", "gitab", "gpool", "gtimer"];
 
-/// Crates that hold seeded fuzz loops: an integration test `fuzz`, which runs for
-/// `GORT_FUZZ_SECONDS` from the seed `GORT_FUZZ_SEED`.
-const FUZZ: &[&str] = &[
-    "galloc",
-    "gchan",
-    "ghmap",
-    "gitab",
-    "gmp-sched",
-    "gpool",
-    "gtimer",
+/// Crates and their seeded fuzz loops: integration tests that run for `GORT_FUZZ_SECONDS` from the seed
+/// `GORT_FUZZ_SEED`.
+const FUZZ: &[(&str, &str)] = &[
+    ("galloc", "fuzz"),
+    ("gchan", "fuzz"),
+    ("ghmap", "fuzz"),
+    ("gitab", "fuzz"),
+    ("gmp-sched", "fuzz"),
+    ("gmp-sched", "random_lives"),
+    ("gpool", "fuzz"),
+    ("gtimer", "fuzz"),
 ];
 
 /// What else must build: every crate's optional features, and each without its defaults.
@@ -122,7 +123,7 @@ pub(crate) fn loom() -> Result {
 
 pub(crate) fn fuzz(seconds: u64) -> Result {
     let seconds = seconds.to_string();
-    for krate in FUZZ {
+    for (krate, test) in FUZZ {
         cargo(
             &[
                 "test",
@@ -130,7 +131,7 @@ pub(crate) fn fuzz(seconds: u64) -> Result {
                 "-p",
                 krate,
                 "--test",
-                "fuzz",
+                test,
                 "--",
                 "--nocapture",
             ],

@@ -92,7 +92,7 @@ fn kicked_out(rt: &Rt, kicked: &'static G) {
 pub(crate) fn ready(rt: &Rt, g: &'static G) {
     g.set_status(GStatus::Runnable);
     // It will most likely run here and next: fetch the lines of its stack that it was left on.
-    arch::prefetch::<{ arch::PARKED }>(g.sp.get());
+    arch::prefetch::<{ arch::PARKED }>(g.sp.load(Ordering::Relaxed));
     if core::ptr::eq(g.sched(), rt.sched()) {
         runq_put_next(rt, g);
     } else {
@@ -117,8 +117,18 @@ pub(crate) fn pick(rt: &Rt) -> Option<&'static G> {
 #[inline(never)]
 fn from_ring(rt: &Rt) -> Option<&'static G> {
     let g = taken(rt.p().runq.get())?;
+    fetch_next(rt);
     new_slice(rt);
     Some(g)
+}
+
+/// While one runs, the lines of the next one's stack are fetched, if it has one. Somebody may steal it meanwhile.
+#[inline(always)]
+fn fetch_next(rt: &Rt) {
+    let sp = taken(rt.p().runq.peek()).map_or(0, |g| g.sp.load(Ordering::Relaxed));
+    if sp != 0 {
+        arch::prefetch::<{ arch::PARKED }>(sp);
+    }
 }
 
 #[cold]

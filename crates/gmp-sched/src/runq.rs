@@ -154,6 +154,16 @@ impl<T> RunQueue<T> {
         }
     }
 
+    /// What [`get`](Self::get) would take, or null. By the owner; others may take it at any time.
+    #[inline]
+    pub(crate) fn peek(&self) -> *mut T {
+        let head = self.head.load(Ordering::Acquire);
+        if head == self.tail.load(Ordering::Relaxed) {
+            return core::ptr::null_mut();
+        }
+        self.slot(head).load(Ordering::Relaxed)
+    }
+
     /// Moves half of `victim`'s ring (rounded up) here and returns one of the items to run, or null.
     /// If the ring is empty and `take_next` agrees, takes the victim's `runnext` instead.
     /// By the owner of `self`, whose ring has room for half a ring.

@@ -25,7 +25,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::panic::Location;
 use core::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -51,8 +51,9 @@ pub(crate) struct G {
     /// By the runner.
     pub(crate) stack: Cell<Option<&'static Stack>>,
     /// Where its stack was left, while it is off it. Here and not in the stack's head, so that whoever
-    /// readies it can fetch the stack's lines without a look at the head. By `switch`.
-    pub(crate) sp: Cell<usize>,
+    /// readies it can fetch the stack's lines without a look at the head. By `switch`; 0 if it
+    /// has none. Whoever fetches may find an old one.
+    pub(crate) sp: AtomicUsize,
     /// How to run it, drop it, drop its result. By the spawner.
     pub(crate) task: Cell<Option<&'static Task>>,
     /// The runtime it belongs to. By the spawner, read by reports and by shutdown.
@@ -90,7 +91,7 @@ pub(crate) struct Stack {
     /// The goroutine bound to it; none while the base loop looks for work. By the runner.
     pub(crate) g: Cell<Option<&'static G>>,
     /// Where its base loop, or an OS stack, was left. By `switch`.
-    pub(crate) sp: Cell<usize>,
+    pub(crate) sp: AtomicUsize,
     /// Next free stack. By the holder of the list.
     pub(crate) next: Cell<Option<&'static Stack>>,
     /// Nested `blocking` sections of the goroutine that runs here. By the runner.
@@ -363,7 +364,7 @@ impl G {
             join: JoinWord::new(),
             link: Cell::new(None),
             stack: Cell::new(None),
-            sp: Cell::new(0),
+            sp: AtomicUsize::new(0),
             task: Cell::new(None),
             sched: AtomicPtr::new(core::ptr::null_mut()),
             id: AtomicU64::new(0),
@@ -428,7 +429,7 @@ impl Stack {
         Self {
             m: Cell::new(None),
             g: Cell::new(None),
-            sp: Cell::new(0),
+            sp: AtomicUsize::new(0),
             next: Cell::new(None),
             blocking: Cell::new(0),
             locked: Cell::new(0),

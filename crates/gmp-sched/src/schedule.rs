@@ -265,7 +265,7 @@ fn run_loop(mut rt: Rt, s: &'static Stack) -> &'static M {
         rt = match g.stack.get() {
             Some(to) => {
                 rt.m().post.set(Post::FreeStack(s));
-                switch(rt, &s.sp, to, g.sp.get())
+                switch(rt, &s.sp, to, g.sp.load(Ordering::Relaxed))
             }
             None => match run_here(rt, g, s) {
                 Ok(rt) => rt,
@@ -295,6 +295,7 @@ fn run_here(rt: Rt, g: &'static G, s: &'static Stack) -> Result<Rt, &'static M> 
     // A closure may have parked and gone on elsewhere: everything is read again.
     s.g.set(None);
     g.stack.set(None);
+    g.sp.store(0, Ordering::Relaxed);
     s.blocking.set(0);
     let rt = bracket::enter_on(s);
     let m = s.m.get().expect("a running stack has an M");
@@ -339,7 +340,7 @@ pub(crate) extern "C" fn base_loop(m: usize) -> ! {
         let ended = run_loop(rt, s);
         ended.post.set(Post::Exit(s));
         // SAFETY: as in `leave_without_p`; `m_main` frees this stack once we are off it.
-        m = unsafe { hop(&s.sp, &ended.os, ended.os.sp.get(), ended) };
+        m = unsafe { hop(&s.sp, &ended.os, ended.os.sp.load(Ordering::Relaxed), ended) };
     }
 }
 
@@ -367,7 +368,7 @@ fn stackful_main(m: &'static M) {
         let m = r.into_m();
         // SAFETY: as in `switch`; the OS stack is resumed by `leave_without_p` and `base_loop` on
         // this same thread.
-        unsafe { hop(&m.os.sp, to, to.sp.get(), m) };
+        unsafe { hop(&m.os.sp, to, to.sp.load(Ordering::Relaxed), m) };
         match m.post.take() {
             Post::Inject(g) => {
                 g.set_status(GStatus::Runnable);

@@ -214,7 +214,7 @@ fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
     unsafe {
         let head = core::ptr::with_exposed_provenance_mut::<Stack>(head_of(base as usize, off));
         head.write(Stack::new());
-        (*head).sp.set(arch::prepare(head.cast(), entry));
+        (*head).sp.store(arch::prepare(head.cast(), entry), Ordering::Relaxed);
         &*head
     }
 }
@@ -274,7 +274,7 @@ pub(crate) fn trim(go_on: impl Fn() -> bool) {
         };
         let head = core::ptr::from_ref(s) as usize;
         let base = (head & !(slot - 1)) as *mut u8;
-        let below = (s.sp.get() & !(PAGE - 1)) - base as usize - PAGE;
+        let below = (s.sp.load(Ordering::Relaxed) & !(PAGE - 1)) - base as usize - PAGE;
         // SAFETY: the stack is free and off every list, so nobody runs on it. What its base loop left
         // there lies at and above `sp`; the pages dropped are the whole ones below.
         unsafe { sys::advise(base.add(PAGE), below, libc::MADV_DONTNEED) };

@@ -15,8 +15,7 @@ use crate::status::GStatus;
 #[cfg(gort_asan)]
 use crate::asan;
 use crate::{arch, park_word, stack};
-use core::cell::Cell;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A P keeps fewer free stacks than this, and moves half of them to the global list at once.
 const STACKS_MAX: u32 = 128;
@@ -88,7 +87,7 @@ fn spill_stacks(rt: &Rt) {
 /// As for [`arch::switch`]; `to` is the head of the stack that `sp` points into, and whoever hops to
 /// this one does so by this function.
 #[inline(always)]
-pub(crate) unsafe fn hop(from: &Cell<usize>, to: &Stack, sp: usize, m: &'static M) -> &'static M {
+pub(crate) unsafe fn hop(from: &AtomicUsize, to: &Stack, sp: usize, m: &'static M) -> &'static M {
     to.m.set(Some(m));
     #[cfg(gort_asan)]
     let left = asan::Left::for_stack(stack::bounds(to));
@@ -105,7 +104,7 @@ pub(crate) unsafe fn hop(from: &Cell<usize>, to: &Stack, sp: usize, m: &'static 
 /// Goes on on stack `to`, which was left at `sp`; returns when somebody switches back to the running
 /// stack, maybe on another M. `from` is where the running stack's pointer is kept meanwhile.
 #[inline(always)]
-pub(crate) fn switch(rt: Rt, from: &Cell<usize>, to: &'static Stack, sp: usize) -> Rt {
+pub(crate) fn switch(rt: Rt, from: &AtomicUsize, to: &'static Stack, sp: usize) -> Rt {
     let m = rt.into_m();
     // SAFETY: `to` is off every list and ours: it was bound to the goroutine we took from a queue
     // or taken from a free list, and `sp` is where this very function left it, or where it begins.
@@ -173,7 +172,7 @@ pub(crate) fn leave_goroutine(
         && !g.pinned.load(Ordering::Relaxed)
     {
         start_running(m, g);
-        return switch(rt, &me.sp, to, g.sp.get());
+        return switch(rt, &me.sp, to, g.sp.load(Ordering::Relaxed));
     }
     leave_for_base(rt, me, next)
 }
@@ -185,7 +184,7 @@ fn leave_for_base(rt: Rt, me: &'static G, next: Option<&'static G>) -> Rt {
     m.handoff.set(next);
     m.curg.store(core::ptr::null_mut(), Ordering::Relaxed);
     let to = take_stack(&rt);
-    switch(rt, &me.sp, to, to.sp.get())
+    switch(rt, &me.sp, to, to.sp.load(Ordering::Relaxed))
 }
 
 #[inline(always)]
@@ -200,7 +199,7 @@ pub(crate) fn leave_without_p(m: &'static M, me: &'static G, post: Post) -> Rt {
     m.post.set(post);
     // SAFETY: the M's OS stack was left in `m_main` by `switch` and nobody else switches to it.
     // The running stack is handed on by the post-switch action over there.
-    let m = unsafe { hop(&me.sp, &m.os, m.os.sp.get(), m) };
+    let m = unsafe { hop(&me.sp, &m.os, m.os.sp.load(Ordering::Relaxed), m) };
     // SAFETY: goroutines are resumed only by M's that hold a P, in `switch`.
     let rt = unsafe { Rt::assume(m) };
     arrive(&rt);
