@@ -104,38 +104,26 @@ impl<'a> Eface<'a> {
 
     /// Whether the value is a `T`.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn is<T: 'static>(&self) -> bool {
-        self.__case::<T>()
+        let id = self.typ.id_ref();
+        is_case(id, type_hash(*id), TypeId::of::<T>())
     }
 
     /// The value, if it is a `T`: Go's `x, ok := e.(T)`.
     #[must_use]
     #[inline]
     pub fn downcast<T: 'static>(&self) -> Option<&'a T> {
+        self.__case()
+    }
+
+    /// [`downcast`](Self::downcast) as an arm of a type switch.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline(always)]
+    pub fn __case<T: 'static>(&self) -> Option<&'a T> {
         // SAFETY: the value is a live T, shared for 'a (invariant of this type, and `is`).
         self.is::<T>().then(|| unsafe { self.data.cast().as_ref() })
-    }
-
-    /// [`is`](Self::is) as an arm of a type switch.
-    #[doc(hidden)]
-    #[must_use]
-    #[inline(always)]
-    pub fn __case<T: 'static>(&self) -> bool {
-        let id = self.typ.id_ref();
-        is_case(id, type_hash(*id), TypeId::of::<T>())
-    }
-
-    /// The value of an arm of a type switch.
-    ///
-    /// # Safety
-    /// The value is a `T`.
-    #[doc(hidden)]
-    #[must_use]
-    #[inline(always)]
-    pub unsafe fn __value<T: 'static>(&self) -> &'a T {
-        // SAFETY: the value is live and shared for 'a (invariant of this type), and a T by contract.
-        unsafe { self.data.cast().as_ref() }
     }
 
     /// The value, if it is a `T`, or the error that Go would panic with.

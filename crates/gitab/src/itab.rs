@@ -21,7 +21,7 @@
 //! - `verdict` plays the part of Go's `fun[0] != 0`: an interface without methods has no `fun[0]`.
 //! - Of a structural entry that implements, `fun[k]` has the signature of the interface's method `k`
 //!   and takes a receiver that points at a `typ`. Of a nominal one, `fun[0]` is the caster, a
-//!   `fn(*const ()) -> *const I`, and `fun[1]` is the vtable word, or null where the word order was
+//!   `fn(*mut ()) -> *mut I`, and `fun[1]` is the vtable word, or null where the word order was
 //!   not proved.
 //!
 //! Rejected: `fun` as a separate allocation (one more load in every call).

@@ -30,10 +30,16 @@
 /// gitab::implements!(Vec<u8>: dyn std::fmt::Display);
 /// ```
 ///
-/// A cast that is not an unsizing coercion is refused:
+/// A cast that is not an unsizing coercion is refused, one to a supertype among them: through a `&mut` to it a
+/// function could be put where one is called that takes less than it asks for.
 ///
 /// ```compile_fail,E0308
 /// gitab::implements!(u8: i8);
+/// ```
+///
+/// ```compile_fail,E0308
+/// type Any = for<'a> fn(&'a str);
+/// gitab::implements!(Any: fn(&'static str));
 /// ```
 #[macro_export]
 macro_rules! implements {
@@ -69,12 +75,13 @@ macro_rules! auto_implements {
 #[macro_export]
 macro_rules! __caster {
     ($t:ty, $i:ty) => {
-        // SAFETY: the closure returns its argument as `$t`, unsized to `$i` by coercion: between raw
-        // pointers to const no other coercion exists.
+        // SAFETY: the closure returns its argument as `$t`, unsized to `$i` by coercion: between raw pointers to
+        // mut, which are invariant, no other coercion exists. (Pointers to const also coerce to a supertype, through
+        // which a `&mut` could write what is no `$t`.)
         unsafe {
             $crate::__private::Caster::new::<$t, $i>(|data| {
-                let sized: *const $t = data.cast();
-                let unsized_: *const $i = sized;
+                let sized: *mut $t = data.cast();
+                let unsized_: *mut $i = sized;
                 unsized_
             })
         }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt::{Debug, Display};
+use std::ops::Deref;
 use std::panic::catch_unwind;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -415,6 +416,30 @@ fn r108_type_switches() {
     });
     assert_eq!(kind, 2);
     assert_eq!(reader.type_hash(), RType::of::<File<bool>>().hash());
+}
+
+/// What a switch looks at may be another value each time: the arm that is taken has the value that it asked for.
+#[test]
+fn a_switch_trusts_no_deref() {
+    struct Flips<'a>(Cell<usize>, [Eface<'a>; 2]);
+    impl<'a> Deref for Flips<'a> {
+        type Target = Eface<'a>;
+        fn deref(&self) -> &Eface<'a> {
+            self.0.set(self.0.get() + 1);
+            &self.1[self.0.get() % 2]
+        }
+    }
+    let (text, numbers) = (String::from("text"), [usize::MAX; 3]);
+    for first in [0, 1] {
+        let flips = Flips(Cell::new(first), [Eface::new(&text), Eface::new(&numbers)]);
+        let what = type_switch!(flips, {
+            t: String => t.clone(),
+            n: [usize; 3] => format!("{n:?}"),
+            _ => "neither time".to_string(),
+        });
+        let wanted = ["neither time", "text"][first];
+        assert_eq!((what.as_str(), flips.0.get()), (wanted, 2));
+    }
 }
 
 /// A method that panics leaves value, table and lock as they were.
