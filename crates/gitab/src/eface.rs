@@ -36,6 +36,14 @@ use crate::rtype::{Describe, RType, is_case, type_hash};
 /// let e = gitab::Eface::opaque(&n);
 /// std::thread::scope(|s| s.spawn(move || e.is::<u8>()).join().unwrap());
 /// ```
+///
+/// The type owns what it holds or borrows it for ever, because an identity says nothing of lifetimes:
+///
+/// ```compile_fail,E0597
+/// let text = String::from("short");
+/// let borrowed: &str = &text;
+/// let e = gitab::Eface::opaque(&borrowed); // a `&'a str`, which is not 'static
+/// ```
 #[derive(Clone, Copy)]
 pub struct Eface<'a> {
     typ: &'static RType,

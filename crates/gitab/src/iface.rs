@@ -234,6 +234,17 @@ impl<'a, I: ?Sized + Interface> Iface<'a, I> {
     pub fn try_assert<J: ?Sized + Interface>(&self) -> Result<Iface<'a, J>, TypeAssertionError> {
         self.eface().try_assert()
     }
+
+    /// The value as another interface: Go's `i.(J)`.
+    ///
+    /// # Panics
+    /// With a [`TypeAssertionError`] as message, if a method is missing.
+    #[must_use]
+    #[inline]
+    #[track_caller]
+    pub fn expect_iface<J: ?Sized + Interface>(&self) -> Iface<'a, J> {
+        self.eface().expect_iface()
+    }
 }
 
 impl<I: ?Sized + Interface> fmt::Debug for Iface<'_, I> {

@@ -30,6 +30,13 @@
 /// gitab::implements!(Vec<u8>: dyn std::fmt::Display);
 /// ```
 ///
+/// Auto traits are part of the trait: `dyn A` and `dyn A + Send` are registered each for itself, and only for types
+/// that have them.
+///
+/// ```compile_fail,E0277
+/// gitab::implements!(std::rc::Rc<u8>: dyn std::fmt::Debug + Send);
+/// ```
+///
 /// A cast that is not an unsizing coercion is refused, one to a supertype among them: through a `&mut` to it a
 /// function could be put where one is called that takes less than it asks for.
 ///

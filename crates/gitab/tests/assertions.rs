@@ -175,6 +175,11 @@ fn r139_messages_are_gos() {
     );
     let panic = catch_unwind(|| Eface::new(&Door).expect_iface::<dyn Reader>().len()).unwrap_err();
     assert!(message(panic).ends_with("missing method len"));
+    let panic = catch_unwind(|| {
+        let empty = Eface::new(&Door).expect_iface::<dyn Empty>();
+        empty.expect_iface::<dyn Reader>().len()
+    });
+    assert!(message(panic.unwrap_err()).ends_with("missing method len"));
 }
 
 /// A failure asked for a second time names the method again, though the table keeps only the answer.
@@ -246,6 +251,102 @@ fn owning_pointers_drop_once() {
     assert_eq!(told.tell(), 2);
     drop(told);
     assert_eq!(DROPS.load(Relaxed), 3);
+}
+
+/// What cannot be asserted comes back as it was: the same value, counted as before.
+#[test]
+fn what_cannot_be_asserted_is_handed_back() {
+    static DROPS: AtomicUsize = AtomicUsize::new(0);
+    fn address<T: ?Sized>(value: &T) -> usize {
+        (&raw const *value).addr()
+    }
+    let boxed: Box<dyn Any> = Box::new(Counted(&DROPS));
+    let at = address(&*boxed);
+    let boxed = boxed.assert::<dyn Display>().map(drop).unwrap_err();
+    assert_eq!(address(&*boxed), at);
+
+    let rc: Rc<dyn Any> = Rc::new(Counted(&DROPS));
+    let weak = Rc::downgrade(&rc);
+    let rc = rc.assert::<dyn Display>().map(drop).unwrap_err();
+    assert_eq!((Rc::strong_count(&rc), Rc::weak_count(&rc)), (1, 1));
+
+    let arc: Arc<dyn Any + Send + Sync> = Arc::new(Counted(&DROPS));
+    let twin = arc.clone();
+    let arc = arc.assert::<dyn Display>().map(drop).unwrap_err();
+    assert!(Arc::ptr_eq(&arc, &twin) && Arc::strong_count(&arc) == 2);
+
+    assert_eq!(DROPS.load(Relaxed), 0);
+    drop((boxed, rc, arc, twin));
+    assert_eq!((DROPS.load(Relaxed), weak.strong_count()), (3, 0));
+}
+
+/// A trait object has its supertraits, and one with auto traits or other parameters is another.
+#[test]
+fn traits_are_told_apart_by_all_that_they_say() {
+    trait Loud: Tell + Debug {
+        fn loud(&self) -> String {
+            format!("{self:?}: {}!", self.tell())
+        }
+    }
+    trait Gives<T> {
+        fn gives(&self) -> T;
+    }
+    #[derive(Debug)]
+    struct Horn;
+    impl Tell for Horn {
+        fn tell(&self) -> usize {
+            3
+        }
+    }
+    impl Loud for Horn {}
+    impl Gives<u8> for Horn {
+        fn gives(&self) -> u8 {
+            8
+        }
+    }
+    impl Gives<u16> for Horn {
+        fn gives(&self) -> u16 {
+            16
+        }
+    }
+    gitab::implements!(Horn: dyn Loud + Send, dyn Gives<u16>);
+    let any: &dyn Any = &Horn;
+    assert!(any.assert::<dyn Loud>().is_none());
+    assert!(any.assert::<dyn Loud + Send + Sync>().is_none());
+    let loud = any.assert::<dyn Loud + Send>().unwrap();
+    assert_eq!(loud.loud(), "Horn: 3!");
+    let told: &dyn Tell = loud;
+    assert_eq!(told.tell(), 3);
+    assert!(any.assert::<dyn Gives<u8>>().is_none());
+    assert_eq!(any.assert::<dyn Gives<u16>>().unwrap().gives(), 16);
+    gitab::implements!(Horn: dyn Loud, dyn Gives<u8>);
+    assert_eq!(any.assert::<dyn Loud>().unwrap().tell(), 3);
+    assert_eq!(any.assert::<dyn Gives<u8>>().unwrap().gives(), 8);
+}
+
+/// Two types may share a name, in two scopes or in two versions of a crate: they are two, and the message says so.
+#[test]
+fn types_of_one_name_are_told_apart() {
+    let one = {
+        struct Twin;
+        Eface::opaque(&Twin)
+    };
+    struct Twin;
+    let two = Eface::opaque(&Twin);
+    let name = one.rtype().name();
+    assert_eq!(name, two.rtype().name());
+    assert_ne!(one.rtype(), two.rtype());
+    assert!(two.is::<Twin>() && !one.is::<Twin>());
+    assert_eq!(
+        one.try_downcast::<Twin>()
+            .map(drop)
+            .unwrap_err()
+            .to_string(),
+        format!(
+            "interface conversion: interface is {name}, not {name} \
+             (types from different crates or scopes)"
+        )
+    );
 }
 
 /// A trait of one's own over `Object` is asserted like `dyn Any`; so is a value whose type is known.
