@@ -11,9 +11,8 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use crate::error::TypeAssertionError;
-use crate::global::itab_table;
 use crate::iface::{Iface, IfaceMut, Interface, entry, missing};
-use crate::object::cast_to;
+use crate::object::{Object, cast_to};
 use crate::rtype::{Describe, RType, is_case, type_hash};
 
 /// A shared reference to a value of any type, which knows the type.
@@ -76,15 +75,24 @@ impl<'a> Eface<'a> {
     }
 
     /// The value behind a `dyn Any`, if its type was registered (by [`register_type`](crate::register_type)
-    /// or [`implements!`](crate::implements)).
+    /// or [`implements!`](crate::implements)), or behind a `dyn A` of any trait `A: Object`. Its methods are found
+    /// as [`opaque`](Self::opaque)'s are. Complexity: for a `dyn Any` a search under the table's lock.
+    ///
+    /// ```
+    /// use gitab::{Eface, Object};
+    ///
+    /// trait Part: Object {}
+    /// struct Lamp;
+    /// impl Part for Lamp {}
+    ///
+    /// let parts: Vec<Box<dyn Part>> = vec![Box::new(Lamp)];
+    /// assert!(Eface::from_any(&*parts[0]).unwrap().is::<Lamp>());
+    /// ```
     #[must_use]
-    pub fn from_any(value: &'a dyn Any) -> Option<Self> {
-        let typ = itab_table().rtype(value.type_id())?;
-        Some(Self {
-            typ,
-            data: NonNull::from_ref(value).cast(),
-            life: PhantomData,
-        })
+    pub fn from_any<S: ?Sized + Object>(value: &'a S) -> Option<Self> {
+        let typ = S::dynamic_rtype(value)?;
+        // The value's own descriptor, by the contract of `Object`.
+        Some(Self::from_parts(typ, NonNull::from_ref(value).cast()))
     }
 
     #[inline]
@@ -295,6 +303,15 @@ impl<'a> EfaceMut<'a> {
     #[inline]
     pub const fn opaque<T: 'static>(value: &'a mut T) -> Self {
         Self::from_parts(RType::of::<T>(), NonNull::from_mut(value).cast())
+    }
+
+    /// The value behind a `dyn Any`, if its type was registered, or behind a `dyn A` of any trait `A: Object`: see
+    /// [`Eface::from_any`].
+    #[must_use]
+    pub fn from_any<S: ?Sized + Object>(value: &'a mut S) -> Option<Self> {
+        let typ = S::dynamic_rtype(value)?;
+        // The value's own descriptor, by the contract of `Object`.
+        Some(Self::from_parts(typ, NonNull::from_mut(value).cast()))
     }
 
     #[inline]

@@ -58,7 +58,7 @@ use crate::rtype::RType;
 /// ```
 ///
 /// # Safety
-/// `dynamic_type` names the type of the value at the address of `self`.
+/// `dynamic_type` names the type of the value at the address of `self`, and what `dynamic_rtype` gives describes it.
 pub unsafe trait Object: 'static {
     /// The type of this very value.
     fn dynamic_type(&self) -> TypeId;
@@ -66,7 +66,7 @@ pub unsafe trait Object: 'static {
     fn dynamic_rtype(&self) -> Option<&'static RType>;
 }
 
-// SAFETY: a sized value's dynamic type is its static type.
+// SAFETY: a sized value's dynamic type is its static type, which `RType::of` describes.
 unsafe impl<T: 'static> Object for T {
     #[inline]
     fn dynamic_type(&self) -> TypeId {
@@ -81,7 +81,8 @@ unsafe impl<T: 'static> Object for T {
 
 macro_rules! object_for_any {
     ($($any:ty),*) => {$(
-        // SAFETY: `Any::type_id` through the vtable names the type of the value behind it.
+        // SAFETY: `Any::type_id` through the vtable names the type of the value behind it, and the table finds the
+        // descriptor of that identity.
         unsafe impl Object for $any {
             #[inline]
             fn dynamic_type(&self) -> TypeId {
@@ -197,7 +198,7 @@ fn find<I: ?Sized + 'static>(typ: &TypeId) -> Option<Entry> {
 #[cold]
 fn refused<S: ?Sized + Object, I: ?Sized + 'static>(value: &S) -> TypeAssertionError {
     TypeAssertionError::not_registered(
-        value.dynamic_rtype().map(RType::name),
+        S::dynamic_rtype(value).map(RType::name),
         core::any::type_name::<I>(),
     )
 }
@@ -268,7 +269,7 @@ impl<'a, S: ?Sized + Object> Assert for &'a S {
 
     #[inline]
     fn assert<I: ?Sized + 'static>(self) -> Option<&'a I> {
-        let p = cast_to::<I>(&self.dynamic_type(), ptr::from_ref(self).cast())?;
+        let p = cast_to::<I>(&S::dynamic_type(self), ptr::from_ref(self).cast())?;
         // SAFETY: `p` is `self` with another vtable (see `cast`), so it is valid as long as `self`.
         Some(unsafe { &*p })
     }
@@ -279,7 +280,7 @@ impl<'a, S: ?Sized + Object> Assert for &'a mut S {
 
     #[inline]
     fn assert<I: ?Sized + 'static>(self) -> Option<&'a mut I> {
-        let typ = (*self).dynamic_type();
+        let typ = S::dynamic_type(self);
         let p = cast_to::<I>(&typ, ptr::from_mut(self).cast::<()>().cast_const())?;
         // SAFETY: `p` is `self`, consumed here, with another vtable. Its provenance is that of the
         // exclusive reference: passing through `*const` changes nothing of it.
@@ -292,7 +293,7 @@ impl<S: ?Sized + Object> Assert for Box<S> {
 
     #[inline]
     fn assert<I: ?Sized + 'static>(self) -> Result<Box<I>, Self> {
-        let Some(m) = find::<I>(&(*self).dynamic_type()) else {
+        let Some(m) = find::<I>(&S::dynamic_type(&self)) else {
             return Err(self);
         };
         let data = Box::into_raw(self).cast::<()>().cast_const();
@@ -311,7 +312,7 @@ macro_rules! assert_for_counted {
 
             #[inline]
             fn assert<I: ?Sized + 'static>(self) -> Result<$rc<I>, Self> {
-                let Some(m) = find::<I>(&(*self).dynamic_type()) else {
+                let Some(m) = find::<I>(&S::dynamic_type(&self)) else {
                     return Err(self);
                 };
                 let data = $rc::into_raw(self).cast::<()>();

@@ -374,6 +374,24 @@ fn any_object_can_be_asserted() {
     any.downcast_mut::<Wheel>().unwrap().0 += 1;
     assert_eq!(wheel.0, 3);
     assert!(Eface::opaque(&wheel).assert_dyn::<dyn Debug>().is_some());
+    // Its methods, though the part is not known to have any.
+    gitab::describe! { struct Wheel { fn turn(&mut self) -> u64; } }
+    impl Wheel {
+        fn turn(&mut self) -> u64 {
+            self.0 += 1;
+            self.0
+        }
+    }
+    gitab::interface! { trait Turn { fn turn(&mut self) -> u64; } }
+    fn turn(part: &mut dyn Part) -> Option<IfaceMut<'_, dyn Turn>> {
+        EfaceMut::from_any(part)?.assert().ok()
+    }
+    let part: &mut dyn Part = &mut wheel;
+    assert!(turn(part).is_none());
+    gitab::register_type::<Wheel>();
+    assert_eq!(turn(part).map(|mut t| t.turn()), Some(4));
+    assert!(Eface::from_any(part).unwrap().is::<Wheel>());
+    assert!(EfaceMut::from_any(&mut wheel as &mut dyn Any).is_some());
     // A value without a size, at an odd address: the coercion of a type of size 0.
     let nothing: Rc<dyn Part> = Rc::new(Nothing);
     assert_eq!(
