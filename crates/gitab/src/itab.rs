@@ -260,7 +260,8 @@ impl Itab {
     /// Whether the type implements the interface; if not, this entry caches that answer.
     #[inline]
     pub(crate) fn verdict(&self) -> Verdict {
-        match self.verdict.load(Ordering::Acquire) {
+        // Relaxed: what it was first is published with the entry. For what it becomes see `supersede`.
+        match self.verdict.load(Ordering::Relaxed) {
             0 => Verdict::Yes,
             1 => Verdict::No,
             2 => Verdict::NotYet,
@@ -271,8 +272,9 @@ impl Itab {
     /// Marks a negative entry whose place another has taken. The caller holds the table's lock.
     pub(crate) fn supersede(&self) {
         debug_assert!(!self.implements());
-        // Release: whoever sees the mark finds the other entry in the table.
-        self.verdict.store(Verdict::Stale as u8, Ordering::Release);
+        // Relaxed: whoever comes after the registration sees the mark; and whoever sees the mark, but not yet the
+        // other entry in the table, asks under the table's lock.
+        self.verdict.store(Verdict::Stale as u8, Ordering::Relaxed);
     }
 
     #[inline]
