@@ -37,6 +37,8 @@ pub mod __private {
 /// [`OpenError::Previous`]. Initialisation must not be suspended and resumed on another thread, nor wait for a
 /// thread that opens the plugin: that thread waits for it.
 ///
+/// A plugin may open plugins, in its initialisation or later: into its host's list, as its host would.
+///
 /// ```no_run
 /// // SAFETY: the library is ours, and built in this workspace.
 /// let plugin = unsafe { gplugin::open("target/debug/libsample.so") }?;
