@@ -11,9 +11,8 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use crate::error::TypeAssertionError;
-use crate::global::itab_table;
 use crate::iface::{Iface, IfaceMut, Interface, entry, missing};
-use crate::object::cast_to;
+use crate::object::{Object, cast_to};
 use crate::rtype::{Describe, RType, is_case, type_hash};
 
 /// A shared reference to a value of any type, which knows the type.
@@ -35,6 +34,14 @@ use crate::rtype::{Describe, RType, is_case, type_hash};
 /// let n = std::cell::Cell::new(1);
 /// let e = gitab::Eface::opaque(&n);
 /// std::thread::scope(|s| s.spawn(move || e.is::<u8>()).join().unwrap());
+/// ```
+///
+/// The type owns what it holds or borrows it for ever, because an identity says nothing of lifetimes:
+///
+/// ```compile_fail,E0597
+/// let text = String::from("short");
+/// let borrowed: &str = &text;
+/// let e = gitab::Eface::opaque(&borrowed); // a `&'a str`, which is not 'static
 /// ```
 #[derive(Clone, Copy)]
 pub struct Eface<'a> {
@@ -68,15 +75,24 @@ impl<'a> Eface<'a> {
     }
 
     /// The value behind a `dyn Any`, if its type was registered (by [`register_type`](crate::register_type)
-    /// or [`implements!`](crate::implements)).
+    /// or [`implements!`](crate::implements)), or behind a `dyn A` of any trait `A: Object`. Its methods are found
+    /// as [`opaque`](Self::opaque)'s are. Complexity: for a `dyn Any` a search under the table's lock.
+    ///
+    /// ```
+    /// use gitab::{Eface, Object};
+    ///
+    /// trait Part: Object {}
+    /// struct Lamp;
+    /// impl Part for Lamp {}
+    ///
+    /// let parts: Vec<Box<dyn Part>> = vec![Box::new(Lamp)];
+    /// assert!(Eface::from_any(&*parts[0]).unwrap().is::<Lamp>());
+    /// ```
     #[must_use]
-    pub fn from_any(value: &'a dyn Any) -> Option<Self> {
-        let typ = itab_table().rtype(value.type_id())?;
-        Some(Self {
-            typ,
-            data: NonNull::from_ref(value).cast(),
-            life: PhantomData,
-        })
+    pub fn from_any<S: ?Sized + Object>(value: &'a S) -> Option<Self> {
+        let typ = S::dynamic_rtype(value)?;
+        // The value's own descriptor, by the contract of `Object`.
+        Some(Self::from_parts(typ, NonNull::from_ref(value).cast()))
     }
 
     #[inline]
@@ -104,38 +120,26 @@ impl<'a> Eface<'a> {
 
     /// Whether the value is a `T`.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn is<T: 'static>(&self) -> bool {
-        self.__case::<T>()
+        let id = self.typ.id_ref();
+        is_case(id, type_hash(*id), TypeId::of::<T>())
     }
 
     /// The value, if it is a `T`: Go's `x, ok := e.(T)`.
     #[must_use]
     #[inline]
     pub fn downcast<T: 'static>(&self) -> Option<&'a T> {
+        self.__case()
+    }
+
+    /// [`downcast`](Self::downcast) as an arm of a type switch.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline(always)]
+    pub fn __case<T: 'static>(&self) -> Option<&'a T> {
         // SAFETY: the value is a live T, shared for 'a (invariant of this type, and `is`).
         self.is::<T>().then(|| unsafe { self.data.cast().as_ref() })
-    }
-
-    /// [`is`](Self::is) as an arm of a type switch.
-    #[doc(hidden)]
-    #[must_use]
-    #[inline(always)]
-    pub fn __case<T: 'static>(&self) -> bool {
-        let id = self.typ.id_ref();
-        is_case(id, type_hash(*id), TypeId::of::<T>())
-    }
-
-    /// The value of an arm of a type switch.
-    ///
-    /// # Safety
-    /// The value is a `T`.
-    #[doc(hidden)]
-    #[must_use]
-    #[inline(always)]
-    pub unsafe fn __value<T: 'static>(&self) -> &'a T {
-        // SAFETY: the value is live and shared for 'a (invariant of this type), and a T by contract.
-        unsafe { self.data.cast().as_ref() }
     }
 
     /// The value, if it is a `T`, or the error that Go would panic with.
@@ -299,6 +303,15 @@ impl<'a> EfaceMut<'a> {
     #[inline]
     pub const fn opaque<T: 'static>(value: &'a mut T) -> Self {
         Self::from_parts(RType::of::<T>(), NonNull::from_mut(value).cast())
+    }
+
+    /// The value behind a `dyn Any`, if its type was registered, or behind a `dyn A` of any trait `A: Object`: see
+    /// [`Eface::from_any`].
+    #[must_use]
+    pub fn from_any<S: ?Sized + Object>(value: &'a mut S) -> Option<Self> {
+        let typ = S::dynamic_rtype(value)?;
+        // The value's own descriptor, by the contract of `Object`.
+        Some(Self::from_parts(typ, NonNull::from_mut(value).cast()))
     }
 
     #[inline]

@@ -57,9 +57,15 @@ pub fn itab_table() -> &'static ItabTable {
 /// Uses another copy's table from now on: what a plugin does first, with the table that its host
 /// hands over.
 ///
-/// What was registered here before stays behind, in this copy's own table. Safe, because the layout
-/// of [`ItabTable`] is a matter of its type: whoever got a `&'static ItabTable` across an image
-/// boundary has vouched there that both images were built alike (`gplugin` checks it).
+/// A library that carries its own copy of this crate (a `cdylib` does) and adopts nothing has a table of its own:
+/// what is registered on one side is not known on the other. What an assertion gave works on either side.
+///
+/// What was registered here before stays behind, in this copy's own table, but what `auto_implements!` submitted
+/// goes into the adopted one as well.
+///
+/// Safe, because the layout of [`ItabTable`] is a matter of its type: whoever got a `&'static ItabTable` across an
+/// image boundary has vouched there that both images were built alike (`gplugin` checks it), and that neither is
+/// ever unloaded: the table keeps addresses of both.
 ///
 /// ```
 /// // In a plugin: `host_table` came with the call of its initialisation.
@@ -75,6 +81,8 @@ pub fn adopt(table: &'static ItabTable) {
             interface.forget();
         }
     });
+    #[cfg(all(feature = "inventory", not(loom)))]
+    crate::auto::take_again();
 }
 
 /// Whether assertions look into this table.

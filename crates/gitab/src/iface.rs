@@ -137,7 +137,7 @@ macro_rules! common {
 
         /// Whether the value is a `T`.
         #[must_use]
-        #[inline]
+        #[inline(always)]
         pub fn is<T: 'static>(&self) -> bool {
             is_case(self.tab.type_id_ref(), self.tab.hash(), TypeId::of::<T>())
         }
@@ -181,28 +181,16 @@ impl<'a, I: ?Sized + Interface> Iface<'a, I> {
     #[must_use]
     #[inline]
     pub fn downcast<T: 'static>(&self) -> Option<&'a T> {
+        self.__case()
+    }
+
+    /// [`downcast`](Self::downcast) as an arm of a type switch.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline(always)]
+    pub fn __case<T: 'static>(&self) -> Option<&'a T> {
         // SAFETY: the value is a live T, shared for 'a (invariant of this type, and `is`).
         self.is::<T>().then(|| unsafe { self.data.cast().as_ref() })
-    }
-
-    /// [`is`](Self::is) as an arm of a type switch.
-    #[doc(hidden)]
-    #[must_use]
-    #[inline(always)]
-    pub fn __case<T: 'static>(&self) -> bool {
-        is_case(self.tab.type_id_ref(), self.tab.hash(), TypeId::of::<T>())
-    }
-
-    /// The value of an arm of a type switch.
-    ///
-    /// # Safety
-    /// The value is a `T`.
-    #[doc(hidden)]
-    #[must_use]
-    #[inline(always)]
-    pub unsafe fn __value<T: 'static>(&self) -> &'a T {
-        // SAFETY: the value is live and shared for 'a (invariant of this type), and a T by contract.
-        unsafe { self.data.cast().as_ref() }
     }
 
     /// The value, if it is a `T`, or the error that Go would panic with.
@@ -245,6 +233,17 @@ impl<'a, I: ?Sized + Interface> Iface<'a, I> {
     #[inline]
     pub fn try_assert<J: ?Sized + Interface>(&self) -> Result<Iface<'a, J>, TypeAssertionError> {
         self.eface().try_assert()
+    }
+
+    /// The value as another interface: Go's `i.(J)`.
+    ///
+    /// # Panics
+    /// With a [`TypeAssertionError`] as message, if a method is missing.
+    #[must_use]
+    #[inline]
+    #[track_caller]
+    pub fn expect_iface<J: ?Sized + Interface>(&self) -> Iface<'a, J> {
+        self.eface().expect_iface()
     }
 }
 

@@ -31,11 +31,13 @@
 //! chance (writes on a path that all threads share), and growth as in Go (a load more in every hit).
 
 use core::any::TypeId;
+#[cfg(not(loom))]
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::global;
+#[cfg(not(loom))]
 use crate::iface::Interface;
 use crate::itab::{Entry, Itab, Verdict};
 use crate::method::IMethod;
@@ -45,6 +47,7 @@ use crate::table::ItabTable;
 
 /// The key of an interface in the structural layer: one trait may be asked for in both layers, without the two
 /// answers meeting in one entry.
+#[cfg(not(loom))]
 struct Structural<I: ?Sized>(PhantomData<I>);
 
 /// How many entries an interface remembers.

@@ -21,7 +21,7 @@
 //! - `verdict` plays the part of Go's `fun[0] != 0`: an interface without methods has no `fun[0]`.
 //! - Of a structural entry that implements, `fun[k]` has the signature of the interface's method `k`
 //!   and takes a receiver that points at a `typ`. Of a nominal one, `fun[0]` is the caster, a
-//!   `fn(*const ()) -> *const I`, and `fun[1]` is the vtable word, or null where the word order was
+//!   `fn(*mut ()) -> *mut I`, and `fun[1]` is the vtable word, or null where the word order was
 //!   not proved.
 //!
 //! Rejected: `fun` as a separate allocation (one more load in every call).
@@ -260,7 +260,8 @@ impl Itab {
     /// Whether the type implements the interface; if not, this entry caches that answer.
     #[inline]
     pub(crate) fn verdict(&self) -> Verdict {
-        match self.verdict.load(Ordering::Acquire) {
+        // Relaxed: what it was first is published with the entry. For what it becomes see `supersede`.
+        match self.verdict.load(Ordering::Relaxed) {
             0 => Verdict::Yes,
             1 => Verdict::No,
             2 => Verdict::NotYet,
@@ -271,8 +272,9 @@ impl Itab {
     /// Marks a negative entry whose place another has taken. The caller holds the table's lock.
     pub(crate) fn supersede(&self) {
         debug_assert!(!self.implements());
-        // Release: whoever sees the mark finds the other entry in the table.
-        self.verdict.store(Verdict::Stale as u8, Ordering::Release);
+        // Relaxed: whoever comes after the registration sees the mark; and whoever sees the mark, but not yet the
+        // other entry in the table, asks under the table's lock.
+        self.verdict.store(Verdict::Stale as u8, Ordering::Relaxed);
     }
 
     #[inline]

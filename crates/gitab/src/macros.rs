@@ -30,10 +30,23 @@
 /// gitab::implements!(Vec<u8>: dyn std::fmt::Display);
 /// ```
 ///
-/// A cast that is not an unsizing coercion is refused:
+/// Auto traits are part of the trait: `dyn A` and `dyn A + Send` are registered each for itself, and only for types
+/// that have them.
+///
+/// ```compile_fail,E0277
+/// gitab::implements!(std::rc::Rc<u8>: dyn std::fmt::Debug + Send);
+/// ```
+///
+/// A cast that is not an unsizing coercion is refused, one to a supertype among them: through a `&mut` to it a
+/// function could be put where one is called that takes less than it asks for.
 ///
 /// ```compile_fail,E0308
 /// gitab::implements!(u8: i8);
+/// ```
+///
+/// ```compile_fail,E0308
+/// type Any = for<'a> fn(&'a str);
+/// gitab::implements!(Any: fn(&'static str));
 /// ```
 #[macro_export]
 macro_rules! implements {
@@ -69,12 +82,13 @@ macro_rules! auto_implements {
 #[macro_export]
 macro_rules! __caster {
     ($t:ty, $i:ty) => {
-        // SAFETY: the closure returns its argument as `$t`, unsized to `$i` by coercion: between raw
-        // pointers to const no other coercion exists.
+        // SAFETY: the closure returns its argument as `$t`, unsized to `$i` by coercion: between raw pointers to
+        // mut, which are invariant, no other coercion exists. (Pointers to const also coerce to a supertype, through
+        // which a `&mut` could write what is no `$t`.)
         unsafe {
             $crate::__private::Caster::new::<$t, $i>(|data| {
-                let sized: *const $t = data.cast();
-                let unsized_: *const $i = sized;
+                let sized: *mut $t = data.cast();
+                let unsized_: *mut $i = sized;
                 unsized_
             })
         }
@@ -150,7 +164,7 @@ macro_rules! interface {
 /// assert_eq!(t.methods()[0].name(), "first");
 /// ```
 ///
-/// A method that does not exist, or has another signature, does not compile:
+/// A method that does not exist, has another signature or is listed twice does not compile:
 ///
 /// ```compile_fail,E0599
 /// struct Empty;
@@ -161,6 +175,14 @@ macro_rules! interface {
 /// struct One;
 /// impl One { fn first(&self) -> u16 { 1 } }
 /// gitab::describe! { struct One { fn first(&self) -> u8; } }
+/// ```
+///
+/// What is unsafe to call is no method that everybody may call:
+///
+/// ```compile_fail,E0133
+/// struct Raw(*const u8);
+/// impl Raw { unsafe fn first(&self) -> u8 { unsafe { *self.0 } } }
+/// gitab::describe! { struct Raw { fn first(&self) -> u8; } }
 /// ```
 ///
 /// ```compile_fail,E0080
@@ -207,19 +229,40 @@ macro_rules! __describe {
         unsafe impl<$($generics)*> $crate::Describe for $t {
             const KIND: $crate::Kind = $crate::Kind::$kind;
             const METHODS: &'static [$crate::Method] = &$crate::__private::sorted_methods([$(
-                // SAFETY: the type is of the form asked for, and the closure calls `$t`'s method on a
-                // receiver that points at a `$t`, where this list belongs.
-                unsafe {
-                    $crate::Method::new::<for<$($lt),*> unsafe fn($recv_ty $(, $at)*) $(-> $r)?>(
-                        ::core::stringify!($f),
-                        |this $(, $a)*| <$t>::$f(this.get::<$t>() $(, $a)*),
-                    )
+                {
+                    // Not in the unsafe block below, which would let a method be called that is unsafe.
+                    let call: for<$($lt),*> unsafe fn($recv_ty $(, $at)*) $(-> $r)? = |this $(, $a)*| {
+                        // SAFETY: the receiver points at a `$t`, where this list belongs.
+                        let this = unsafe { this.get::<$t>() };
+                        <$t>::$f(this $(, $a)*)
+                    };
+                    // SAFETY: the type is of the form asked for, and `call` calls `$t`'s method on a receiver that
+                    // points at a `$t`.
+                    unsafe {
+                        $crate::Method::new::<for<$($lt),*> unsafe fn($recv_ty $(, $at)*) $(-> $r)?>(
+                            ::core::stringify!($f),
+                            call,
+                        )
+                    }
                 },
             )*]);
         }
     };
 }
 
+/// The trait, what it asks for, and its methods as calls through the table. An argument may have any name, that of an
+/// item too:
+///
+/// ```
+/// gitab::interface! { trait Times { fn a(&self); fn times(&self, K: usize, f: usize, this: usize) -> usize; } }
+/// struct Two;
+/// impl Two {
+///     fn a(&self) {}
+///     fn times(&self, k: usize, f: usize, this: usize) -> usize { 2 * k + f * this }
+/// }
+/// gitab::describe! { struct Two { fn a(&self); fn times(&self, K: usize, f: usize, this: usize) -> usize; } }
+/// assert_eq!(gitab::Eface::new(&Two).assert::<dyn Times>().unwrap().times(42, 5, 3), 99);
+/// ```
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __interface {
@@ -274,14 +317,16 @@ macro_rules! __interface {
             $(
                 #[inline]
                 fn $f<$($lt),*>($($recv)* $this $(, $a: $at)*) $(-> $r)? {
-                    const K: usize = $crate::__private::index_of(
-                        <dyn $name as $crate::Interface>::METHODS,
-                        ::core::stringify!($f),
-                    );
-                    // SAFETY: method K was listed with this type, up to the lifetimes in scope here; the
-                    // receiver is the value that the entry's type describes.
+                    // SAFETY: the method of this name was listed with this type, up to the lifetimes in scope
+                    // here; the receiver is the value that the entry's type describes. (Its place is no item with
+                    // a name, which would hide an argument of that name.)
                     unsafe {
-                        let f = $this.__method::<unsafe fn($recv_ty $(, $at)*) $(-> $r)?>(K);
+                        let f = $this.__method::<unsafe fn($recv_ty $(, $at)*) $(-> $r)?>(const {
+                            $crate::__private::index_of(
+                                <dyn $name as $crate::Interface>::METHODS,
+                                ::core::stringify!($f),
+                            )
+                        });
                         f($this.$get() $(, $a)*)
                     }
                 }

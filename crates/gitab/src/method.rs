@@ -407,6 +407,18 @@ mod tests {
         let _ = sorted([asked("x", false), asked("y", false), asked("x", true)]);
     }
 
+    /// How lifetimes are written is no part of a signature: by name or not, and in what order.
+    #[test]
+    fn signatures_are_equal_however_lifetimes_are_named() {
+        let all = [
+            IMethod::new::<unsafe fn(Recv<'_>, &str, &u8)>("f").signature,
+            IMethod::new::<for<'a> unsafe fn(Recv<'a>, &str, &u8)>("f").signature,
+            IMethod::new::<for<'b, 'a> unsafe fn(Recv<'_>, &'a str, &'b u8)>("f").signature,
+            IMethod::new::<for<'a, 'b> unsafe fn(Recv<'_>, &'a str, &'b u8)>("f").signature,
+        ];
+        assert_eq!(all, [all[0]; 4]);
+    }
+
     /// Signatures are types: a lifetime is part of them, and so is the receiver.
     #[test]
     fn signatures_differ_by_lifetime_and_receiver() {

@@ -1,7 +1,7 @@
 //! Values that know their own type, and assertions from them to any registered `dyn Trait`.
 //!
 //! The nominal layer: ordinary Rust traits. [`implements!`](crate::implements) puts an entry into the
-//! table whose first slot is a caster, the unsizing coercion `*const T -> *const dyn A` as a function.
+//! table whose first slot is a caster, the unsizing coercion `*mut T -> *mut dyn A` as a function.
 //! An assertion finds the entry by the pair of type identities and runs the caster on the value's
 //! address.
 //!
@@ -10,7 +10,7 @@
 //!   the key made of both, and called by [`cast`] under the same key; `T` is the value's own type by
 //!   the contract of [`Object`].
 //! - A caster only attaches a vtable, by the contract of [`Caster::new`]: the macro writes it as a
-//!   coercion, which can do nothing else.
+//!   coercion between pointers to mut, which can do nothing else.
 //! - What comes back addresses the same value and carries the vtable of the value's own type, which is
 //!   what `Box::from_raw`, `Rc::from_raw` and `Arc::from_raw` ask of a pointer after unsizing.
 //!
@@ -58,7 +58,7 @@ use crate::rtype::RType;
 /// ```
 ///
 /// # Safety
-/// `dynamic_type` names the type of the value at the address of `self`.
+/// `dynamic_type` names the type of the value at the address of `self`, and what `dynamic_rtype` gives describes it.
 pub unsafe trait Object: 'static {
     /// The type of this very value.
     fn dynamic_type(&self) -> TypeId;
@@ -66,7 +66,7 @@ pub unsafe trait Object: 'static {
     fn dynamic_rtype(&self) -> Option<&'static RType>;
 }
 
-// SAFETY: a sized value's dynamic type is its static type.
+// SAFETY: a sized value's dynamic type is its static type, which `RType::of` describes.
 unsafe impl<T: 'static> Object for T {
     #[inline]
     fn dynamic_type(&self) -> TypeId {
@@ -81,7 +81,8 @@ unsafe impl<T: 'static> Object for T {
 
 macro_rules! object_for_any {
     ($($any:ty),*) => {$(
-        // SAFETY: `Any::type_id` through the vtable names the type of the value behind it.
+        // SAFETY: `Any::type_id` through the vtable names the type of the value behind it, and the table finds the
+        // descriptor of that identity.
         unsafe impl Object for $any {
             #[inline]
             fn dynamic_type(&self) -> TypeId {
@@ -117,17 +118,15 @@ impl Caster {
     /// `cast` is the unsizing coercion: it returns its argument, with the metadata that makes a `T` an
     /// `I`.
     #[must_use]
-    pub const unsafe fn new<T: 'static, I: ?Sized + 'static>(
-        cast: fn(*const ()) -> *const I,
-    ) -> Self {
+    pub const unsafe fn new<T: 'static, I: ?Sized + 'static>(cast: fn(*mut ()) -> *mut I) -> Self {
         Self {
             key: || Key::new(const { &TypeId::of::<I>() }, const { &TypeId::of::<T>() }),
             typ: RType::of::<T>(),
             // SAFETY: both are function pointers; it is turned back before it is called.
-            cast: unsafe { transmute::<fn(*const ()) -> *const I, Fun>(cast) },
+            cast: unsafe { transmute::<fn(*mut ()) -> *mut I, Fun>(cast) },
             vtable: |cast| {
                 // SAFETY: `cast` is the field beside this one, which `new::<T, I>` made from this type.
-                prove::<I>(unsafe { transmute::<Fun, fn(*const ()) -> *const I>(cast) })
+                prove::<I>(unsafe { transmute::<Fun, fn(*mut ()) -> *mut I>(cast) })
             },
         }
     }
@@ -151,12 +150,12 @@ impl fmt::Debug for Caster {
 type Words = [*const (); 2];
 
 /// The vtable word, if pointers that `cast` makes are (address, vtable); else null.
-fn prove<I: ?Sized>(cast: fn(*const ()) -> *const I) -> *const () {
+fn prove<I: ?Sized>(cast: fn(*mut ()) -> *mut I) -> *const () {
     if size_of::<*const I>() != size_of::<Words>() {
         return ptr::null();
     }
     let words = |address: usize| -> Words {
-        let wide = cast(ptr::without_provenance(address));
+        let wide = cast(ptr::without_provenance_mut(address));
         // SAFETY: the sizes are equal (checked above), and a pointer to a slice or trait object has
         // no padding and no uninitialised word: its halves are an address and a length or vtable,
         // either of which is a valid `*const ()`.
@@ -186,8 +185,8 @@ unsafe fn cast<I: ?Sized>(m: Entry, data: *const ()) -> *const I {
     }
     // SAFETY: the first slot of a positive nominal entry is the caster that was registered under
     // this key, whose type `Caster::new` forgot.
-    let cast = unsafe { transmute::<Fun, fn(*const ()) -> *const I>(m.slot(0).fun) };
-    cast(data)
+    let cast = unsafe { transmute::<Fun, fn(*mut ()) -> *mut I>(m.slot(0).fun) };
+    cast(data.cast_mut()).cast_const()
 }
 
 #[inline(always)]
@@ -199,7 +198,7 @@ fn find<I: ?Sized + 'static>(typ: &TypeId) -> Option<Entry> {
 #[cold]
 fn refused<S: ?Sized + Object, I: ?Sized + 'static>(value: &S) -> TypeAssertionError {
     TypeAssertionError::not_registered(
-        value.dynamic_rtype().map(RType::name),
+        S::dynamic_rtype(value).map(RType::name),
         core::any::type_name::<I>(),
     )
 }
@@ -270,7 +269,7 @@ impl<'a, S: ?Sized + Object> Assert for &'a S {
 
     #[inline]
     fn assert<I: ?Sized + 'static>(self) -> Option<&'a I> {
-        let p = cast_to::<I>(&self.dynamic_type(), ptr::from_ref(self).cast())?;
+        let p = cast_to::<I>(&S::dynamic_type(self), ptr::from_ref(self).cast())?;
         // SAFETY: `p` is `self` with another vtable (see `cast`), so it is valid as long as `self`.
         Some(unsafe { &*p })
     }
@@ -281,7 +280,7 @@ impl<'a, S: ?Sized + Object> Assert for &'a mut S {
 
     #[inline]
     fn assert<I: ?Sized + 'static>(self) -> Option<&'a mut I> {
-        let typ = (*self).dynamic_type();
+        let typ = S::dynamic_type(self);
         let p = cast_to::<I>(&typ, ptr::from_mut(self).cast::<()>().cast_const())?;
         // SAFETY: `p` is `self`, consumed here, with another vtable. Its provenance is that of the
         // exclusive reference: passing through `*const` changes nothing of it.
@@ -294,7 +293,7 @@ impl<S: ?Sized + Object> Assert for Box<S> {
 
     #[inline]
     fn assert<I: ?Sized + 'static>(self) -> Result<Box<I>, Self> {
-        let Some(m) = find::<I>(&(*self).dynamic_type()) else {
+        let Some(m) = find::<I>(&S::dynamic_type(&self)) else {
             return Err(self);
         };
         let data = Box::into_raw(self).cast::<()>().cast_const();
@@ -313,7 +312,7 @@ macro_rules! assert_for_counted {
 
             #[inline]
             fn assert<I: ?Sized + 'static>(self) -> Result<$rc<I>, Self> {
-                let Some(m) = find::<I>(&(*self).dynamic_type()) else {
+                let Some(m) = find::<I>(&S::dynamic_type(&self)) else {
                     return Err(self);
                 };
                 let data = $rc::into_raw(self).cast::<()>();
@@ -364,23 +363,21 @@ mod tests {
     /// A word is kept only where the words of what the caster returns are the address and one vtable.
     #[test]
     fn a_vtable_is_kept_only_if_the_word_order_is_proved() {
-        let word = prove::<dyn Debug>(|p| p.cast::<u8>() as *const dyn Debug);
+        let word = prove::<dyn Debug>(|p| p.cast::<u8>() as *mut dyn Debug);
         assert!(!word.is_null());
         assert_eq!(
             word,
-            prove::<dyn Debug>(|p| p.cast::<u8>() as *const dyn Debug)
+            prove::<dyn Debug>(|p| p.cast::<u8>() as *mut dyn Debug)
         );
         // The address is not where it was looked for.
-        assert!(prove::<dyn Debug>(|_| ptr::null::<u8>() as *const dyn Debug).is_null());
-        assert!(
-            prove::<dyn Debug>(|p| p.cast::<u8>().wrapping_add(1) as *const dyn Debug).is_null()
-        );
+        assert!(prove::<dyn Debug>(|_| ptr::null_mut::<u8>() as *mut dyn Debug).is_null());
+        assert!(prove::<dyn Debug>(|p| p.cast::<u8>().wrapping_add(1) as *mut dyn Debug).is_null());
         // The other word depends on the address.
         assert!(
             prove::<dyn Debug>(|p| if p.addr() > 1 << 12 {
-                p.cast::<u8>() as *const dyn Debug
+                p.cast::<u8>() as *mut dyn Debug
             } else {
-                p.cast::<u16>() as *const dyn Debug
+                p.cast::<u16>() as *mut dyn Debug
             })
             .is_null()
         );
@@ -397,12 +394,11 @@ mod tests {
             const { &TypeId::of::<dyn Debug>() },
             const { &TypeId::of::<Own>() },
         );
-        fn caster(p: *const ()) -> *const dyn Debug {
-            p.cast::<u8>() as *const dyn Debug
+        fn caster(p: *mut ()) -> *mut dyn Debug {
+            p.cast::<u8>() as *mut dyn Debug
         }
         // SAFETY: a function pointer, turned back by `cast` before it is called; an `Own` begins with a u8.
-        let fun =
-            unsafe { transmute::<fn(*const ()) -> *const dyn Debug, Fun>(caster as fn(_) -> _) };
+        let fun = unsafe { transmute::<fn(*mut ()) -> *mut dyn Debug, Fun>(caster as fn(_) -> _) };
         table.register_pair(
             key,
             RType::of::<Own>(),

@@ -1,4 +1,7 @@
 //! Type switches: Go's `switch x := e.(type)`.
+//!
+//! An arm asks once and gets the value with the answer. To ask first and take the value then would trust that
+//! `$e` is the same value twice, and it may be anything that dereferences to an `Eface`.
 
 /// Runs the arm of the value's type: Go's `switch x := e.(type)`.
 ///
@@ -44,10 +47,7 @@ macro_rules! __type_switch {
         else { $crate::__type_switch!($v; $($rest)+) }
     };
     ($v:ident; $x:tt : $t:ty => $body:expr, $($rest:tt)+) => {
-        if $v.__case::<$t>() {
-            // SAFETY: as just tested.
-            let $x = unsafe { $v.__value::<$t>() };
-            $body
-        } else { $crate::__type_switch!($v; $($rest)+) }
+        if let ::core::option::Option::Some($x) = $v.__case::<$t>() { $body }
+        else { $crate::__type_switch!($v; $($rest)+) }
     };
 }

@@ -104,9 +104,8 @@ impl ItabTable {
     }
 
     /// A table of its own, empty; neither it nor what it builds is ever freed. For tests that must not
-    /// see one another's registrations: [`adopt`](crate::adopt) puts it to use. (What
-    /// `auto_implements!` submitted goes into the table that is in use when a lookup first misses, and
-    /// into no other.)
+    /// see one another's registrations: [`adopt`](crate::adopt) puts it to use, and what `auto_implements!`
+    /// submitted into it.
     #[must_use]
     pub fn leak() -> &'static Self {
         let slots = Slots::leak(crate::slots::INIT_SIZE);

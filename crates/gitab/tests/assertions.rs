@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt::{Debug, Display};
+use std::ops::Deref;
 use std::panic::catch_unwind;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -174,6 +175,11 @@ fn r139_messages_are_gos() {
     );
     let panic = catch_unwind(|| Eface::new(&Door).expect_iface::<dyn Reader>().len()).unwrap_err();
     assert!(message(panic).ends_with("missing method len"));
+    let panic = catch_unwind(|| {
+        let empty = Eface::new(&Door).expect_iface::<dyn Empty>();
+        empty.expect_iface::<dyn Reader>().len()
+    });
+    assert!(message(panic.unwrap_err()).ends_with("missing method len"));
 }
 
 /// A failure asked for a second time names the method again, though the table keeps only the answer.
@@ -247,6 +253,102 @@ fn owning_pointers_drop_once() {
     assert_eq!(DROPS.load(Relaxed), 3);
 }
 
+/// What cannot be asserted comes back as it was: the same value, counted as before.
+#[test]
+fn what_cannot_be_asserted_is_handed_back() {
+    static DROPS: AtomicUsize = AtomicUsize::new(0);
+    fn address<T: ?Sized>(value: &T) -> usize {
+        (&raw const *value).addr()
+    }
+    let boxed: Box<dyn Any> = Box::new(Counted(&DROPS));
+    let at = address(&*boxed);
+    let boxed = boxed.assert::<dyn Display>().map(drop).unwrap_err();
+    assert_eq!(address(&*boxed), at);
+
+    let rc: Rc<dyn Any> = Rc::new(Counted(&DROPS));
+    let weak = Rc::downgrade(&rc);
+    let rc = rc.assert::<dyn Display>().map(drop).unwrap_err();
+    assert_eq!((Rc::strong_count(&rc), Rc::weak_count(&rc)), (1, 1));
+
+    let arc: Arc<dyn Any + Send + Sync> = Arc::new(Counted(&DROPS));
+    let twin = arc.clone();
+    let arc = arc.assert::<dyn Display>().map(drop).unwrap_err();
+    assert!(Arc::ptr_eq(&arc, &twin) && Arc::strong_count(&arc) == 2);
+
+    assert_eq!(DROPS.load(Relaxed), 0);
+    drop((boxed, rc, arc, twin));
+    assert_eq!((DROPS.load(Relaxed), weak.strong_count()), (3, 0));
+}
+
+/// A trait object has its supertraits, and one with auto traits or other parameters is another.
+#[test]
+fn traits_are_told_apart_by_all_that_they_say() {
+    trait Loud: Tell + Debug {
+        fn loud(&self) -> String {
+            format!("{self:?}: {}!", self.tell())
+        }
+    }
+    trait Gives<T> {
+        fn gives(&self) -> T;
+    }
+    #[derive(Debug)]
+    struct Horn;
+    impl Tell for Horn {
+        fn tell(&self) -> usize {
+            3
+        }
+    }
+    impl Loud for Horn {}
+    impl Gives<u8> for Horn {
+        fn gives(&self) -> u8 {
+            8
+        }
+    }
+    impl Gives<u16> for Horn {
+        fn gives(&self) -> u16 {
+            16
+        }
+    }
+    gitab::implements!(Horn: dyn Loud + Send, dyn Gives<u16>);
+    let any: &dyn Any = &Horn;
+    assert!(any.assert::<dyn Loud>().is_none());
+    assert!(any.assert::<dyn Loud + Send + Sync>().is_none());
+    let loud = any.assert::<dyn Loud + Send>().unwrap();
+    assert_eq!(loud.loud(), "Horn: 3!");
+    let told: &dyn Tell = loud;
+    assert_eq!(told.tell(), 3);
+    assert!(any.assert::<dyn Gives<u8>>().is_none());
+    assert_eq!(any.assert::<dyn Gives<u16>>().unwrap().gives(), 16);
+    gitab::implements!(Horn: dyn Loud, dyn Gives<u8>);
+    assert_eq!(any.assert::<dyn Loud>().unwrap().tell(), 3);
+    assert_eq!(any.assert::<dyn Gives<u8>>().unwrap().gives(), 8);
+}
+
+/// Two types may share a name, in two scopes or in two versions of a crate: they are two, and the message says so.
+#[test]
+fn types_of_one_name_are_told_apart() {
+    let one = {
+        struct Twin;
+        Eface::opaque(&Twin)
+    };
+    struct Twin;
+    let two = Eface::opaque(&Twin);
+    let name = one.rtype().name();
+    assert_eq!(name, two.rtype().name());
+    assert_ne!(one.rtype(), two.rtype());
+    assert!(two.is::<Twin>() && !one.is::<Twin>());
+    assert_eq!(
+        one.try_downcast::<Twin>()
+            .map(drop)
+            .unwrap_err()
+            .to_string(),
+        format!(
+            "interface conversion: interface is {name}, not {name} \
+             (types from different crates or scopes)"
+        )
+    );
+}
+
 /// A trait of one's own over `Object` is asserted like `dyn Any`; so is a value whose type is known.
 #[test]
 fn any_object_can_be_asserted() {
@@ -272,6 +374,24 @@ fn any_object_can_be_asserted() {
     any.downcast_mut::<Wheel>().unwrap().0 += 1;
     assert_eq!(wheel.0, 3);
     assert!(Eface::opaque(&wheel).assert_dyn::<dyn Debug>().is_some());
+    // Its methods, though the part is not known to have any.
+    gitab::describe! { struct Wheel { fn turn(&mut self) -> u64; } }
+    impl Wheel {
+        fn turn(&mut self) -> u64 {
+            self.0 += 1;
+            self.0
+        }
+    }
+    gitab::interface! { trait Turn { fn turn(&mut self) -> u64; } }
+    fn turn(part: &mut dyn Part) -> Option<IfaceMut<'_, dyn Turn>> {
+        EfaceMut::from_any(part)?.assert().ok()
+    }
+    let part: &mut dyn Part = &mut wheel;
+    assert!(turn(part).is_none());
+    gitab::register_type::<Wheel>();
+    assert_eq!(turn(part).map(|mut t| t.turn()), Some(4));
+    assert!(Eface::from_any(part).unwrap().is::<Wheel>());
+    assert!(EfaceMut::from_any(&mut wheel as &mut dyn Any).is_some());
     // A value without a size, at an odd address: the coercion of a type of size 0.
     let nothing: Rc<dyn Part> = Rc::new(Nothing);
     assert_eq!(
@@ -415,6 +535,30 @@ fn r108_type_switches() {
     });
     assert_eq!(kind, 2);
     assert_eq!(reader.type_hash(), RType::of::<File<bool>>().hash());
+}
+
+/// What a switch looks at may be another value each time: the arm that is taken has the value that it asked for.
+#[test]
+fn a_switch_trusts_no_deref() {
+    struct Flips<'a>(Cell<usize>, [Eface<'a>; 2]);
+    impl<'a> Deref for Flips<'a> {
+        type Target = Eface<'a>;
+        fn deref(&self) -> &Eface<'a> {
+            self.0.set(self.0.get() + 1);
+            &self.1[self.0.get() % 2]
+        }
+    }
+    let (text, numbers) = (String::from("text"), [usize::MAX; 3]);
+    for first in [0, 1] {
+        let flips = Flips(Cell::new(first), [Eface::new(&text), Eface::new(&numbers)]);
+        let what = type_switch!(flips, {
+            t: String => t.clone(),
+            n: [usize; 3] => format!("{n:?}"),
+            _ => "neither time".to_string(),
+        });
+        let wanted = ["neither time", "text"][first];
+        assert_eq!((what.as_str(), flips.0.get()), (wanted, 2));
+    }
 }
 
 /// A method that panics leaves value, table and lock as they were.

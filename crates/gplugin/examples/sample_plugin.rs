@@ -18,7 +18,14 @@ fn longer<'a>(a: &'a str, b: &'a str) -> &'a str {
     if a.len() < b.len() { b } else { a }
 }
 
-fn init(host: &Host) -> Result<(), String> {
+fn fails() {
+    panic!("as it was told");
+}
+
+/// Many crates have such an alias: `plugin!` means std's.
+type Result<T> = std::result::Result<T, String>;
+
+fn init(host: &Host) -> Result<()> {
     INITS.fetch_add(1, Relaxed);
     if let Some(log) = host.get::<Mutex<Vec<String>>>() {
         log.lock().unwrap().push("sample initialised".into());
@@ -37,5 +44,6 @@ gplugin::plugin! {
         INITS: &'static AtomicU32 = &INITS,
         CALLS: &'static AtomicU32 = &CALLS,
         answer: u32 = 42,
+        fails: fn() = fails,
     }
 }

@@ -7,6 +7,7 @@
 //! is readable whoever compiled it; everything behind `build` is read only once `build` was found equal
 //! to the host's, because only then do both sides lay out Rust's types alike.
 
+use std::alloc::Layout;
 use std::any::{Any, TypeId};
 use std::fmt;
 
@@ -42,7 +43,7 @@ pub struct Declaration {
 pub enum InitFailure {
     /// It returned this error.
     Error(String),
-    /// It panicked with this message.
+    /// It panicked with this message. (Where panics abort, the process is gone instead.)
     Panic(String),
 }
 
@@ -161,6 +162,9 @@ pub struct Symbol {
     // All constant.
     name: &'static str,
     type_name: fn() -> &'static str,
+    /// An identity holds the names of a type's fields, and not their types: an edited crate may have given them
+    /// others.
+    layout: Layout,
     value: &'static (dyn Any + Sync),
 }
 
@@ -171,6 +175,7 @@ impl Symbol {
         Self {
             name,
             type_name: std::any::type_name::<T>,
+            layout: Layout::new::<T>(),
             value,
         }
     }
@@ -187,6 +192,14 @@ impl Symbol {
         (self.type_name)()
     }
 
+    /// The value, if it is a `T` by identity and laid out as one.
+    pub(crate) fn get<T: 'static>(&self) -> Option<&'static T> {
+        let value: &dyn Any = self.value;
+        value
+            .downcast_ref()
+            .filter(|_| self.layout == Layout::new::<T>())
+    }
+
     /// The value, whatever it is: Go's `plugin.Symbol`, which is an empty interface. Identities of types
     /// are comparable across images, because a [`Plugin`](crate::Plugin) comes into being only where one
     /// compiler built both.
@@ -199,5 +212,22 @@ impl Symbol {
 impl fmt::Debug for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.type_name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R133: a type whose crate was edited between the builds has the same identity, and is told by its layout.
+    #[test]
+    fn r133_a_symbol_of_another_layout_is_another_type() {
+        static VALUE: u32 = 42;
+        let symbol = Symbol::new("answer", &VALUE);
+        assert_eq!(symbol.get::<u32>(), Some(&42));
+        assert_eq!(symbol.get::<i32>(), None);
+        for layout in [Layout::new::<u8>(), Layout::new::<[u16; 2]>()] {
+            assert_eq!(Symbol { layout, ..symbol }.get::<u32>(), None);
+        }
     }
 }

@@ -15,8 +15,20 @@ use crate::plugin::Plugin;
 /// plugins would open a plugin twice.
 pub(crate) type OpenFn = unsafe fn(&Host, &Path) -> Result<&'static Plugin, OpenError>;
 
-/// This image's way to open plugins. Written by `adopt`, when this image is a plugin being initialised.
-static OPEN: RwLock<OpenFn> = RwLock::new(open_here);
+/// What a host made in this image begins with.
+#[derive(Clone, Copy)]
+struct Image {
+    open: OpenFn,
+    allocator: Allocator,
+    functions: &'static Functions,
+}
+
+/// Written by `adopt`, when this image is a plugin being initialised.
+static IMAGE: RwLock<Image> = RwLock::new(Image {
+    open: open_here,
+    allocator: Allocator::SYSTEM,
+    functions: Functions::HERE,
+});
 
 /// What a program hands to the plugins that it opens: services by type, and what they must agree in.
 ///
@@ -35,21 +47,18 @@ static OPEN: RwLock<OpenFn> = RwLock::new(open_here);
 pub struct Host {
     services: Vec<(&'static str, Box<dyn Any + Send + Sync>)>,
     crates: Vec<(String, String)>,
-    allocator: Allocator,
-    functions: &'static Functions,
-    open: OpenFn,
+    image: Image,
 }
 
 impl Host {
-    /// A host without services, which uses the system's allocator.
+    /// A host without services, which uses the system's allocator. In a plugin, whose memory is its host's, the
+    /// allocator of the host that opened it.
     #[must_use]
     pub fn new() -> Self {
         Self {
             services: Vec::new(),
             crates: Vec::new(),
-            allocator: Allocator::SYSTEM,
-            functions: Functions::HERE,
-            open: *OPEN.read().unwrap_or_else(|e| e.into_inner()),
+            image: *IMAGE.read().unwrap_or_else(|e| e.into_inner()),
         }
     }
 
@@ -71,7 +80,7 @@ impl Host {
     /// With the program's global allocator, if it declares one.
     #[must_use]
     pub fn allocator<A: GlobalAlloc>(mut self, allocator: &'static A) -> Self {
-        self.allocator = Allocator::of(allocator);
+        self.image.allocator = Allocator::of(allocator);
         self
     }
 
@@ -90,7 +99,7 @@ impl Host {
     /// As for [`open`](crate::open).
     pub unsafe fn open(&self, path: impl AsRef<Path>) -> Result<&'static Plugin, OpenError> {
         // SAFETY: the caller's contract, passed on.
-        unsafe { (self.open)(self, path.as_ref()) }
+        unsafe { (self.image.open)(self, path.as_ref()) }
     }
 
     pub(crate) fn version_of(&self, name: &str) -> Option<&str> {
@@ -99,16 +108,17 @@ impl Host {
     }
 
     pub(crate) fn allocator_used(&self) -> Allocator {
-        self.allocator
+        self.image.allocator
     }
 
     pub(crate) fn functions(&self) -> &'static Functions {
-        self.functions
+        self.image.functions
     }
 
-    /// Makes this image, a plugin, open plugins as its host does.
+    /// Makes this image, a plugin, open plugins as its host does, into its host's list and for its host's
+    /// allocator: that is the plugin's too, or the plugin would have been refused.
     pub(crate) fn adopt(&self) {
-        *OPEN.write().unwrap_or_else(|e| e.into_inner()) = self.open;
+        *IMAGE.write().unwrap_or_else(|e| e.into_inner()) = self.image;
     }
 }
 
@@ -124,7 +134,7 @@ impl fmt::Debug for Host {
         f.debug_struct("Host")
             .field("services", &services)
             .field("crates", &self.crates)
-            .field("allocator", &self.allocator)
+            .field("allocator", &self.image.allocator)
             .finish_non_exhaustive()
     }
 }

@@ -53,16 +53,18 @@ macro_rules! plugin {
         /// What this plugin says of itself.
         #[unsafe(no_mangle)]
         pub static GPLUGIN_DECLARATION: $crate::__private::Declaration = {
-            const __GPLUGIN_NAME: &str = $crate::__or!([$($name)?] [env!("CARGO_PKG_NAME")]);
-            const __GPLUGIN_VERSION: &str = $crate::__or!([$($version)?] [env!("CARGO_PKG_VERSION")]);
+            const __GPLUGIN_NAME: &str = $crate::__or!([$($name)?] [::core::env!("CARGO_PKG_NAME")]);
+            const __GPLUGIN_VERSION: &str = $crate::__or!([$($version)?] [::core::env!("CARGO_PKG_VERSION")]);
             const __GPLUGIN_SYMBOLS: &[$crate::Symbol] = &[$({
                 static __GPLUGIN_VALUE: $t = $value;
-                $crate::Symbol::new::<$t>(stringify!($symbol), &__GPLUGIN_VALUE)
+                $crate::Symbol::new::<$t>(::core::stringify!($symbol), &__GPLUGIN_VALUE)
             }),*];
-            fn __gplugin_init(host: &$crate::Host) -> Result<(), $crate::InitFailure> {
+            fn __gplugin_init(
+                host: &$crate::Host,
+            ) -> ::core::result::Result<(), $crate::InitFailure> {
                 $crate::__private::init(host, || {
                     $( let () = ($init)(host).map_err(|e| ::std::string::ToString::to_string(&e))?; )?
-                    Ok(())
+                    ::core::result::Result::Ok(())
                 })
             }
             $crate::__private::Declaration::new(

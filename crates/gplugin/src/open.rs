@@ -13,8 +13,9 @@
 //! - A name is loaded from one path. A copy of a library, or a hard link to it, is refused.
 //! - No lock is held while foreign code runs: neither during `dlopen`, which runs constructors, nor during
 //!   initialisation. Both may open other plugins.
-//! - Nobody waits for a thread that waits for it: before waiting, the chain of who waits for whom is
-//!   followed, and a chain that ends here is an error (Go deadlocks).
+//! - Nobody waits here for a thread that waits here for it: before waiting, the chain of who waits for whom is
+//!   followed, and a chain that ends here is an error (Go deadlocks). Waits elsewhere are not seen: an
+//!   initialisation that joins a thread which opens the plugin hangs, as its documentation says.
 
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;

@@ -1,6 +1,6 @@
 //! A plugin that is open, and its symbols.
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -52,8 +52,7 @@ impl Plugin {
     /// If there is no such symbol, or if its type is another, which the error names.
     pub fn lookup<T: 'static>(&self, name: &str) -> Result<&'static T, LookupError> {
         let symbol = self.symbol(name)?;
-        let value: &dyn Any = symbol.value();
-        value.downcast_ref().ok_or_else(|| LookupError::Type {
+        symbol.get().ok_or_else(|| LookupError::Type {
             plugin: self.name(),
             symbol: name.into(),
             wanted: type_name::<T>(),

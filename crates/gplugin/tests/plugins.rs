@@ -1,6 +1,8 @@
 //! Plugins built by `cargo build --examples` and loaded into this process.
 
 mod common;
+#[path = "common/waits.rs"]
+mod waits;
 
 use std::any::Any;
 use std::fs;
@@ -8,8 +10,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use common::{Waiting, assert_previous, open_with, plugin};
+use common::{open_with, plugin};
 use gplugin::{Host, InitFailure, LookupError, OpenError, Plugin};
+use waits::{Waiting, assert_previous};
 
 /// A folder of this test's own.
 fn folder(name: &str) -> PathBuf {
@@ -44,7 +47,10 @@ fn r133_symbols_are_typed() {
     assert_eq!(answer.downcast_ref::<u64>(), None);
 
     let names: Vec<_> = sample.symbols().iter().map(|s| s.name()).collect();
-    assert_eq!(names, ["greet", "longer", "INITS", "CALLS", "answer"]);
+    assert_eq!(
+        names,
+        ["greet", "longer", "INITS", "CALLS", "answer", "fails"]
+    );
 }
 
 /// R133: a missing symbol, and a symbol of another type, are told apart and named.

@@ -2,13 +2,16 @@
 //! end well there, and a plugin is opened once per process.
 
 mod common;
+#[path = "common/waits.rs"]
+mod waits;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use common::{Waiting, assert_previous, open_with, plugin};
+use common::{open_with, plugin};
 use gplugin::{Host, OpenError};
+use waits::{Waiting, assert_previous};
 
 /// Whoever waited for an initialisation that fails gets its failure, and nobody hangs.
 #[test]

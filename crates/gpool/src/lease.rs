@@ -53,33 +53,27 @@ fn forget_pins_in_children() {
 mod fast {
     //! `FAST` as a symbol of our own in the initial-exec model: its offset from the thread pointer
     //! is read from the GOT (a constant after linking an executable), with no call even in a
-    //! shared object. Hidden, and named by version, so that two copies never meet.
+    //! shared object. Hidden, and named after a static, whose name the compiler makes a different one in
+    //! every copy of this crate that a program may hold.
 
     use super::{Record, ptr};
 
-    macro_rules! symbol {
-        () => {
-            concat!(
-                "gpool_fast_slot_",
-                env!("CARGO_PKG_VERSION_MAJOR"),
-                "_",
-                env!("CARGO_PKG_VERSION_MINOR"),
-                "_",
-                env!("CARGO_PKG_VERSION_PATCH")
-            )
-        };
-    }
+    /// What this copy's symbol is named after. Used, lest link-time optimisation give it a name that the
+    /// symbol does not have.
+    #[used]
+    static COPY: u8 = 0;
 
     core::arch::global_asm!(
         ".pushsection .tbss.gpool_fast_slot,\"awT\",@nobits",
-        concat!(".globl ", symbol!()),
-        concat!(".hidden ", symbol!()),
-        concat!(".type ", symbol!(), ",@object"),
+        ".globl {copy}.fast_slot",
+        ".hidden {copy}.fast_slot",
+        ".type {copy}.fast_slot,@object",
         ".p2align 3",
-        concat!(symbol!(), ":"),
+        "{copy}.fast_slot:",
         ".zero 8",
-        concat!(".size ", symbol!(), ", 8"),
+        ".size {copy}.fast_slot, 8",
         ".popsection",
+        copy = sym COPY,
     );
 
     #[inline(always)]
@@ -89,9 +83,10 @@ mod fast {
         // `pure`: two reads may differ, because a goroutine may have changed thread in between.
         unsafe {
             core::arch::asm!(
-                concat!("mov {0}, qword ptr [rip + ", symbol!(), "@GOTTPOFF]"),
+                "mov {0}, qword ptr [rip + {copy}.fast_slot@GOTTPOFF]",
                 "mov {0}, qword ptr fs:[{0}]",
                 out(reg) record,
+                copy = sym COPY,
                 options(nostack, preserves_flags, readonly),
             );
         }
@@ -103,10 +98,11 @@ mod fast {
         // SAFETY: writes those same 8 bytes, which only this module knows.
         unsafe {
             core::arch::asm!(
-                concat!("mov {0}, qword ptr [rip + ", symbol!(), "@GOTTPOFF]"),
+                "mov {0}, qword ptr [rip + {copy}.fast_slot@GOTTPOFF]",
                 "mov qword ptr fs:[{0}], {1}",
                 out(reg) _,
                 in(reg) record,
+                copy = sym COPY,
                 options(nostack, preserves_flags),
             );
         }
