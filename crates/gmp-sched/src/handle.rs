@@ -100,6 +100,12 @@ impl Handle {
         self.sched.stackful.load(Ordering::Relaxed)
     }
 
+    /// Whether the runtime still runs what is started on it: its end has not begun.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.sched.phase() == Phase::Open && !self.is_over()
+    }
+
     /// How many Ps there are.
     #[must_use]
     pub fn procs(&self) -> usize {

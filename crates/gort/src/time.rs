@@ -193,8 +193,8 @@ pub fn delay(d: Duration) -> Delay {
 pub fn after_func(d: Duration, f: impl FnOnce() + Send + 'static) -> AfterFunc {
     let mut f = Some(f);
     AfterFunc::new(&here(), d, move || {
-        // On the runtime that looks at the heap now.
-        if let (Some(f), Some(on)) = (f.take(), Handle::current()) {
+        // On the runtime that looks at the heap now, unless it ends.
+        if let (Some(f), Some(on)) = (f.take(), Handle::current().filter(Handle::is_open)) {
             if on.is_stackful() {
                 drop(on.go(f));
             } else {
