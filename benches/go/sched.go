@@ -79,6 +79,23 @@ func node(up chan int, num, size int) {
 	up <- s
 }
 
+// 100,000 goroutines sleep for 10 ms and give their number.
+func sleepers() {
+	const n = 100000
+	got := make([]int, n)
+	var wg sync.WaitGroup
+	wg.Add(n)
+	for i := 0; i < n; i++ {
+		go func(i int) { time.Sleep(10 * time.Millisecond); got[i] = i; wg.Done() }(i)
+	}
+	wg.Wait()
+	sum := 0
+	for _, v := range got {
+		sum += v
+	}
+	check(sum == n*(n-1)/2)
+}
+
 func skynet() {
 	c := make(chan int, 1)
 	go node(c, 0, million)
@@ -143,6 +160,8 @@ func sched(workload string) bool {
 		timed(million, ring)
 	case "skynet":
 		timed(million, skynet)
+	case "sleepers":
+		timed(million, sleepers)
 	case "blocking_declared":
 		timed(million, func() { calls(declared) })
 	case "blocking_undeclared":

@@ -1,6 +1,6 @@
 //! The scheduling workloads on goroutines.
 
-use super::{MILLION, RING, ROUND_TRIPS};
+use super::{MILLION, RING, ROUND_TRIPS, SLEEP, SLEEPERS};
 use gort_benches::harness::{Context, resident};
 
 use ::gort::{Runtime, chan, go, yield_now};
@@ -17,6 +17,7 @@ pub(super) fn workload(name: &str) -> Option<fn(&Context)> {
         "ping_pong" => ping_pong,
         "ring" => ring,
         "skynet" => skynet,
+        "sleepers" => sleepers,
         "rss_stackful" => rss_stackful,
         "rss_future" => rss_future,
         _ => return None,
@@ -67,6 +68,23 @@ fn yields(c: &Context) {
                 yield_now();
             }
             assert_eq!(other.join().unwrap(), MILLION);
+        });
+    });
+}
+
+fn sleepers(c: &Context) {
+    let rt = runtime(c.procs);
+    c.time(MILLION, || {
+        rt.run(|| {
+            let sleeper = |i| {
+                go(move || {
+                    ::gort::sleep(SLEEP);
+                    i
+                })
+            };
+            let handles: Vec<_> = (0..SLEEPERS).map(sleeper).collect();
+            let sum: u64 = handles.into_iter().map(|h| h.join().unwrap()).sum();
+            assert_eq!(sum, SLEEPERS * (SLEEPERS - 1) / 2);
         });
     });
 }

@@ -12,10 +12,15 @@ mod tokio;
 
 use gort_benches::harness::{Context, Entry, Procs, Program};
 
+use std::time::Duration;
+
 /// Goroutines of `spawn_all`, `skynet`'s leaves, hops of `ring`.
 const MILLION: u64 = 1_000_000;
 /// Goroutines in the ring.
 const RING: u64 = 10_000;
+/// Those that sleep at once, and how long.
+const SLEEPERS: u64 = 100_000;
+const SLEEP: Duration = Duration::from_millis(10);
 /// Messages there and back.
 const ROUND_TRIPS: u64 = 300_000;
 
@@ -31,6 +36,7 @@ const SHAPES: &[Shape] = &[
     ("ping_pong", "ns", Procs::Each),
     ("ring", "ns", Procs::Each),
     ("skynet", "ms", Procs::Each),
+    ("sleepers", "ms", Procs::Each),
     ("blocking_declared", "ms", Procs::Each),
     ("blocking_undeclared", "ms", Procs::Each),
     ("hog_ticker_worst", "ms", Procs::One),

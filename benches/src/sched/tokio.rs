@@ -1,7 +1,7 @@
 //! The scheduling workloads on tokio's multi-thread runtime: bounded channels of 1 where goroutines meet
 //! unbuffered (tokio has no rendezvous).
 
-use super::{MILLION, RING, ROUND_TRIPS};
+use super::{MILLION, RING, ROUND_TRIPS, SLEEP, SLEEPERS};
 use gort_benches::harness::{Context, resident};
 
 use ::tokio::runtime::{Builder, Runtime};
@@ -20,6 +20,7 @@ pub(super) fn workload(name: &str) -> Option<fn(&Context)> {
         "ping_pong" => ping_pong,
         "ring" => ring,
         "skynet" => skynet,
+        "sleepers" => sleepers,
         "rss_future" => rss_future,
         _ => return None,
     })
@@ -53,6 +54,26 @@ fn spawn_all(c: &Context) {
                 sum += h.await.unwrap();
             }
             assert_eq!(sum, MILLION * (MILLION - 1) / 2);
+        });
+    });
+}
+
+fn sleepers(c: &Context) {
+    let rt = runtime(c.procs);
+    c.time(MILLION, || {
+        on_worker(&rt, async {
+            let sleeper = |i| {
+                ::tokio::spawn(async move {
+                    ::tokio::time::sleep(SLEEP).await;
+                    i
+                })
+            };
+            let handles: Vec<_> = (0..SLEEPERS).map(sleeper).collect();
+            let mut sum = 0;
+            for h in handles {
+                sum += h.await.unwrap();
+            }
+            assert_eq!(sum, SLEEPERS * (SLEEPERS - 1) / 2);
         });
     });
 }

@@ -163,7 +163,7 @@ mod tests {
     const NAMES: [(&str, &str); 7] = [
         (
             "sched",
-            "spawn_all spawn_batch yield ping_pong ring skynet blocking_declared blocking_undeclared \
+            "spawn_all spawn_batch yield ping_pong ring skynet sleepers blocking_declared blocking_undeclared \
              hog_ticker_worst hogs_300_ticks rss_stackful rss_future mutex",
         ),
         (
