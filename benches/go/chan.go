@@ -109,4 +109,3 @@ func channels(workload string) bool {
 	}
 	return true
 }
-

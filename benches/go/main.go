@@ -104,4 +104,3 @@ func main() {
 		os.Exit(2)
 	}
 }
-
