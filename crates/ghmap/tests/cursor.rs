@@ -262,6 +262,28 @@ fn r89_the_seed_changes_when_the_last_entry_goes() {
 }
 
 #[test]
+fn r89_r97_entries_of_a_new_seed_are_not_given_twice() {
+    for _ in 0..50 {
+        let mut map = GoMap::new();
+        for i in 0..100 {
+            map.insert(i, 1);
+        }
+        let mut cursor = map.cursor();
+        assert!(cursor.next(&map).is_some());
+        for i in 0..100 {
+            map.delete(&i);
+        }
+        for i in 0..100 {
+            map.insert(i, 2);
+        }
+        let mut seen = HashSet::new();
+        while let Some((key, _)) = cursor.next(&map) {
+            assert!(seen.insert(key), "{key} twice");
+        }
+    }
+}
+
+#[test]
 fn keys_of_several_parts_follow_their_parts() {
     let mut map = GoMap::new();
     map.insert((1u8, [0.0f32, 1.0]), "a");
