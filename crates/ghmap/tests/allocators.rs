@@ -4,6 +4,7 @@ use allocator_api2::alloc::{AllocError, Allocator, Global};
 use ghmap::{DefaultHashBuilder, HashMap, HashSet, TryReserveError};
 use std::alloc::Layout;
 use std::cell::Cell;
+use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -65,6 +66,26 @@ unsafe impl Allocator for Counting {
         self.0.bytes.fetch_sub(layout.size(), Relaxed);
         // SAFETY: the caller's promise; the block came from the global allocator.
         unsafe { Global.deallocate(ptr, layout) }
+    }
+}
+
+/// All keys are of one chain, which every doubling moves.
+#[derive(Clone, Copy)]
+struct OneHash;
+
+impl BuildHasher for OneHash {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for OneHash {
+    fn write(&mut self, _: &[u8]) {}
+
+    fn finish(&self) -> u64 {
+        u64::MAX
     }
 }
 
@@ -223,6 +244,61 @@ fn an_allocator_that_unwinds_in_an_insertion_loses_nothing() {
         assert_eq!(alloc.0.blocks.load(Relaxed), 0);
     }
     std::panic::set_hook(hook);
+}
+
+#[test]
+fn an_allocator_that_unwinds_leaks_no_box() {
+    let alloc = Counting::new(true);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    // One chain, so that an insertion may need a bucket, a box for the key and one for the value (R78).
+    let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
+    for i in 0..40u64 {
+        for allowed in 0.. {
+            alloc.allow(allowed);
+            let entry = ([i; 17], [i; 18]);
+            if catch_unwind(AssertUnwindSafe(|| map.insert(entry.0, entry.1))).is_ok() {
+                break;
+            }
+            let stats = map.stats();
+            assert_eq!(stats.len as u64, i);
+            let boxes = (17 + 18) * 8 * stats.len;
+            assert_eq!(alloc.0.bytes.load(Relaxed), stats.bytes + boxes);
+        }
+    }
+    assert!((0..40).all(|i| map.get(&[i; 17]) == Some(&[i; 18])));
+    drop(map);
+    assert_eq!(alloc.0.blocks.load(Relaxed), 0);
+    std::panic::set_hook(hook);
+}
+
+#[test]
+fn removals_and_replacements_need_no_memory_for_a_growth_under_way() {
+    let alloc = Counting::new(false);
+    let mut refused = false;
+    for n in 9..200 {
+        let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
+        for i in 0..n {
+            map.insert(i, i);
+        }
+        alloc.allow(0);
+        let asked = alloc.0.asked.load(Relaxed);
+        for i in 0..n / 2 {
+            assert_eq!(map.remove(&i), Some(i));
+            assert_eq!(
+                map.insert(n - 1, i),
+                Some(if i == 0 { n - 1 } else { i - 1 })
+            );
+            assert!((i + 1..n - 1).all(|k| map.get(&k) == Some(&k)));
+        }
+        refused |= alloc.0.asked.load(Relaxed) > asked;
+        alloc.allow(usize::MAX);
+        map.finish_growth();
+        assert!(!map.stats().growing);
+        assert!((n / 2..n - 1).all(|k| map.get(&k) == Some(&k)));
+    }
+    assert!(refused, "no growth wanted memory");
+    assert_eq!(alloc.0.blocks.load(Relaxed), 0);
 }
 
 #[test]

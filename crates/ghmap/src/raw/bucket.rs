@@ -341,15 +341,19 @@ impl Boxes {
     /// The allocator refused.
     #[inline(always)]
     pub(crate) fn new<K, V, A: Allocator>(alloc: &A) -> Result<Self, TryReserveError> {
-        let key = new_box::<K, A>(alloc)?;
-        match new_box::<V, A>(alloc) {
-            Ok(value) => Ok(Self { key, value }),
-            Err(error) => {
+        // Freed if there is none for the value.
+        struct KeyBox<'a, K, A: Allocator>(*mut u8, &'a A, PhantomData<K>);
+        impl<K, A: Allocator> Drop for KeyBox<'_, K, A> {
+            fn drop(&mut self) {
                 // SAFETY: just allocated, and nobody else knows it.
-                unsafe { free_box::<K, A>(key, alloc) };
-                Err(error)
+                unsafe { free_box::<K, A>(self.0, self.1) };
             }
         }
+        let key = KeyBox::<K, A>(new_box::<K, A>(alloc)?, alloc, PhantomData);
+        let value = new_box::<V, A>(alloc)?;
+        let boxes = Self { key: key.0, value };
+        mem::forget(key);
+        Ok(boxes)
     }
 }
 

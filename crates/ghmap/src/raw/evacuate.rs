@@ -79,10 +79,8 @@ struct Dest<K, V> {
 
 impl<K, V> Hmap<K, V> {
     /// `growWork`: evacuates the next two old buckets, for a write to the chain of `hash`. That chain is asked
-    /// for first, so that it is on its way while they are moved.
-    ///
-    /// # Errors
-    /// The allocator refused an overflow bucket; no entry is lost.
+    /// for first, so that it is on its way while they are moved. What takes an overflow bucket that the
+    /// allocator refuses is left for a later write: the map is whole at every step of a growth.
     #[cold]
     #[inline(never)]
     pub(super) fn grow_work<A: Allocator, R: Rehash<K>>(
@@ -90,11 +88,12 @@ impl<K, V> Hmap<K, V> {
         hash: u64,
         alloc: &A,
         rehash: &R,
-    ) -> Result<(), TryReserveError> {
+    ) {
         self.prefetch(hash);
         self.prefetch_evacuation();
-        self.evacuate(alloc, rehash)?;
-        self.evacuate(alloc, rehash)
+        let _ = self
+            .evacuate(alloc, rehash)
+            .and_then(|()| self.evacuate(alloc, rehash));
     }
 
     /// Asks for the overflow buckets that the next calls will read: the processor foresees the array, but

@@ -308,7 +308,7 @@ impl<K, V> Hmap<K, V> {
             return Ok((slot, None));
         }
         if self.is_growing() {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash);
         }
         // SAFETY: entries exist, so `ALLOCATED`.
         let vacancy = match unsafe { self.find_or_vacancy(hash, |k| eq(&key, k)) } {
@@ -341,7 +341,7 @@ impl<K, V> Hmap<K, V> {
             self.start_growth(alloc)?;
         }
         if self.is_growing() {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash);
         }
         // SAFETY: a growth has been started if there was no array. The vacancy is used before anything
         // changes.
@@ -389,7 +389,6 @@ impl<K, V> Hmap<K, V> {
         value: V,
         alloc: &A,
     ) -> Result<Slot<K, V>, TryReserveError> {
-        let boxes = Boxes::new::<K, V, A>(alloc)?;
         let (bucket, i) = match vacancy.empty {
             Some(place) => place,
             None => {
@@ -399,6 +398,7 @@ impl<K, V> Hmap<K, V> {
                 (bucket?, 0)
             }
         };
+        let boxes = Boxes::new::<K, V, A>(alloc)?;
         // SAFETY: an empty slot of a live bucket.
         unsafe { bucket.write(i, tophash(hash), boxes, key, value) };
         self.count += 1;
@@ -416,11 +416,10 @@ impl<K, V> Hmap<K, V> {
         hash: u64,
         alloc: &A,
         rehash: &R,
-    ) -> Result<(), TryReserveError> {
+    ) {
         if self.is_growing() && self.count != 0 {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash);
         }
-        Ok(())
     }
 
     /// `mapdelete`'s second half: moves the entry out.

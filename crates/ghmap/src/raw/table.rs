@@ -141,7 +141,7 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         eq: impl FnMut(&K) -> bool,
         rehash: &impl Rehash<K>,
     ) -> Option<(K, V)> {
-        must(self.map.before_delete(hash, &self.alloc, rehash));
+        self.map.before_delete(hash, &self.alloc, rehash);
         let slot = self.map.find(hash, eq)?;
         // SAFETY: just found.
         Some(unsafe { self.map.remove(slot, &self.alloc) })

@@ -377,8 +377,9 @@ impl<T, A: Allocator> HashTable<T, A> {
         self.table.retain_mut(|value, ()| keep(value));
     }
 
-    /// Makes room for `additional` more values, so that inserting them moves nothing. If the table must
-    /// be replaced, all values are moved at once: linear in the table.
+    /// Makes room for `additional` more values, so that inserting them doubles nothing. If the table must
+    /// be replaced, all values are moved at once: linear in the table. If there is room already, a growth
+    /// under way goes on with the insertions.
     ///
     /// # Panics
     /// If the size overflows. An allocator that refuses ends the program by `handle_alloc_error`.
