@@ -292,6 +292,9 @@ impl<K, V> Hmap<K, V> {
     /// `mapassign`: inserts the entry, or finds that of an equal key and gives the new one back. Does
     /// growing work first, and starts a growth before it inserts (never when the key is found).
     ///
+    /// Here is what most insertions take: no growth is under way, and the chain is one bucket. It is short, and
+    /// no call in it wants registers saved. The others go the whole way, from the start.
+    ///
     /// # Errors
     /// The allocator refused; the map is as it was, or has grown a little.
     #[inline(always)]
@@ -303,25 +306,63 @@ impl<K, V> Hmap<K, V> {
         alloc: &A,
         rehash: &R,
     ) -> Result<Assigned<K, V>, TryReserveError> {
-        if self.count == 0 {
-            let slot = self.insert_unique(hash, key, value, alloc, rehash)?;
-            return Ok((slot, None));
+        if self.flags & (ALLOCATED | GROWING) == ALLOCATED {
+            // SAFETY: `ALLOCATED`, so the bucket is live; its slots are tested before they are used.
+            unsafe {
+                let bucket = self.bucket(hash as usize & self.mask);
+                bucket.prefetch_rest();
+                let (group, top) = (bucket.group(), tophash(hash));
+                let slot = |i| Slot {
+                    bucket,
+                    i,
+                    head: bucket,
+                };
+                for i in group.matches(top) {
+                    if eq(&key, &*bucket.key(i)) {
+                        return Ok((slot(i), Some((key, value))));
+                    }
+                }
+                if let Some(i) = group.empty().first()
+                    && bucket.overflow().is_none()
+                    && self.count < self.limit
+                {
+                    bucket.write(i, top, Boxes::new::<K, V, A>(alloc)?, key, value);
+                    self.count += 1;
+                    return Ok((slot(i), None));
+                }
+            }
         }
+        self.find_or_insert_slowly(hash, (key, value), eq, alloc, rehash)
+    }
+
+    /// All of [`find_or_insert`](Self::find_or_insert).
+    #[cold]
+    #[inline(never)]
+    fn find_or_insert_slowly<A: Allocator, R: Rehash<K>>(
+        &mut self,
+        hash: u64,
+        (key, value): (K, V),
+        mut eq: impl FnMut(&K, &K) -> bool,
+        alloc: &A,
+        rehash: &R,
+    ) -> Result<Assigned<K, V>, TryReserveError> {
         if self.is_growing() {
             self.grow_work(hash, alloc, rehash);
         }
-        // SAFETY: entries exist, so `ALLOCATED`.
-        let vacancy = match unsafe { self.find_or_vacancy(hash, |k| eq(&key, k)) } {
-            Ok(slot) => return Ok((slot, Some((key, value)))),
-            Err(vacancy) => vacancy,
-        };
-        let slot = if self.count >= self.limit {
-            self.insert_unique(hash, key, value, alloc, rehash)
-        } else {
-            // SAFETY: the vacancy is of this map, which nobody has changed since.
-            unsafe { self.fill(vacancy, hash, key, value, alloc) }
-        };
-        slot.map(|slot| (slot, None))
+        if self.has(ALLOCATED) {
+            // SAFETY: `ALLOCATED`.
+            let vacancy = match unsafe { self.find_or_vacancy(hash, |k| eq(&key, k)) } {
+                Ok(slot) => return Ok((slot, Some((key, value)))),
+                Err(vacancy) => vacancy,
+            };
+            if self.count < self.limit {
+                // SAFETY: the vacancy is of this map, which nobody has changed since.
+                let slot = unsafe { self.fill(vacancy, hash, key, value, alloc) };
+                return slot.map(|slot| (slot, None));
+            }
+        }
+        let slot = self.insert_unique(hash, key, value, alloc, rehash)?;
+        Ok((slot, None))
     }
 
     /// Inserts an entry whose key is known to be absent.
