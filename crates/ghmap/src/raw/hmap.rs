@@ -336,7 +336,6 @@ impl<K, V> Hmap<K, V> {
     }
 
     /// All of [`find_or_insert`](Self::find_or_insert).
-    #[cold]
     #[inline(never)]
     fn find_or_insert_slowly<A: Allocator, R: Rehash<K>>(
         &mut self,
