@@ -240,6 +240,7 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
     /// Makes room for `additional` more entries, so that inserting them doubles nothing. If the table
     /// must be replaced, all entries are moved at once: linear in the map. If there is room already, a
     /// growth under way goes on with the insertions ([`finish_growth`](Self::finish_growth) ends it).
+    /// Buckets that overflow get their next one, as always, when they do.
     ///
     /// # Panics
     /// If the size overflows. An allocator that refuses ends the program by `handle_alloc_error`.

@@ -379,7 +379,8 @@ impl<T, A: Allocator> HashTable<T, A> {
 
     /// Makes room for `additional` more values, so that inserting them doubles nothing. If the table must
     /// be replaced, all values are moved at once: linear in the table. If there is room already, a growth
-    /// under way goes on with the insertions.
+    /// under way goes on with the insertions. Buckets that overflow get their next one, as always, when
+    /// they do.
     ///
     /// # Panics
     /// If the size overflows. An allocator that refuses ends the program by `handle_alloc_error`.
