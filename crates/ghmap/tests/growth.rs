@@ -242,3 +242,25 @@ fn a_doubling_adds_what_is_there_and_no_second_array() {
     }
     assert_eq!(doublings, 10, "at 105, 209, 417 ... 53249 (R67)");
 }
+
+#[test]
+fn clone_from_uses_the_overflow_buckets_of_a_map_emptied_by_removals() {
+    let mut source = map();
+    fill(&mut source, 832);
+    source.finish_growth();
+    let used = source.stats().overflow_buckets;
+    assert!(used > 0);
+    let mut copy = source.clone();
+    let bytes = copy.stats().bytes;
+    for round in 0..200 {
+        match round % 3 {
+            0 => copy.retain(|_, _| false),
+            1 => assert_eq!(copy.extract_if(|_, _| true).count(), 832),
+            _ => (0..832).for_each(|i| assert_eq!(copy.remove(&i), Some(i))),
+        }
+        copy.clone_from(&source);
+        assert_eq!(copy.stats().overflow_buckets, used);
+        assert_eq!(copy.stats().bytes, bytes);
+    }
+    assert!(copy == source);
+}
