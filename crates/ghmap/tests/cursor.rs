@@ -1,6 +1,6 @@
 //! Iteration while the map changes, and Go's other rules for maps.
 
-use ghmap::{GoMap, HashMap};
+use ghmap::{GoKey, GoMap, HashMap};
 use std::collections::{HashMap as Model, HashSet};
 
 fn filled(n: u64) -> HashMap<u64, u64> {
@@ -160,6 +160,25 @@ fn r86_the_zeros_are_one_key_and_the_last_assigned_is_kept() {
         }
         assert_eq!(zeros, [(i % 2 != 0, i)]);
     }
+}
+
+#[test]
+fn r86_an_assignment_stores_the_string_that_it_names() {
+    let (long, whole) = ("the whole of a long text".to_string(), "whole".to_string());
+    let mut map = GoMap::new();
+    map.insert(&long[4..9], 1);
+    map.insert(&whole, 2);
+    let (key, value) = map.cursor().next(&map).expect("one entry");
+    assert_eq!((key, value, map.len()), ("whole", 2, 1));
+    assert_eq!(key.as_ptr(), whole.as_ptr());
+
+    // What contains strings does so too.
+    let needs_update = [
+        <(u8, Option<String>)>::NEEDS_UPDATE,
+        <[Box<str>; 2]>::NEEDS_UPDATE,
+        <(u8, Option<char>)>::NEEDS_UPDATE,
+    ];
+    assert_eq!(needs_update, [true, true, false]);
 }
 
 #[test]

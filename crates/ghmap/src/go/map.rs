@@ -13,7 +13,8 @@ use stdalloc::vec::Vec;
 /// * A missing key reads as its value type's zero, `V::default()` (R84).
 /// * NaN keys: every assignment adds an entry, no lookup or deletion finds one, iteration gives them,
 ///   [`clear`](Self::clear) removes them (R90).
-/// * `0.0` and `-0.0` are one key, and an assignment stores the zero that it names (R86).
+/// * `0.0` and `-0.0` are one key, and an assignment stores the zero that it names; likewise the string that
+///   it names, and not an equal one that is there (R86).
 /// * The table never shrinks (R96). When the last entry is deleted, the seed changes (R89).
 ///
 /// ```
