@@ -247,6 +247,39 @@ fn an_allocator_that_unwinds_in_an_insertion_loses_nothing() {
 }
 
 #[test]
+fn an_allocator_that_unwinds_leaks_no_array() {
+    let alloc = Counting::new(true);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    // From 2^8 buckets on an array is two blocks, and so is what doubling one of 2^7 adds to it.
+    for n in [0, 832u64] {
+        for allowed in 0.. {
+            let mut map = alloc.map();
+            map.reserve(n as usize);
+            for i in 0..n {
+                map.insert(i, i);
+            }
+            map.finish_growth();
+            alloc.allow(allowed);
+            let done = catch_unwind(AssertUnwindSafe(|| match n {
+                0 => map.reserve(2000),
+                _ => _ = map.insert(n, n),
+            }));
+            assert_eq!(alloc.0.bytes.load(Relaxed), map.stats().bytes);
+            alloc.allow(usize::MAX);
+            assert!((0..n).all(|i| map.get(&i) == Some(&i)));
+            drop(map);
+            assert_eq!(alloc.0.blocks.load(Relaxed), 0);
+            if done.is_ok() {
+                assert!(allowed >= 2);
+                break;
+            }
+        }
+    }
+    std::panic::set_hook(hook);
+}
+
+#[test]
 fn an_allocator_that_unwinds_leaks_no_box() {
     let alloc = Counting::new(true);
     let hook = std::panic::take_hook();
