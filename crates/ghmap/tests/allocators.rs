@@ -21,6 +21,8 @@ struct Books {
     allowed: AtomicUsize,
     /// What the others do.
     unwind: bool,
+    /// Calls of `deallocate` until one unwinds, its block given back.
+    fuse: AtomicUsize,
 }
 
 #[derive(Clone, Debug)]
@@ -34,6 +36,7 @@ impl Counting {
             asked: AtomicUsize::new(0),
             allowed: AtomicUsize::new(usize::MAX),
             unwind,
+            fuse: AtomicUsize::new(usize::MAX),
         }))
     }
 
@@ -66,6 +69,7 @@ unsafe impl Allocator for Counting {
         self.0.bytes.fetch_sub(layout.size(), Relaxed);
         // SAFETY: the caller's promise; the block came from the global allocator.
         unsafe { Global.deallocate(ptr, layout) }
+        assert_ne!(self.0.fuse.fetch_sub(1, Relaxed), 0, "unwinds");
     }
 }
 
@@ -332,6 +336,51 @@ fn removals_and_replacements_need_no_memory_for_a_growth_under_way() {
     }
     assert!(refused, "no growth wanted memory");
     assert_eq!(alloc.0.blocks.load(Relaxed), 0);
+}
+
+#[test]
+fn a_deallocation_that_unwinds_drops_nothing_twice_and_uses_nothing_freed() {
+    type Boxed = HashMap<[u64; 17], (Live, [u8; 200]), DefaultHashBuilder, Counting>;
+    let operations: [fn(&mut Boxed); 6] = [
+        |map| _ = map.remove(&[3; 17]),
+        |map| map.retain(|k, _| k[0] % 3 == 0),
+        |map| map.extract_if(|k, _| k[0] % 3 == 0).for_each(drop),
+        |map| map.shrink_to_fit(),
+        |map| map.clear(),
+        |map| {
+            map.retain(|_, _| false);
+            map.shrink_to_fit();
+        },
+    ];
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    for operation in operations {
+        for fuse in 0.. {
+            let alloc = Counting::new(false);
+            let mut map = HashMap::with_hasher_in(DefaultHashBuilder::default(), alloc.clone());
+            map.reserve(1000);
+            for i in 0..150 {
+                map.insert([i; 17], (Live::new(), [0; 200]));
+            }
+            alloc.0.fuse.store(fuse, Relaxed);
+            let done = catch_unwind(AssertUnwindSafe(|| operation(&mut map)));
+            alloc.0.fuse.store(usize::MAX, Relaxed);
+            assert_eq!(map.values().count(), map.len());
+            assert!(map.keys().all(|k| map.contains_key(k)));
+            // What `clear` has not come to is leaked, as by a drop that unwinds.
+            let leaked = LIVE.get() - map.len() as isize;
+            assert!(leaked == 0 || leaked > 0 && map.is_empty());
+            map.insert([1000; 17], (Live::new(), [0; 200]));
+            drop(map);
+            assert_eq!(LIVE.replace(0), leaked);
+            if done.is_ok() {
+                assert!(fuse > 0);
+                assert_eq!((leaked, alloc.0.blocks.load(Relaxed)), (0, 0));
+                break;
+            }
+        }
+    }
+    std::panic::set_hook(hook);
 }
 
 #[test]

@@ -468,11 +468,13 @@ impl<K, V> Hmap<K, V> {
     /// `slot` was found in this map, which has not changed since; `alloc` is the map's.
     #[inline]
     pub(crate) unsafe fn remove<A: Allocator>(&mut self, slot: Slot<K, V>, alloc: &A) -> (K, V) {
-        // SAFETY: a full slot of a live bucket, and the head of its chain.
+        // SAFETY: a full slot of a live bucket, and the head of its chain. The allocator, which may unwind, is
+        // called when the entry is out of the map.
         unsafe {
-            let entry = slot.bucket.read(slot.i, alloc);
+            let (entry, boxes) = slot.bucket.read(slot.i);
             self.count -= 1;
             mark_empty(slot);
+            boxes.free::<K, V, A>(alloc);
             entry
         }
     }

@@ -497,7 +497,11 @@ impl<K, V> Entries<K, V> {
     pub(crate) fn next<A: Allocator>(&mut self, alloc: &A) -> Option<(K, V)> {
         let (bucket, i) = self.iter.next()?;
         // SAFETY: a full slot, which the iterator gives once.
-        Some(unsafe { bucket.read(i, alloc) })
+        unsafe {
+            let (entry, boxes) = bucket.read(i);
+            boxes.free::<K, V, A>(alloc);
+            Some(entry)
+        }
     }
 
     /// Drops what is left.
