@@ -384,6 +384,29 @@ fn a_deallocation_that_unwinds_drops_nothing_twice_and_uses_nothing_freed() {
 }
 
 #[test]
+fn a_reservation_that_cannot_end_a_growth_is_refused_and_loses_nothing() {
+    let alloc = Counting::new(false);
+    let mut refused = false;
+    for n in 9..200 {
+        let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
+        for i in 0..n {
+            map.insert(i, i);
+        }
+        alloc.allow(0);
+        let result = map.try_reserve(map.capacity().saturating_sub(map.len()));
+        alloc.allow(usize::MAX);
+        assert_eq!(result.is_err(), map.stats().growing);
+        refused |= result.is_err();
+        assert!((0..n).all(|k| map.get(&k) == Some(&k)));
+        assert_eq!(map.try_reserve(0), Ok(()));
+        assert!(!map.stats().growing);
+        assert!((0..n).all(|k| map.get(&k) == Some(&k)));
+    }
+    assert!(refused, "no growth wanted memory");
+    assert_eq!(alloc.0.blocks.load(Relaxed), 0);
+}
+
+#[test]
 fn a_refused_insertion_ends_the_program_by_handle_alloc_error() {
     if std::env::var_os("GHMAP_REFUSED").is_some() {
         let alloc = Counting::new(false);

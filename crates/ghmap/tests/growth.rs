@@ -219,6 +219,25 @@ fn reserve_and_shrink_move_everything_at_once() {
 }
 
 #[test]
+fn insertions_that_have_been_reserved_move_nothing() {
+    let mut grown = map();
+    for n in 0..2000 {
+        grown.insert(n, n);
+        if grown.stats().growing {
+            let mut map = grown.clone();
+            let (b, room) = (map.stats().b, map.capacity() - map.len());
+            map.reserve(room);
+            for i in 0..room as u64 {
+                assert!(!map.stats().growing, "at {i} of {room} after {n}");
+                map.insert(!i, i);
+            }
+            assert_eq!((map.stats().b, map.len()), (b, map.capacity()));
+            assert!((0..=n).all(|i| map.get(&i) == Some(&i)));
+        }
+    }
+}
+
+#[test]
 fn a_doubling_adds_what_is_there_and_no_second_array() {
     let mut map = map();
     let (mut before, mut doublings) = (map.stats(), 0);

@@ -237,10 +237,10 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
         self.hash_builder.hash_one(key)
     }
 
-    /// Makes room for `additional` more entries, so that inserting them doubles nothing. If the table
-    /// must be replaced, all entries are moved at once: linear in the map. If there is room already, a
-    /// growth under way goes on with the insertions ([`finish_growth`](Self::finish_growth) ends it).
-    /// Buckets that overflow get their next one, as always, when they do.
+    /// Makes room for `additional` more entries, so that inserting them moves nothing. If the table must be
+    /// replaced, all entries are moved at once, and if there is room but a growth is under way, it is
+    /// finished: linear in the map. Buckets that overflow get their next one, as always, when they do; only if
+    /// about as many have as there are buckets, which takes a bad hash or many removals, are they packed.
     ///
     /// # Panics
     /// If the size overflows. An allocator that refuses ends the program by `handle_alloc_error`.
@@ -252,7 +252,8 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
     /// [`reserve`](Self::reserve) that reports failure.
     ///
     /// # Errors
-    /// The size overflows or the allocator refuses; the map is then as it was.
+    /// The size overflows or the allocator refuses; the map is then as it was, but that its growth may be
+    /// further.
     ///
     /// ```
     /// let mut map: ghmap::HashMap<u64, u64> = ghmap::HashMap::new();

@@ -235,7 +235,7 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
             .checked_add(additional)
             .ok_or(TryReserveError::CapacityOverflow)?;
         if need <= self.capacity() {
-            return Ok(());
+            return self.map.finish_growth(&self.alloc, rehash);
         }
         let b = b_for(need)?;
         if self.len() == 0 && !self.map.has(ALLOCATED) {

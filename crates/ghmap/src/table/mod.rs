@@ -377,10 +377,10 @@ impl<T, A: Allocator> HashTable<T, A> {
         self.table.retain_mut(|value, ()| keep(value));
     }
 
-    /// Makes room for `additional` more values, so that inserting them doubles nothing. If the table must
-    /// be replaced, all values are moved at once: linear in the table. If there is room already, a growth
-    /// under way goes on with the insertions. Buckets that overflow get their next one, as always, when
-    /// they do.
+    /// Makes room for `additional` more values, so that inserting them moves nothing. If the table must be
+    /// replaced, all values are moved at once, and if there is room but a growth is under way, it is
+    /// finished: linear in the table. Buckets that overflow get their next one, as always, when they do; only
+    /// if about as many have as there are buckets, which takes a bad hash or many removals, are they packed.
     ///
     /// # Panics
     /// If the size overflows. An allocator that refuses ends the program by `handle_alloc_error`.
@@ -391,7 +391,8 @@ impl<T, A: Allocator> HashTable<T, A> {
     /// [`reserve`](Self::reserve) that reports failure.
     ///
     /// # Errors
-    /// The size overflows or the allocator refuses; the table is then as it was.
+    /// The size overflows or the allocator refuses; the table is then as it was, but that its growth may be
+    /// further.
     pub fn try_reserve(
         &mut self,
         additional: usize,
