@@ -205,6 +205,9 @@ impl<K, V, S, A: Allocator> HashMap<K, V, S, A> {
     /// `std` feature). Off, each asks for 4 KiB pages, so that no insertion waits for two megabytes to be
     /// zeroed; on, lookups in a large map miss fewer page translations.
     ///
+    /// Either is said of the addresses, by `madvise`, and no call takes it back: if the allocator keeps a
+    /// block that the map has freed, instead of unmapping it, what it puts there next has such pages too.
+    ///
     /// ```
     /// let mut map: ghmap::HashMap<u64, u64> = ghmap::HashMap::new();
     /// map.huge_pages(true);
@@ -279,6 +282,10 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
 
     /// Moves at once what a growth in progress has still to move: linear in the rest. Afterwards
     /// lookups take their shortest path, as they do once enough insertions have passed.
+    ///
+    /// # Panics
+    /// Never. An allocator that refuses an overflow bucket ends the program by `handle_alloc_error`;
+    /// `try_reserve(0)` reports it.
     ///
     /// ```
     /// let mut map = ghmap::HashMap::new();

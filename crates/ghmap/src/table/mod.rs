@@ -411,7 +411,11 @@ impl<T, A: Allocator> HashTable<T, A> {
         self.table.shrink_to(min_capacity, &ByClosure(hasher));
     }
 
-    /// Moves at once what a growth in progress has still to move.
+    /// Moves at once what a growth in progress has still to move: linear in the rest.
+    ///
+    /// # Panics
+    /// Never. An allocator that refuses an overflow bucket ends the program by `handle_alloc_error`;
+    /// `try_reserve(0, hasher)` reports it.
     pub fn finish_growth(&mut self, hasher: impl Fn(&T) -> u64) {
         self.table.finish_growth(&ByClosure(hasher));
     }
