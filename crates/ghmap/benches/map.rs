@@ -304,6 +304,39 @@ fn again<M: Map>(n: usize) -> f64 {
     histogram.max() as f64
 }
 
+/// What the longest insert into ghmap did besides writing the entry, found out by a second map with the same
+/// hashes.
+fn cause(n: usize) -> f64 {
+    let mut map = OursAgain::new();
+    let mut longest = (0, 0);
+    for i in 0..n as u64 {
+        let k = key(i);
+        let start = Instant::now();
+        map.insert(k, i);
+        longest = longest.max((start.elapsed().as_nanos() as u64, i));
+    }
+    drop(map);
+    let (ns, at) = longest;
+    let mut map = OursAgain::new();
+    for i in 0..at {
+        map.insert(key(i), i);
+    }
+    let before = map.stats();
+    map.insert(key(at), at);
+    let after = map.stats();
+    let did = if after.buckets > before.buckets {
+        "began to double"
+    } else if after.bytes > before.bytes {
+        "reserved overflow buckets"
+    } else if before.growing || after.growing {
+        "moved two buckets"
+    } else {
+        "nothing else"
+    };
+    eprintln!("        insert {at}: {ns} ns, {did}");
+    ns as f64
+}
+
 /// Bytes per entry, at the best and worst of all lengths up to `n`, from a quarter of it on.
 fn bytes<M: Map>(n: usize) {
     let mut map = M::new();
@@ -357,7 +390,7 @@ fn compare(name: &str, n: usize, repeats: usize) {
         a.1,
         a.2,
         match name {
-            "control" => "the control",
+            "control" | "cause" => "the control",
             "chain" => "the chain",
             _ => Theirs::NAME,
         },
@@ -380,6 +413,7 @@ const WORKLOADS: &[Workload] = &[
     ("iterate", iterate::<Ours>, iterate::<Theirs>),
     ("tail", tail::<Ours>, tail::<Theirs>),
     ("control", tail::<Ours>, control),
+    ("cause", cause, control),
     ("again", again::<OursAgain>, again::<TheirsAgain>),
 ];
 
@@ -405,7 +439,12 @@ fn main() {
         let repeats = if n >= 5_000_000 { 3 } else { 5 };
         for (name, ..) in WORKLOADS {
             if only.is_empty() || only.contains(name) {
-                compare(name, n, if *name == "again" { 1 } else { repeats });
+                let repeats = match *name {
+                    "again" => 1,
+                    "cause" => 4 * repeats,
+                    _ => repeats,
+                };
+                compare(name, n, repeats);
             }
         }
         if only.is_empty() || only.contains(&"bytes") {

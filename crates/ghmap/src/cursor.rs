@@ -63,8 +63,8 @@ impl Route {
 /// * an entry inserted meanwhile may be given or not;
 /// * values are those at the time of the step; the start is random.
 ///
-/// A cursor used on another map than the one that made it gives entries of that map, some and in no
-/// order; memory stays safe. The first step fixes the number of logical buckets; a step costs the
+/// A cursor used on another map than the one that made it gives entries of that map, some or some twice,
+/// and in no order; memory stays safe. What `clone_from` has made of a map is another one. The first step fixes the number of logical buckets; a step costs the
 /// lookup of one key, and copying the keys of a bucket now and then.
 ///
 /// ```

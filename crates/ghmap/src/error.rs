@@ -44,14 +44,14 @@ pub struct Stats {
     pub noverflow: u16,
     /// Whether a growth is under way.
     pub growing: bool,
-    /// Whether that growth is into an array of the same size.
+    /// Whether that growth adds no buckets and only packs the chains.
     pub same_size: bool,
     /// Buckets that the growth in progress evacuates: half of all, or all if it is of the same size; 0
     /// when there is none.
     pub old_buckets: usize,
     /// How many of these are evacuated.
     pub evacuated: usize,
-    /// Bytes of arrays and overflow chunks, the parts given back to the system included. Keys and
-    /// values above 128 bytes live in blocks of their own and are not counted.
+    /// Bytes of the array and of the overflow chunks. Keys and values above 128 bytes live in blocks of
+    /// their own and are not counted.
     pub bytes: usize,
 }

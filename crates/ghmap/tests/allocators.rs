@@ -4,6 +4,7 @@ use allocator_api2::alloc::{AllocError, Allocator, Global};
 use ghmap::{DefaultHashBuilder, HashMap, HashSet, TryReserveError};
 use std::alloc::Layout;
 use std::cell::Cell;
+use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ struct Books {
     allowed: AtomicUsize,
     /// What the others do.
     unwind: bool,
+    /// Calls of `deallocate` until one unwinds, its block given back.
+    fuse: AtomicUsize,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +36,7 @@ impl Counting {
             asked: AtomicUsize::new(0),
             allowed: AtomicUsize::new(usize::MAX),
             unwind,
+            fuse: AtomicUsize::new(usize::MAX),
         }))
     }
 
@@ -65,6 +69,27 @@ unsafe impl Allocator for Counting {
         self.0.bytes.fetch_sub(layout.size(), Relaxed);
         // SAFETY: the caller's promise; the block came from the global allocator.
         unsafe { Global.deallocate(ptr, layout) }
+        assert_ne!(self.0.fuse.fetch_sub(1, Relaxed), 0, "unwinds");
+    }
+}
+
+/// All keys are of one chain, which every doubling moves.
+#[derive(Clone, Copy)]
+struct OneHash;
+
+impl BuildHasher for OneHash {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for OneHash {
+    fn write(&mut self, _: &[u8]) {}
+
+    fn finish(&self) -> u64 {
+        u64::MAX
     }
 }
 
@@ -223,6 +248,162 @@ fn an_allocator_that_unwinds_in_an_insertion_loses_nothing() {
         assert_eq!(alloc.0.blocks.load(Relaxed), 0);
     }
     std::panic::set_hook(hook);
+}
+
+#[test]
+fn an_allocator_that_unwinds_leaks_no_array() {
+    let alloc = Counting::new(true);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    // From 2^8 buckets on an array is two blocks, and so is what doubling one of 2^7 adds to it.
+    for n in [0, 832u64] {
+        for allowed in 0.. {
+            let mut map = alloc.map();
+            map.reserve(n as usize);
+            for i in 0..n {
+                map.insert(i, i);
+            }
+            map.finish_growth();
+            alloc.allow(allowed);
+            let done = catch_unwind(AssertUnwindSafe(|| match n {
+                0 => map.reserve(2000),
+                _ => _ = map.insert(n, n),
+            }));
+            assert_eq!(alloc.0.bytes.load(Relaxed), map.stats().bytes);
+            alloc.allow(usize::MAX);
+            assert!((0..n).all(|i| map.get(&i) == Some(&i)));
+            drop(map);
+            assert_eq!(alloc.0.blocks.load(Relaxed), 0);
+            if done.is_ok() {
+                assert!(allowed >= 2);
+                break;
+            }
+        }
+    }
+    std::panic::set_hook(hook);
+}
+
+#[test]
+fn an_allocator_that_unwinds_leaks_no_box() {
+    let alloc = Counting::new(true);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    // One chain, so that an insertion may need a bucket, a box for the key and one for the value (R78).
+    let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
+    for i in 0..40u64 {
+        for allowed in 0.. {
+            alloc.allow(allowed);
+            let entry = ([i; 17], [i; 18]);
+            if catch_unwind(AssertUnwindSafe(|| map.insert(entry.0, entry.1))).is_ok() {
+                break;
+            }
+            let stats = map.stats();
+            assert_eq!(stats.len as u64, i);
+            let boxes = (17 + 18) * 8 * stats.len;
+            assert_eq!(alloc.0.bytes.load(Relaxed), stats.bytes + boxes);
+        }
+    }
+    assert!((0..40).all(|i| map.get(&[i; 17]) == Some(&[i; 18])));
+    drop(map);
+    assert_eq!(alloc.0.blocks.load(Relaxed), 0);
+    std::panic::set_hook(hook);
+}
+
+#[test]
+fn removals_and_replacements_need_no_memory_for_a_growth_under_way() {
+    let alloc = Counting::new(false);
+    let mut refused = false;
+    for n in 9..200 {
+        let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
+        for i in 0..n {
+            map.insert(i, i);
+        }
+        alloc.allow(0);
+        let asked = alloc.0.asked.load(Relaxed);
+        for i in 0..n / 2 {
+            assert_eq!(map.remove(&i), Some(i));
+            assert_eq!(
+                map.insert(n - 1, i),
+                Some(if i == 0 { n - 1 } else { i - 1 })
+            );
+            assert!((i + 1..n - 1).all(|k| map.get(&k) == Some(&k)));
+        }
+        refused |= alloc.0.asked.load(Relaxed) > asked;
+        alloc.allow(usize::MAX);
+        map.finish_growth();
+        assert!(!map.stats().growing);
+        assert!((n / 2..n - 1).all(|k| map.get(&k) == Some(&k)));
+    }
+    assert!(refused, "no growth wanted memory");
+    assert_eq!(alloc.0.blocks.load(Relaxed), 0);
+}
+
+#[test]
+fn a_deallocation_that_unwinds_drops_nothing_twice_and_uses_nothing_freed() {
+    type Boxed = HashMap<[u64; 17], (Live, [u8; 200]), DefaultHashBuilder, Counting>;
+    let operations: [fn(&mut Boxed); 6] = [
+        |map| _ = map.remove(&[3; 17]),
+        |map| map.retain(|k, _| k[0] % 3 == 0),
+        |map| map.extract_if(|k, _| k[0] % 3 == 0).for_each(drop),
+        |map| map.shrink_to_fit(),
+        |map| map.clear(),
+        |map| {
+            map.retain(|_, _| false);
+            map.shrink_to_fit();
+        },
+    ];
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    for operation in operations {
+        for fuse in 0.. {
+            let alloc = Counting::new(false);
+            let mut map = HashMap::with_hasher_in(DefaultHashBuilder::default(), alloc.clone());
+            map.reserve(1000);
+            for i in 0..150 {
+                map.insert([i; 17], (Live::new(), [0; 200]));
+            }
+            alloc.0.fuse.store(fuse, Relaxed);
+            let done = catch_unwind(AssertUnwindSafe(|| operation(&mut map)));
+            alloc.0.fuse.store(usize::MAX, Relaxed);
+            assert_eq!(map.values().count(), map.len());
+            assert!(map.keys().all(|k| map.contains_key(k)));
+            // What `clear` has not come to is leaked, as by a drop that unwinds.
+            let leaked = LIVE.get() - map.len() as isize;
+            assert!(leaked == 0 || leaked > 0 && map.is_empty());
+            map.insert([1000; 17], (Live::new(), [0; 200]));
+            drop(map);
+            assert_eq!(LIVE.replace(0), leaked);
+            if done.is_ok() {
+                assert!(fuse > 0);
+                assert_eq!((leaked, alloc.0.blocks.load(Relaxed)), (0, 0));
+                break;
+            }
+        }
+    }
+    std::panic::set_hook(hook);
+}
+
+#[test]
+fn a_reservation_that_cannot_end_a_growth_is_refused_and_loses_nothing() {
+    let alloc = Counting::new(false);
+    let mut refused = false;
+    for n in 9..200 {
+        let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
+        for i in 0..n {
+            map.insert(i, i);
+        }
+        alloc.allow(0);
+        let result = map.try_reserve(map.capacity().saturating_sub(map.len()));
+        alloc.allow(usize::MAX);
+        assert_eq!(result.is_err(), map.stats().growing);
+        refused |= result.is_err();
+        assert!((0..n).all(|k| map.get(&k) == Some(&k)));
+        assert_eq!(map.try_reserve(0), Ok(()));
+        assert!(!map.stats().growing);
+        assert!((0..n).all(|k| map.get(&k) == Some(&k)));
+    }
+    assert!(refused, "no growth wanted memory");
+    assert_eq!(alloc.0.blocks.load(Relaxed), 0);
 }
 
 #[test]

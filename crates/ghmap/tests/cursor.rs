@@ -1,6 +1,6 @@
 //! Iteration while the map changes, and Go's other rules for maps.
 
-use ghmap::{GoMap, HashMap};
+use ghmap::{GoKey, GoMap, HashMap};
 use std::collections::{HashMap as Model, HashSet};
 
 fn filled(n: u64) -> HashMap<u64, u64> {
@@ -163,6 +163,25 @@ fn r86_the_zeros_are_one_key_and_the_last_assigned_is_kept() {
 }
 
 #[test]
+fn r86_an_assignment_stores_the_string_that_it_names() {
+    let (long, whole) = ("the whole of a long text".to_string(), "whole".to_string());
+    let mut map = GoMap::new();
+    map.insert(&long[4..9], 1);
+    map.insert(&whole, 2);
+    let (key, value) = map.cursor().next(&map).expect("one entry");
+    assert_eq!((key, value, map.len()), ("whole", 2, 1));
+    assert_eq!(key.as_ptr(), whole.as_ptr());
+
+    // What contains strings does so too.
+    let needs_update = [
+        <(u8, Option<String>)>::NEEDS_UPDATE,
+        <[Box<str>; 2]>::NEEDS_UPDATE,
+        <(u8, Option<char>)>::NEEDS_UPDATE,
+    ];
+    assert_eq!(needs_update, [true, true, false]);
+}
+
+#[test]
 fn r90_nan_entries_add_up_survive_growth_and_leave_by_clear() {
     let mut map = GoMap::new();
     for i in 0..3000u64 {
@@ -259,6 +278,28 @@ fn r89_the_seed_changes_when_the_last_entry_goes() {
         assert!(map.is_empty());
     }
     assert!(orders.len() > 10, "{}", orders.len());
+}
+
+#[test]
+fn r89_r97_entries_of_a_new_seed_are_not_given_twice() {
+    for _ in 0..50 {
+        let mut map = GoMap::new();
+        for i in 0..100 {
+            map.insert(i, 1);
+        }
+        let mut cursor = map.cursor();
+        assert!(cursor.next(&map).is_some());
+        for i in 0..100 {
+            map.delete(&i);
+        }
+        for i in 0..100 {
+            map.insert(i, 2);
+        }
+        let mut seen = HashSet::new();
+        while let Some((key, _)) = cursor.next(&map) {
+            assert!(seen.insert(key), "{key} twice");
+        }
+    }
 }
 
 #[test]

@@ -219,6 +219,25 @@ fn reserve_and_shrink_move_everything_at_once() {
 }
 
 #[test]
+fn insertions_that_have_been_reserved_move_nothing() {
+    let mut grown = map();
+    for n in 0..2000 {
+        grown.insert(n, n);
+        if grown.stats().growing {
+            let mut map = grown.clone();
+            let (b, room) = (map.stats().b, map.capacity() - map.len());
+            map.reserve(room);
+            for i in 0..room as u64 {
+                assert!(!map.stats().growing, "at {i} of {room} after {n}");
+                map.insert(!i, i);
+            }
+            assert_eq!((map.stats().b, map.len()), (b, map.capacity()));
+            assert!((0..=n).all(|i| map.get(&i) == Some(&i)));
+        }
+    }
+}
+
+#[test]
 fn a_doubling_adds_what_is_there_and_no_second_array() {
     let mut map = map();
     let (mut before, mut doublings) = (map.stats(), 0);
@@ -241,4 +260,26 @@ fn a_doubling_adds_what_is_there_and_no_second_array() {
         before = stats;
     }
     assert_eq!(doublings, 10, "at 105, 209, 417 ... 53249 (R67)");
+}
+
+#[test]
+fn clone_from_uses_the_overflow_buckets_of_a_map_emptied_by_removals() {
+    let mut source = map();
+    fill(&mut source, 832);
+    source.finish_growth();
+    let used = source.stats().overflow_buckets;
+    assert!(used > 0);
+    let mut copy = source.clone();
+    let bytes = copy.stats().bytes;
+    for round in 0..200 {
+        match round % 3 {
+            0 => copy.retain(|_, _| false),
+            1 => assert_eq!(copy.extract_if(|_, _| true).count(), 832),
+            _ => (0..832).for_each(|i| assert_eq!(copy.remove(&i), Some(i))),
+        }
+        copy.clone_from(&source);
+        assert_eq!(copy.stats().overflow_buckets, used);
+        assert_eq!(copy.stats().bytes, bytes);
+    }
+    assert!(copy == source);
 }

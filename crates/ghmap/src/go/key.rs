@@ -19,7 +19,8 @@ use stdalloc::vec::Vec;
 /// ```
 pub trait GoKey {
     /// Whether equal keys can differ, so that an assignment must store the new one: true of types that
-    /// contain floats, whose zeros are equal and print differently.
+    /// contain floats, whose zeros are equal and print differently, or strings, which may keep a larger one
+    /// alive (R86).
     const NEEDS_UPDATE: bool = false;
 
     /// Go's `==`.
@@ -35,8 +36,10 @@ pub trait GoKey {
 }
 
 macro_rules! by_eq {
-    ($($ty:ty),*) => {$(
+    ($needs_update:literal: $($ty:ty),*) => {$(
         impl GoKey for $ty {
+            const NEEDS_UPDATE: bool = $needs_update;
+
             #[inline]
             fn go_eq(&self, other: &Self) -> bool {
                 self == other
@@ -50,25 +53,8 @@ macro_rules! by_eq {
     )*};
 }
 
-by_eq!(
-    u8,
-    u16,
-    u32,
-    u64,
-    u128,
-    usize,
-    i8,
-    i16,
-    i32,
-    i64,
-    i128,
-    isize,
-    bool,
-    char,
-    (),
-    str,
-    String
-);
+by_eq!(false: u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, bool, char, ());
+by_eq!(true: str, String);
 
 macro_rules! float {
     ($($ty:ty),*) => {$(

@@ -13,7 +13,8 @@ use stdalloc::vec::Vec;
 /// * A missing key reads as its value type's zero, `V::default()` (R84).
 /// * NaN keys: every assignment adds an entry, no lookup or deletion finds one, iteration gives them,
 ///   [`clear`](Self::clear) removes them (R90).
-/// * `0.0` and `-0.0` are one key, and an assignment stores the zero that it names (R86).
+/// * `0.0` and `-0.0` are one key, and an assignment stores the zero that it names; likewise the string that
+///   it names, and not an equal one that is there (R86).
 /// * The table never shrinks (R96). When the last entry is deleted, the seed changes (R89).
 ///
 /// ```
@@ -26,8 +27,8 @@ use stdalloc::vec::Vec;
 pub struct GoMap<K, V, S = DefaultHashBuilder> {
     table: RawTable<K, V, Global>,
     hash_builder: S,
-    /// Clears so far: a cursor's copies of NaN entries from before one are void.
-    clears: usize,
+    /// How often the last entry has gone, by a deletion or a clear: what a cursor has noted before is void.
+    emptied: usize,
 }
 
 /// The table's questions, answered by Go's rules.
@@ -82,7 +83,7 @@ impl<K, V, S> GoMap<K, V, S> {
         Self {
             table: RawTable::new_in(Global),
             hash_builder,
-            clears: 0,
+            emptied: 0,
         }
     }
 
@@ -103,7 +104,7 @@ impl<K, V, S> GoMap<K, V, S> {
 
     /// Removes all entries, those of NaN keys included, and keeps the table. Linear in the table.
     pub fn clear(&mut self) {
-        self.clears = self.clears.wrapping_add(1);
+        self.emptied = self.emptied.wrapping_add(1);
         self.table.clear();
     }
 
@@ -111,7 +112,7 @@ impl<K, V, S> GoMap<K, V, S> {
     pub fn cursor(&self) -> GoCursor<K, V> {
         GoCursor {
             route: Route::new(),
-            clears: self.clears,
+            emptied: self.emptied,
             entries: Vec::new(),
         }
     }
@@ -187,6 +188,7 @@ impl<K: GoKey, V, S: BuildHasher> GoMap<K, V, S> {
         let rehash = ByGoKey(&self.hash_builder);
         let entry = self.table.remove(hash, |k| key.go_eq(k), &rehash);
         if entry.is_some() && self.is_empty() {
+            self.emptied = self.emptied.wrapping_add(1);
             // R89: whoever learnt the seed by collisions has to start again.
             self.hash_builder = S::default();
         }
@@ -218,8 +220,8 @@ enum Pending<K, V> {
 #[must_use = "a cursor does nothing until its `next` is called"]
 pub struct GoCursor<K, V> {
     route: Route,
-    /// The map's clears when `entries` was filled.
-    clears: usize,
+    /// The map's `emptied` when `entries` was filled.
+    emptied: usize,
     /// Entries of the present logical bucket that have not had their turn, last first.
     entries: Vec<Pending<K, V>>,
 }
@@ -238,13 +240,14 @@ impl<K: GoKey + Clone, V: Clone> GoCursor<K, V> {
     /// assert_eq!(sum, 3);
     /// ```
     pub fn next<S: BuildHasher>(&mut self, map: &GoMap<K, V, S>) -> Option<(K, V)> {
+        if self.emptied != map.emptied {
+            // None of them is left. A key that has been inserted anew has, by a new seed (R89), another
+            // bucket, whose turn may come yet.
+            self.entries.clear();
+        }
         loop {
             match self.entries.pop() {
-                Some(Pending::Nan(key, value)) => {
-                    if self.clears == map.clears {
-                        return Some((key, value));
-                    }
-                }
+                Some(Pending::Nan(key, value)) => return Some((key, value)),
                 Some(Pending::Key(key)) => {
                     let found = map
                         .hash_of(&key)
@@ -261,7 +264,7 @@ impl<K: GoKey + Clone, V: Clone> GoCursor<K, V> {
     /// Copies the next logical bucket.
     fn fill<S: BuildHasher>(&mut self, map: &GoMap<K, V, S>) -> Option<()> {
         let (b, i) = self.route.next(map.table.b())?;
-        self.clears = map.clears;
+        self.emptied = map.emptied;
         let rehash = ByGoKey(&map.hash_builder);
         let entries = &mut self.entries;
         map.table.logical_bucket(b, i, &rehash, |key, value| {

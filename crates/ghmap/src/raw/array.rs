@@ -60,16 +60,37 @@ const fn level(i: usize) -> usize {
     (i << 1 | 1).ilog2() as usize
 }
 
-/// A block of the allocator.
-fn block<A: Allocator>(
-    alloc: &A,
+/// A fresh block, which goes back if it is dropped: if another that is wanted beside it is refused, or the
+/// allocator unwinds.
+struct Block<'a, A: Allocator> {
+    at: NonNull<u8>,
     layout: Layout,
-    zeroed: bool,
-    huge: bool,
-) -> Result<NonNull<u8>, TryReserveError> {
-    let at = allocate(alloc, layout, zeroed)?;
-    pages::advise(at, layout.size(), huge);
-    Ok(at)
+    alloc: &'a A,
+}
+
+impl<'a, A: Allocator> Block<'a, A> {
+    fn new(
+        alloc: &'a A,
+        layout: Layout,
+        zeroed: bool,
+        huge: bool,
+    ) -> Result<Self, TryReserveError> {
+        let at = allocate(alloc, layout, zeroed)?;
+        pages::advise(at, layout.size(), huge);
+        Ok(Self { at, layout, alloc })
+    }
+
+    /// Leaves the block to the caller.
+    fn keep(self) -> NonNull<u8> {
+        mem::ManuallyDrop::new(self).at
+    }
+}
+
+impl<A: Allocator> Drop for Block<'_, A> {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new` with this layout, and nobody has been left it.
+        unsafe { deallocate(self.alloc, self.at, self.layout) };
+    }
 }
 
 /// The blocks of one array. Does not free itself: that takes the allocator.
@@ -114,21 +135,18 @@ impl<K, V> Array<K, V> {
     pub(super) fn new<A: Allocator>(b: u8, huge: bool, alloc: &A) -> Result<Self, TryReserveError> {
         let layout = layout::<K, V>(Self::HEADER, b)?;
         // Zeroed memory is empty buckets, and a large block is zero without being touched.
-        let first = block(alloc, layout, true, huge)?;
+        let first = Block::new(alloc, layout, true, huge)?;
         let mut array = Self {
-            levels: first.cast(),
-            first,
+            levels: first.at.cast(),
+            first: first.at,
             first_b: b,
             b,
             _entries: PhantomData,
         };
-        if usize::from(b) >= NEAR
-            && let Err(error) = array.leave_first_block(0, alloc)
-        {
-            // SAFETY: allocated above.
-            unsafe { deallocate(alloc, first, layout) };
-            return Err(error);
+        if usize::from(b) >= NEAR {
+            array.leave_first_block(0, alloc)?;
         }
+        let first = first.keep();
         for level in 0..=usize::from(b) {
             // SAFETY: the table has room for level b; the buckets lie behind the header.
             unsafe {
@@ -167,15 +185,11 @@ impl<K, V> Array<K, V> {
         // That all of them together can be addressed too.
         self::layout::<K, V>(Self::HEADER, self.b + 1)?;
         let level = usize::from(self.b) + 1;
-        let at = block(alloc, layout, false, huge)?;
-        if level == NEAR
-            && self.levels == self.first.cast()
-            && let Err(error) = self.leave_first_block(NEAR, alloc)
-        {
-            // SAFETY: allocated above.
-            unsafe { deallocate(alloc, at, layout) };
-            return Err(error);
+        let block = Block::new(alloc, layout, false, huge)?;
+        if level == NEAR && self.levels == self.first.cast() {
+            self.leave_first_block(NEAR, alloc)?;
         }
+        let at = block.keep();
         // SAFETY: the table has room for this level: `NEAR` are the first block's, `FAR` any map's.
         unsafe {
             let bucket_0 = at.as_ptr().wrapping_sub(Bucket::<K, V>::SIZE << self.b);

@@ -313,24 +313,27 @@ impl<K, V> Bucket<K, V> {
         }
     }
 
-    /// Moves the entry of slot `i` out and frees its boxes. The tophash byte is the caller's business.
+    /// Moves the entry of slot `i` out, and gives its boxes. The tophash byte is the caller's business.
     ///
     /// # Safety
-    /// Live, slot `i` full, `alloc` the map's allocator; the slot counts as empty afterwards.
-    #[inline]
-    pub(crate) unsafe fn read<A: Allocator>(self, i: usize, alloc: &A) -> (K, V) {
-        // SAFETY: full, so both are initialised; the boxes were made by `Boxes::new`.
+    /// Live, and slot `i` full; the slot counts as empty afterwards.
+    #[inline(always)]
+    pub(crate) unsafe fn read(self, i: usize) -> ((K, V), Boxes) {
+        // SAFETY: full, so both are initialised.
         unsafe {
-            let (key, value) = (self.key(i).read(), self.value(i).read());
-            free_box::<K, A>(self.key(i).cast(), alloc);
-            free_box::<V, A>(self.value(i).cast(), alloc);
-            (key, value)
+            let (key, value) = (self.key(i), self.value(i));
+            let boxes = Boxes {
+                key: key.cast(),
+                value: value.cast(),
+            };
+            ((key.read(), value.read()), boxes)
         }
     }
 }
 
 /// The blocks of an indirect key and value, allocated before a slot is touched: an allocator that
-/// unwinds then finds the map unchanged.
+/// unwinds then finds the map unchanged. They are freed after their slot has become empty, for the same
+/// reason.
 pub(crate) struct Boxes {
     key: *mut u8,
     value: *mut u8,
@@ -341,14 +344,29 @@ impl Boxes {
     /// The allocator refused.
     #[inline(always)]
     pub(crate) fn new<K, V, A: Allocator>(alloc: &A) -> Result<Self, TryReserveError> {
-        let key = new_box::<K, A>(alloc)?;
-        match new_box::<V, A>(alloc) {
-            Ok(value) => Ok(Self { key, value }),
-            Err(error) => {
+        // Freed if there is none for the value.
+        struct KeyBox<'a, K, A: Allocator>(*mut u8, &'a A, PhantomData<K>);
+        impl<K, A: Allocator> Drop for KeyBox<'_, K, A> {
+            fn drop(&mut self) {
                 // SAFETY: just allocated, and nobody else knows it.
-                unsafe { free_box::<K, A>(key, alloc) };
-                Err(error)
+                unsafe { free_box::<K, A>(self.0, self.1) };
             }
+        }
+        let key = KeyBox::<K, A>(new_box::<K, A>(alloc)?, alloc, PhantomData);
+        let value = new_box::<V, A>(alloc)?;
+        let boxes = Self { key: key.0, value };
+        mem::forget(key);
+        Ok(boxes)
+    }
+
+    /// # Safety
+    /// They are of an entry that has been moved out, of a map of `K` and `V` with this allocator.
+    #[inline(always)]
+    pub(crate) unsafe fn free<K, V, A: Allocator>(self, alloc: &A) {
+        // SAFETY: the caller's promise; they were made by `new`.
+        unsafe {
+            free_box::<K, A>(self.key, alloc);
+            free_box::<V, A>(self.value, alloc);
         }
     }
 }

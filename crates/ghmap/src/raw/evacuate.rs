@@ -29,36 +29,51 @@ use crate::alloc::Allocator;
 use stdalloc::vec::Vec;
 
 /// Which side each full slot of a bucket takes, and which keys are irreflexive: a bit per slot.
+#[derive(Clone, Copy)]
 struct Sides {
     x: u8,
     y: u8,
     odd: u8,
 }
 
-/// Which side each full slot of a chain takes: per bucket, a bit per slot for Y and for irreflexive.
+/// Which side each full slot of a chain takes.
 struct Plan {
     /// The first buckets of the chain: all of it, unless the hash is a bad one.
-    near: [(u8, u8); 8],
-    far: Vec<(u8, u8)>,
+    near: [Sides; 8],
+    far: Vec<Sides>,
     len: usize,
+    /// Entries of either side.
     x: usize,
     y: usize,
 }
 
 impl Plan {
-    #[inline]
-    fn push(&mut self, bits: (u8, u8)) {
-        match self.near.get_mut(self.len) {
-            Some(place) => *place = bits,
-            None => self.far.push(bits),
+    fn new() -> Self {
+        let none = Sides { x: 0, y: 0, odd: 0 };
+        Self {
+            near: [none; 8],
+            far: Vec::new(),
+            len: 0,
+            x: 0,
+            y: 0,
         }
-        self.len += 1;
     }
 
     #[inline]
-    fn get(&self, i: usize) -> (u8, u8) {
+    fn push(&mut self, sides: Sides) {
+        match self.near.get_mut(self.len) {
+            Some(place) => *place = sides,
+            None => self.far.push(sides),
+        }
+        self.len += 1;
+        self.x += sides.x.count_ones() as usize;
+        self.y += sides.y.count_ones() as usize;
+    }
+
+    #[inline]
+    fn get(&self, i: usize) -> Sides {
         match self.near.get(i) {
-            Some(bits) => *bits,
+            Some(sides) => *sides,
             None => self.far[i - self.near.len()],
         }
     }
@@ -71,18 +86,10 @@ impl Plan {
     }
 }
 
-/// The end of a chain that is being filled.
-struct Dest<K, V> {
-    bucket: Bucket<K, V>,
-    i: usize,
-}
-
 impl<K, V> Hmap<K, V> {
     /// `growWork`: evacuates the next two old buckets, for a write to the chain of `hash`. That chain is asked
-    /// for first, so that it is on its way while they are moved.
-    ///
-    /// # Errors
-    /// The allocator refused an overflow bucket; no entry is lost.
+    /// for first, so that it is on its way while they are moved. What takes an overflow bucket that the
+    /// allocator refuses is left for a later write: the map is whole at every step of a growth.
     #[cold]
     #[inline(never)]
     pub(super) fn grow_work<A: Allocator, R: Rehash<K>>(
@@ -90,11 +97,12 @@ impl<K, V> Hmap<K, V> {
         hash: u64,
         alloc: &A,
         rehash: &R,
-    ) -> Result<(), TryReserveError> {
+    ) {
         self.prefetch(hash);
         self.prefetch_evacuation();
-        self.evacuate(alloc, rehash)?;
-        self.evacuate(alloc, rehash)
+        let _ = self
+            .evacuate(alloc, rehash)
+            .and_then(|()| self.evacuate(alloc, rehash));
     }
 
     /// Asks for the overflow buckets that the next calls will read: the processor foresees the array, but
@@ -183,18 +191,12 @@ impl<K, V> Hmap<K, V> {
         alloc: &A,
         rehash: &R,
     ) -> Result<(), TryReserveError> {
-        let mut plan = Plan {
-            near: [(0, 0); 8],
-            far: Vec::new(),
-            len: 0,
-            x: 0,
-            y: 0,
-        };
+        let mut plan = Plan::new();
         // SAFETY: the caller's promise.
         unsafe {
             self.plan(head, rehash, &mut plan);
             self.pool.ensure(plan.overflow_buckets().1, self.b, alloc)?;
-            self.move_chain(i, &plan);
+            self.move_chain(i, head, &plan);
         }
         Ok(())
     }
@@ -255,15 +257,12 @@ impl<K, V> Hmap<K, V> {
         while let Some(bucket) = next {
             // SAFETY: live.
             unsafe {
-                if same_size {
-                    plan.x += bucket.group().full().count();
-                    plan.push((0, 0));
+                plan.push(if same_size {
+                    let x = bucket.group().full().fold(0, |x, slot| x | 1 << slot);
+                    Sides { x, y: 0, odd: 0 }
                 } else {
-                    let Sides { x, y, odd } = self.sides(bucket, rehash);
-                    plan.x += x.count_ones() as usize;
-                    plan.y += y.count_ones() as usize;
-                    plan.push((y, odd));
-                }
+                    self.sides(bucket, rehash)
+                });
                 next = bucket.overflow();
             }
         }
@@ -272,45 +271,23 @@ impl<K, V> Hmap<K, V> {
     /// Phase 3. Cannot fail.
     ///
     /// # Safety
-    /// `i` is `nevacuate`; `plan` is its chain's plan, and the pool has the buckets for Y.
+    /// `i` is `nevacuate`; `plan` is the plan of its chain, that of `head`, and the pool has the buckets
+    /// for Y.
     #[inline(always)]
-    unsafe fn move_chain(&mut self, i: usize, plan: &Plan) {
+    unsafe fn move_chain(&mut self, i: usize, head: Bucket<K, V>, plan: &Plan) {
         // SAFETY: the chain is live; bucket `i + old_len` belongs to it alone, and nobody reads it
-        // before `nevacuate` passes `i`. The X half is packed towards the front of the chain: as many
-        // entries have been read as written at any time, so that no entry is written over.
+        // before `nevacuate` passes `i`. The entries of Y are moved out first. The X half is packed towards
+        // the front of the chain: as many entries have been read as written at any time, so that no entry
+        // is written over.
         unsafe {
-            let head = self.bucket(i);
-            // X and Y; the side is an index and not a branch, which would be mispredicted half the time.
-            let x = Dest { bucket: head, i: 0 };
-            let mut dest = [Dest { ..x }, x];
             if !self.has(SAME_SIZE) {
-                dest[1].bucket = self.bucket(i + self.old_len());
-                dest[1].bucket.init();
+                let y = self.bucket(i + self.old_len());
+                y.init();
+                self.move_side(head, plan, |sides| sides.y, y);
             }
-            let mut bucket = head;
-            for n in 0..plan.len {
-                let (ys, odd) = plan.get(n);
-                for slot in bucket.group().full() {
-                    let up = ys >> slot & 1 != 0;
-                    let top = self.moved_top(bucket, slot, odd);
-                    let to = &mut dest[usize::from(up)];
-                    if to.i == SLOTS {
-                        to.bucket = match to.bucket.overflow() {
-                            Some(next) if !up => next,
-                            _ => self.link_overflow(to.bucket),
-                        };
-                        to.i = 0;
-                    }
-                    to.bucket.copy_entry(to.i, top, bucket, slot);
-                    to.i += 1;
-                }
-                if let Some(next) = bucket.overflow() {
-                    bucket = next;
-                }
-            }
+            let (last, full) = self.move_side(head, plan, |sides| sides.x, head);
             // What the chain does not need any more.
-            let [Dest { bucket: last, i }, _] = dest;
-            last.truncate(i);
+            last.truncate(full);
             let mut surplus = last.overflow();
             last.set_overflow(None);
             while let Some(bucket) = surplus {
@@ -322,5 +299,43 @@ impl<K, V> Hmap<K, V> {
         for _ in 0..x + y {
             self.incr_noverflow();
         }
+    }
+
+    /// Moves the entries of one side to the chain of `to`, from its first slot on, and gives the last bucket
+    /// that it fills and how far.
+    ///
+    /// # Safety
+    /// As `move_chain`; `to` is an empty bucket or `head` itself.
+    #[inline(always)]
+    unsafe fn move_side(
+        &mut self,
+        head: Bucket<K, V>,
+        plan: &Plan,
+        side: impl Fn(Sides) -> u8,
+        mut to: Bucket<K, V>,
+    ) -> (Bucket<K, V>, usize) {
+        let (mut bucket, mut i) = (head, 0);
+        for n in 0..plan.len {
+            let sides = plan.get(n);
+            // SAFETY: the caller's promise; the plan has a bit for every full slot of the chain.
+            unsafe {
+                for slot in Slots::of(side(sides)) {
+                    if i == SLOTS {
+                        to = match to.overflow() {
+                            Some(next) => next,
+                            None => self.link_overflow(to),
+                        };
+                        i = 0;
+                    }
+                    let top = self.moved_top(bucket, slot, sides.odd);
+                    to.copy_entry(i, top, bucket, slot);
+                    i += 1;
+                }
+                if let Some(next) = bucket.overflow() {
+                    bucket = next;
+                }
+            }
+        }
+        (to, i)
     }
 }

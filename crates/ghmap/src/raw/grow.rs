@@ -12,6 +12,7 @@ use super::hmap::{ALLOCATED, GROWING, HUGE_PAGES, Hmap, Rehash, SAME_SIZE, capac
 use super::tophash::tophash;
 use crate::TryReserveError;
 use crate::alloc::Allocator;
+use core::mem;
 
 /// The least B whose capacity is at least `n` (R73).
 ///
@@ -210,7 +211,7 @@ impl<K, V> Hmap<K, V> {
             }
         }
         fresh.map.count = self.count;
-        core::mem::swap(self, &mut fresh.map);
+        mem::swap(self, &mut fresh.map);
         Ok(())
     }
 
@@ -263,16 +264,16 @@ impl<K, V> Hmap<K, V> {
     /// # Safety
     /// `alloc` is the map's, and nothing in its memory is used again.
     pub(crate) unsafe fn free<A: Allocator>(&mut self, alloc: &A) {
-        // SAFETY: the caller's promise; the layouts are those of the allocations.
+        let mut old = mem::replace(self, Self::new());
+        (self.flags, self.rng) = (old.flags & HUGE_PAGES, old.rng);
+        // SAFETY: the caller's promise; the layouts are those of the allocations. An allocator that unwinds finds
+        // them in no map any more.
         unsafe {
-            if self.has(ALLOCATED) {
-                self.array.free(alloc);
+            if old.has(ALLOCATED) {
+                old.array.free(alloc);
             }
-            self.pool.free(alloc);
+            old.pool.free(alloc);
         }
-        let (flags, rng) = (self.flags & HUGE_PAGES, self.rng);
-        *self = Self::new();
-        (self.flags, self.rng) = (flags, rng);
     }
 }
 

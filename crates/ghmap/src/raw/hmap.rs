@@ -292,6 +292,9 @@ impl<K, V> Hmap<K, V> {
     /// `mapassign`: inserts the entry, or finds that of an equal key and gives the new one back. Does
     /// growing work first, and starts a growth before it inserts (never when the key is found).
     ///
+    /// Here is what most insertions take: no growth is under way, and the chain is one bucket. It is short, and
+    /// no call in it wants registers saved. The others go the whole way, from the start.
+    ///
     /// # Errors
     /// The allocator refused; the map is as it was, or has grown a little.
     #[inline(always)]
@@ -303,25 +306,62 @@ impl<K, V> Hmap<K, V> {
         alloc: &A,
         rehash: &R,
     ) -> Result<Assigned<K, V>, TryReserveError> {
-        if self.count == 0 {
-            let slot = self.insert_unique(hash, key, value, alloc, rehash)?;
-            return Ok((slot, None));
+        if self.flags & (ALLOCATED | GROWING) == ALLOCATED {
+            // SAFETY: `ALLOCATED`, so the bucket is live; its slots are tested before they are used.
+            unsafe {
+                let bucket = self.bucket(hash as usize & self.mask);
+                bucket.prefetch_rest();
+                let (group, top) = (bucket.group(), tophash(hash));
+                let slot = |i| Slot {
+                    bucket,
+                    i,
+                    head: bucket,
+                };
+                for i in group.matches(top) {
+                    if eq(&key, &*bucket.key(i)) {
+                        return Ok((slot(i), Some((key, value))));
+                    }
+                }
+                if let Some(i) = group.empty().first()
+                    && bucket.overflow().is_none()
+                    && self.count < self.limit
+                {
+                    bucket.write(i, top, Boxes::new::<K, V, A>(alloc)?, key, value);
+                    self.count += 1;
+                    return Ok((slot(i), None));
+                }
+            }
         }
+        self.find_or_insert_slowly(hash, (key, value), eq, alloc, rehash)
+    }
+
+    /// All of [`find_or_insert`](Self::find_or_insert).
+    #[inline(never)]
+    fn find_or_insert_slowly<A: Allocator, R: Rehash<K>>(
+        &mut self,
+        hash: u64,
+        (key, value): (K, V),
+        mut eq: impl FnMut(&K, &K) -> bool,
+        alloc: &A,
+        rehash: &R,
+    ) -> Result<Assigned<K, V>, TryReserveError> {
         if self.is_growing() {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash);
         }
-        // SAFETY: entries exist, so `ALLOCATED`.
-        let vacancy = match unsafe { self.find_or_vacancy(hash, |k| eq(&key, k)) } {
-            Ok(slot) => return Ok((slot, Some((key, value)))),
-            Err(vacancy) => vacancy,
-        };
-        let slot = if self.count >= self.limit {
-            self.insert_unique(hash, key, value, alloc, rehash)
-        } else {
-            // SAFETY: the vacancy is of this map, which nobody has changed since.
-            unsafe { self.fill(vacancy, hash, key, value, alloc) }
-        };
-        slot.map(|slot| (slot, None))
+        if self.has(ALLOCATED) {
+            // SAFETY: `ALLOCATED`.
+            let vacancy = match unsafe { self.find_or_vacancy(hash, |k| eq(&key, k)) } {
+                Ok(slot) => return Ok((slot, Some((key, value)))),
+                Err(vacancy) => vacancy,
+            };
+            if self.count < self.limit {
+                // SAFETY: the vacancy is of this map, which nobody has changed since.
+                let slot = unsafe { self.fill(vacancy, hash, key, value, alloc) };
+                return slot.map(|slot| (slot, None));
+            }
+        }
+        let slot = self.insert_unique(hash, key, value, alloc, rehash)?;
+        Ok((slot, None))
     }
 
     /// Inserts an entry whose key is known to be absent.
@@ -341,7 +381,7 @@ impl<K, V> Hmap<K, V> {
             self.start_growth(alloc)?;
         }
         if self.is_growing() {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash);
         }
         // SAFETY: a growth has been started if there was no array. The vacancy is used before anything
         // changes.
@@ -389,7 +429,6 @@ impl<K, V> Hmap<K, V> {
         value: V,
         alloc: &A,
     ) -> Result<Slot<K, V>, TryReserveError> {
-        let boxes = Boxes::new::<K, V, A>(alloc)?;
         let (bucket, i) = match vacancy.empty {
             Some(place) => place,
             None => {
@@ -399,6 +438,7 @@ impl<K, V> Hmap<K, V> {
                 (bucket?, 0)
             }
         };
+        let boxes = Boxes::new::<K, V, A>(alloc)?;
         // SAFETY: an empty slot of a live bucket.
         unsafe { bucket.write(i, tophash(hash), boxes, key, value) };
         self.count += 1;
@@ -416,11 +456,10 @@ impl<K, V> Hmap<K, V> {
         hash: u64,
         alloc: &A,
         rehash: &R,
-    ) -> Result<(), TryReserveError> {
+    ) {
         if self.is_growing() && self.count != 0 {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash);
         }
-        Ok(())
     }
 
     /// `mapdelete`'s second half: moves the entry out.
@@ -429,11 +468,13 @@ impl<K, V> Hmap<K, V> {
     /// `slot` was found in this map, which has not changed since; `alloc` is the map's.
     #[inline]
     pub(crate) unsafe fn remove<A: Allocator>(&mut self, slot: Slot<K, V>, alloc: &A) -> (K, V) {
-        // SAFETY: a full slot of a live bucket, and the head of its chain.
+        // SAFETY: a full slot of a live bucket, and the head of its chain. The allocator, which may unwind, is
+        // called when the entry is out of the map.
         unsafe {
-            let entry = slot.bucket.read(slot.i, alloc);
+            let (entry, boxes) = slot.bucket.read(slot.i);
             self.count -= 1;
             mark_empty(slot);
+            boxes.free::<K, V, A>(alloc);
             entry
         }
     }

@@ -103,7 +103,7 @@ impl<K, V> Hmap<K, V> {
         rehash: &R,
     ) -> Result<Found<K, V>, TryReserveError> {
         if self.is_growing() {
-            self.grow_work(hash, alloc, rehash)?;
+            self.grow_work(hash, alloc, rehash);
         }
         if let Some(slot) = self.find(hash, eq) {
             return Ok(Ok(slot));
@@ -111,7 +111,7 @@ impl<K, V> Hmap<K, V> {
         if self.count >= self.limit {
             self.start_growth(alloc)?;
             if self.is_growing() {
-                self.grow_work(hash, alloc, rehash)?;
+                self.grow_work(hash, alloc, rehash);
             }
         }
         Ok(Err(Place {
@@ -136,7 +136,6 @@ impl<K, V> Hmap<K, V> {
         value: V,
         alloc: &A,
     ) -> Result<Slot<K, V>, TryReserveError> {
-        let boxes = Boxes::new::<K, V, A>(alloc)?;
         let Place { head, top, in_old } = place;
         // SAFETY: the caller's promise: the chain is live, and its last bucket is extended only if no
         // slot is empty.
@@ -146,6 +145,7 @@ impl<K, V> Hmap<K, V> {
                 Some(place) => place,
                 None => (self.extend_chain(vacancy.last, in_old, alloc)?, 0),
             };
+            let boxes = Boxes::new::<K, V, A>(alloc)?;
             bucket.write(i, top, boxes, key, value);
             self.count += 1;
             Ok(Slot { bucket, i, head })

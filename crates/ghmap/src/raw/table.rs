@@ -141,7 +141,7 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         eq: impl FnMut(&K) -> bool,
         rehash: &impl Rehash<K>,
     ) -> Option<(K, V)> {
-        must(self.map.before_delete(hash, &self.alloc, rehash));
+        self.map.before_delete(hash, &self.alloc, rehash);
         let slot = self.map.find(hash, eq)?;
         // SAFETY: just found.
         Some(unsafe { self.map.remove(slot, &self.alloc) })
@@ -235,7 +235,7 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
             .checked_add(additional)
             .ok_or(TryReserveError::CapacityOverflow)?;
         if need <= self.capacity() {
-            return Ok(());
+            return self.map.finish_growth(&self.alloc, rehash);
         }
         let b = b_for(need)?;
         if self.len() == 0 && !self.map.has(ALLOCATED) {
@@ -358,9 +358,14 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
 
     /// Drops all entries and keeps the memory, and forgets the growth.
     pub(crate) fn clear(&mut self) {
-        if self.len() == 0 && !self.map.is_growing() {
-            return;
+        if self.len() != 0 || self.map.is_growing() {
+            self.take_apart();
         }
+    }
+
+    /// The same, and gives the overflow buckets of all chains back to the pool, where removals leave them in
+    /// their chains.
+    fn take_apart(&mut self) {
         drop(self.drain());
     }
 
@@ -421,10 +426,10 @@ impl<K: Clone, V: Clone, A: Allocator + Clone> Clone for RawTable<K, V, A> {
         impl<K, V, A: Allocator> Drop for Guard<'_, K, V, A> {
             fn drop(&mut self) {
                 // What has been copied stands where the source's hasher looks for it.
-                self.0.clear();
+                self.0.take_apart();
             }
         }
-        self.clear();
+        self.take_apart();
         let guard = Guard(self);
         guard.0.clone_chains(source);
         mem::forget(guard);
@@ -432,7 +437,7 @@ impl<K: Clone, V: Clone, A: Allocator + Clone> Clone for RawTable<K, V, A> {
 }
 
 impl<K: Clone, V: Clone, A: Allocator> RawTable<K, V, A> {
-    /// Makes this table, which has no entries and no growth, a copy of `source`.
+    /// Makes this table, which has no entries, no overflow bucket in a chain and no growth, a copy of `source`.
     fn clone_chains(&mut self, source: &Self) {
         if source.len() == 0 {
             return;
@@ -440,7 +445,7 @@ impl<K: Clone, V: Clone, A: Allocator> RawTable<K, V, A> {
         must(self.map.allocate_like(&source.map, &self.alloc));
         for n in 0..source.map.chains() {
             if let Some(head) = source.map.chain_head(n) {
-                // SAFETY: this table has as many buckets, all empty and as many evacuated.
+                // SAFETY: this table has as many buckets, all empty, without overflow, and as many evacuated.
                 unsafe { self.clone_chain(head, n) };
             }
         }
@@ -450,7 +455,7 @@ impl<K: Clone, V: Clone, A: Allocator> RawTable<K, V, A> {
 
     /// # Safety
     /// `source` is the head of chain `n` of a map from which this one was made by `allocate_like`,
-    /// and chain `n` is empty here.
+    /// and chain `n` is one empty bucket here.
     unsafe fn clone_chain(&mut self, source: Bucket<K, V>, n: usize) {
         let Some(mut to) = self.map.chain_head(n) else {
             return;
@@ -492,7 +497,11 @@ impl<K, V> Entries<K, V> {
     pub(crate) fn next<A: Allocator>(&mut self, alloc: &A) -> Option<(K, V)> {
         let (bucket, i) = self.iter.next()?;
         // SAFETY: a full slot, which the iterator gives once.
-        Some(unsafe { bucket.read(i, alloc) })
+        unsafe {
+            let (entry, boxes) = bucket.read(i);
+            boxes.free::<K, V, A>(alloc);
+            Some(entry)
+        }
     }
 
     /// Drops what is left.

@@ -377,8 +377,10 @@ impl<T, A: Allocator> HashTable<T, A> {
         self.table.retain_mut(|value, ()| keep(value));
     }
 
-    /// Makes room for `additional` more values, so that inserting them moves nothing. If the table must
-    /// be replaced, all values are moved at once: linear in the table.
+    /// Makes room for `additional` more values, so that inserting them moves nothing. If the table must be
+    /// replaced, all values are moved at once, and if there is room but a growth is under way, it is
+    /// finished: linear in the table. Buckets that overflow get their next one, as always, when they do; only
+    /// if about as many have as there are buckets, which takes a bad hash or many removals, are they packed.
     ///
     /// # Panics
     /// If the size overflows. An allocator that refuses ends the program by `handle_alloc_error`.
@@ -389,7 +391,8 @@ impl<T, A: Allocator> HashTable<T, A> {
     /// [`reserve`](Self::reserve) that reports failure.
     ///
     /// # Errors
-    /// The size overflows or the allocator refuses; the table is then as it was.
+    /// The size overflows or the allocator refuses; the table is then as it was, but that its growth may be
+    /// further.
     pub fn try_reserve(
         &mut self,
         additional: usize,
@@ -408,7 +411,11 @@ impl<T, A: Allocator> HashTable<T, A> {
         self.table.shrink_to(min_capacity, &ByClosure(hasher));
     }
 
-    /// Moves at once what a growth in progress has still to move.
+    /// Moves at once what a growth in progress has still to move: linear in the rest.
+    ///
+    /// # Panics
+    /// Never. An allocator that refuses an overflow bucket ends the program by `handle_alloc_error`;
+    /// `try_reserve(0, hasher)` reports it.
     pub fn finish_growth(&mut self, hasher: impl Fn(&T) -> u64) {
         self.table.finish_growth(&ByClosure(hasher));
     }
