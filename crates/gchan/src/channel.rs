@@ -1,6 +1,6 @@
 //! `Sender` and `Receiver`: the faces of a channel that closes when one side is gone, as Rust's channels do.
 
-use crate::block;
+use crate::block::{self, Receiving, Sending};
 use crate::clock::Clock;
 use crate::err::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
@@ -242,7 +242,7 @@ impl<T> Sender<T> {
         let chan = self.chan();
         // SAFETY: the value is moved out exactly once: by the channel if it was sent, else here.
         unsafe {
-            match block::send_until(chan, &raw mut *msg, deadline) {
+            match block::until::<T, Sending>(chan, &raw mut *msg, deadline) {
                 Step::Passed => Ok(()),
                 Step::Closed => Err(SendTimeoutError::Disconnected(ManuallyDrop::into_inner(
                     msg,
@@ -439,7 +439,7 @@ pub(crate) fn recv_chan<T>(
     let mut slot = MaybeUninit::uninit();
     // SAFETY: the slot may be written, and was when the answer says so.
     unsafe {
-        match block::recv_until(chan, slot.as_mut_ptr(), deadline) {
+        match block::until::<T, Receiving>(chan, slot.as_mut_ptr(), deadline) {
             Step::Passed => Ok(slot.assume_init()),
             Step::Closed => Err(RecvTimeoutError::Disconnected),
             Step::Waiting => Err(RecvTimeoutError::Timeout),

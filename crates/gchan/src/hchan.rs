@@ -33,7 +33,7 @@ use crate::list::{Block, List};
 use crate::lock::RawLock;
 use crate::ring::Ring;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, UnsafeCell};
-use crate::waitq::{WaitQ, Wake, fire};
+use crate::waitq::{Node, WaitQ, Wake, fire};
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -219,10 +219,7 @@ impl<T> Hchan<T> {
     /// The caller holds the lock, and no other guard of it is used.
     #[inline]
     unsafe fn assume_locked(&self) -> Locked<'_, T> {
-        Locked {
-            chan: self,
-            state: self.state.with_mut(|state| state),
-        }
+        Locked { chan: self }
     }
 
     /// Does something under a lock that is held already, and stays so.
@@ -236,6 +233,21 @@ impl<T> Hchan<T> {
         let result = f(&mut locked);
         locked.refresh_hint();
         result
+    }
+
+    /// Queues a waiter under a lock that is held already, and stays so; see [`Locked::enqueue`].
+    ///
+    /// # Safety
+    /// As [`under_lock`](Self::under_lock) and [`Locked::enqueue`].
+    #[inline]
+    pub(crate) unsafe fn enqueue_under_lock(&self, node: *mut Node, dir: Dir) -> bool {
+        // SAFETY: passed on.
+        unsafe {
+            let mut locked = std::mem::ManuallyDrop::new(self.assume_locked());
+            let watched = locked.enqueue(node, dir);
+            locked.hint_at(dir);
+            watched
+        }
     }
 
     /// Moves up to `limit` values to `dst`, in order, under one turn of the lock unless queued senders are let in, who

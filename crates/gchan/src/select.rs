@@ -6,8 +6,7 @@ use crate::err::{
     ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError,
 };
 use crate::hchan::{Promise, Sent};
-use crate::selectgo::{Case, Chosen, Patience, Registration, Token, ready, select};
-use crate::waitq::Waiter;
+use crate::selectgo::{Case, Chosen, Patience, Pending, Token, ready, select};
 use std::fmt;
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -206,7 +205,7 @@ impl<'a> Select<'a> {
     /// ```
     pub fn select_async(&mut self) -> SelectFut<'_, 'a> {
         SelectFut {
-            registration: Box::pin(Registration::new(&self.cases, Waiter::asleep(None))),
+            pending: Pending::new(&self.cases),
             biased: self.biased,
             alarm: None,
         }
@@ -269,7 +268,7 @@ impl fmt::Debug for Case<'_> {
 /// The future of [`Select::select_async`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct SelectFut<'s, 'a> {
-    registration: Pin<Box<Registration<'s, 'a>>>,
+    pending: Pin<Box<Pending<'s, 'a>>>,
     biased: bool,
     alarm: Option<crate::alarm::Alarm>,
 }
@@ -281,15 +280,15 @@ impl<'a> Future for SelectFut<'_, 'a> {
     type Output = SelectedOperation<'a>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let registration = self.registration.as_ref();
-        let cases = registration.cases();
-        match registration.poll(self.biased, cx.waker()) {
+        let pending = self.pending.as_ref();
+        match pending.poll(self.biased, cx.waker()) {
             Some(token) => {
+                let case = pending.cases()[token.case];
                 self.alarm = None;
-                Poll::Ready(SelectedOperation::new(cases[token.case], token, false))
+                Poll::Ready(SelectedOperation::new(case, token, false))
             }
             None => {
-                let due = registration.due();
+                let due = pending.due();
                 self.alarm = due.map(|due| crate::alarm::Alarm::set(due, cx.waker().clone()));
                 Poll::Pending
             }

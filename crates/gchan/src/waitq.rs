@@ -180,6 +180,7 @@ impl Waiter {
     }
 
     /// Wins the waiter for one case, against other channels that try the same.
+    #[inline]
     pub(crate) fn claim(&self) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & PHASE == OPEN {
@@ -445,22 +446,23 @@ impl WaitQ {
         }
     }
 
-    /// There is a first node, and it is of a plain send or receive.
+    /// The first node has its value, or room for one, and is won: a select's is claimed.
     ///
     /// # Safety
-    /// Under the lock.
+    /// Under the lock; there is one. If it is won, it is to be [unlinked](Self::dequeue_first) and finished.
     #[inline(always)]
-    pub(crate) unsafe fn starts_plain(&self) -> bool {
-        // SAFETY: nodes of the queue are alive.
-        !self.first.is_null() && unsafe { !(*self.first).select }
+    pub(crate) unsafe fn win_first(&self) -> bool {
+        let first = self.first;
+        // SAFETY: nodes of the queue and their waiters are alive.
+        unsafe { !(*first).select || (!(*first).deferred && (*(*first).waiter).claim()) }
     }
 
     /// Unlinks and returns the first node.
     ///
     /// # Safety
-    /// Under the lock; the queue [starts](Self::starts_plain) with a plain node.
+    /// Under the lock; there is one.
     #[inline(always)]
-    pub(crate) unsafe fn dequeue_plain(&mut self) -> *mut Node {
+    pub(crate) unsafe fn dequeue_first(&mut self) -> *mut Node {
         let first = self.first;
         // SAFETY: there is a first node, and nodes of the queue are alive.
         unsafe {
