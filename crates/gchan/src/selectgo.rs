@@ -36,12 +36,11 @@ use std::ptr;
 use std::task::Waker;
 use std::time::Instant;
 
-/// One case: a side of a channel, the index the user knows it by, and the address of the user's handle.
+/// One case: a side of a channel, which is the user's handle itself, and the index the user knows it by.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
     pub(crate) handle: &'a dyn RawCase,
     pub(crate) index: usize,
-    pub(crate) addr: *const (),
 }
 
 /// How the chosen case stands.
@@ -100,7 +99,7 @@ impl Token {
         }
     }
 
-    /// Where the value is, or goes to.
+    /// Where the value is.
     #[inline]
     pub(crate) fn slot(&mut self) -> *mut () {
         if self.slot.is_null() {

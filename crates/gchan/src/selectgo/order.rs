@@ -173,10 +173,8 @@ fn seed() -> u64 {
     thread_local! { static STATE: Cell<u64> = const { Cell::new(0) } }
     let mut x = STATE.get();
     if x == 0 {
-        // The cell's address tells threads apart, the time tells runs apart.
-        let address = STATE.with(|cell| ptr::from_ref(cell).addr() as u64);
-        let time = std::time::SystemTime::UNIX_EPOCH.elapsed();
-        x = address ^ time.map_or(0, |t| u64::from(t.subsec_nanos()) << 32) | 1;
+        // The cell's address tells threads apart.
+        x = first_seed(STATE.with(|cell| ptr::from_ref(cell).addr() as u64));
     }
     // xorshift64*
     x ^= x >> 12;
@@ -184,6 +182,13 @@ fn seed() -> u64 {
     x ^= x >> 27;
     STATE.set(x);
     x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+}
+
+/// Not 0. The time tells runs apart.
+#[cold]
+fn first_seed(address: u64) -> u64 {
+    let time = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    address ^ time.map_or(0, |t| u64::from(t.subsec_nanos()) << 32) | 1
 }
 
 /// A number below `n`: the high half of a linear congruential generator.
