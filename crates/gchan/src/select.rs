@@ -457,6 +457,7 @@ pub mod internal {
 
         #[inline]
         fn run(&mut self, cases: &[Case<'a>], biased: bool, patience: Patience) -> bool {
+            assert!(self.handle.is_none());
             let chosen = select(cases, biased, patience, &mut self.token);
             if chosen {
                 self.handle = Some(cases[self.token.case].handle);

@@ -272,7 +272,8 @@ pub(crate) struct Node {
     queue: *mut WaitQ,
     /// Constant while queued.
     pub(crate) waiter: *const Waiter,
-    /// Constant while queued: where the value is, or goes to. Null for a deferred send and for a watcher.
+    /// Constant while queued: where the value is, or goes to. Null for a deferred send; a watcher's is not
+    /// used.
     pub(crate) slot: *mut (),
     /// The order of arrival at this channel, 0 before the first. Kept over a retry, so that the waiter's turn is too.
     pub(crate) ticket: u64,

@@ -9,10 +9,11 @@ use common::bell::{Bell, poll_with};
 use common::counted::Counted;
 use gchan::{TryRecvError, TrySendError, bounded, unbounded};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, RawWakerVTable, Waker};
 
 /// Polls a fresh future once.
 fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
@@ -137,6 +138,27 @@ fn a_value_put_back_into_a_closing_channel_is_still_received() {
     drop(recv);
     assert_eq!(r.recv(), Ok(5));
     assert!(r.recv().is_err());
+}
+
+#[test]
+fn a_send_whose_waker_cannot_be_cloned_drops_its_value_once() {
+    const NO_CLONES: RawWakerVTable =
+        RawWakerVTable::new(|_| panic!("no clones"), |_| {}, |_| {}, |_| {});
+    // SAFETY: nothing is done with the pointer.
+    let waker = unsafe { Waker::new(std::ptr::null(), &NO_CLONES) };
+    let drops = AtomicUsize::new(0);
+    let (s, r) = bounded(0);
+    let mut send = Box::pin(s.send_async(Counted(&drops)));
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        send.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    }));
+    assert!(polled.is_err());
+    assert_eq!(drops.load(Ordering::Relaxed), 0);
+    drop(send);
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+    assert!(r.try_recv().is_err());
 }
 
 #[test]
