@@ -377,3 +377,44 @@ fn loom_r2_a_buffered_send_is_before_the_select_and_the_try_that_receive_it() {
         sender.join().unwrap();
     });
 }
+
+/// Leaves a select from within the expression of the send that it chose; false if none was chosen.
+fn choose_and_leave(s: &crate::Sender<u32>) -> bool {
+    fn leave(s: &crate::Sender<u32>) -> Option<bool> {
+        let value = None;
+        crate::select! {
+            send(s, value?) -> _ => unreachable!("there is no value"),
+            default => Some(false),
+        }
+    }
+    leave(s).is_none()
+}
+
+#[test]
+fn loom_an_async_select_that_has_to_wait_a_second_time_is_woken() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        let receiver = thread::spawn(move || {
+            run(async {
+                let mut select = Select::new();
+                select.recv(&r);
+                select.select_async().await.recv(&r)
+            })
+        });
+        choose_and_leave(&s);
+        s.send(6).unwrap();
+        assert_eq!(receiver.join().unwrap(), Ok(6));
+    });
+}
+
+#[test]
+fn loom_a_select_that_has_to_wait_a_second_time_is_woken() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        let (_other, never) = bounded::<u32>(0);
+        let receiver = thread::spawn(move || select_recv(&never, &r));
+        choose_and_leave(&s);
+        s.send(6).unwrap();
+        assert_eq!(receiver.join().unwrap(), Ok(6));
+    });
+}

@@ -166,11 +166,11 @@ impl Waiter {
         matches!(whom, Some(Wake::Waker(mine)) if mine.will_wake(waker))
     }
 
-    /// Makes the word open again for another round. The waiter is in no queue.
+    /// Makes the word open again for another round of a waiter that must always be woken: `DONE` took the bit that
+    /// says so with it. The waiter is in no queue.
     #[inline]
     pub(crate) fn reopen(&self) {
-        let asleep = self.word.load(Ordering::Relaxed) & ASLEEP;
-        self.word.store(OPEN | asleep, Ordering::Relaxed);
+        self.word.store(OPEN | ASLEEP, Ordering::Relaxed);
     }
 
     /// As [`reopen`](Self::reopen), for a thread that is awake again.
