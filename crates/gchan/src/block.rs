@@ -10,10 +10,10 @@
 
 use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent, Turn};
 use crate::now;
-use crate::op::{Op, Step};
+use crate::op::{Kind, Op, Step};
 use crate::park::Reason;
 use crate::wait::{Blocker, as_blocker, goroutine, known_thread};
-use crate::waitq::Outcome;
+use crate::waitq::{Haste, Outcome};
 use std::pin::Pin;
 use std::ptr;
 use std::time::Instant;
@@ -109,6 +109,7 @@ unsafe fn general<T, W: Way>(
 ) -> Step {
     let chan = locked.chan();
     let mut after = After::nothing();
+    let mut deferred = false;
     // SAFETY: passed on; no node is given to pair.
     let step = unsafe {
         match W::DIR {
@@ -124,14 +125,23 @@ unsafe fn general<T, W: Way>(
             Dir::Recv => match locked.recv(value, ptr::null_mut(), &mut after) {
                 Got::Received => Step::Passed,
                 Got::Closed => Step::Closed,
-                Got::Empty | Got::Deferred | Got::Paired => Step::Waiting,
+                got => {
+                    deferred = got == Got::Deferred;
+                    Step::Waiting
+                }
             },
         }
     };
     drop(locked);
     if step == Step::Waiting {
         // SAFETY: passed on; the value was not moved.
-        return unsafe { block_anew::<T, W>(chan, value, deadline) };
+        return unsafe {
+            match deadline.is_some_and(|d| Instant::now() >= d) {
+                false => block_anew::<T, W>(chan, value, deadline),
+                true if deferred => try_recv_deferred(chan, value),
+                true => Step::Waiting,
+            }
+        };
     }
     after.run(chan);
     step
@@ -228,14 +238,18 @@ unsafe fn block_as<T, W: Way>(
         chan,
         dir: W::DIR,
     };
+    let kind = Kind::blocking(match deadline {
+        None => Haste::Patient,
+        Some(_) => Haste::Deadline,
+    });
     // SAFETY: passed on, each time that the op is not started.
     unsafe {
         if let Some(locked) = locked {
-            op.stand_in_line(locked, W::DIR, value, false);
+            op.stand_in_line(locked, W::DIR, value, kind);
             blocker.park_first(W::REASON, deadline);
         } else {
             hesitate(blocker, chan, W::DIR);
-            let step = op.start(chan, W::DIR, value, false);
+            let step = op.start(chan, W::DIR, value, kind);
             if step != Step::Waiting {
                 return step;
             }
@@ -246,7 +260,7 @@ unsafe fn block_as<T, W: Way>(
                 if op.withdraw(chan, false) {
                     return Step::Waiting;
                 }
-                // Done, or a partner is committed and will finish us soon.
+                // Done, or a partner is committed and will finish us soon, if only to say that it withdraws.
                 result = blocker.wait_on(&op.waiter, W::REASON);
             }
             op.set_started(false);
@@ -256,7 +270,7 @@ unsafe fn block_as<T, W: Way>(
                 _ => {
                     op.rearm();
                     blocker.reopen(&op.waiter);
-                    let step = op.start(chan, W::DIR, value, false);
+                    let step = op.start(chan, W::DIR, value, kind);
                     if step != Step::Waiting {
                         return step;
                     }
@@ -279,7 +293,8 @@ fn hesitate<T>(blocker: &Blocker, chan: &Hchan<T>, dir: Dir) {
     });
 }
 
-/// Receives from a sender that is a select whose value comes once it is chosen: waits for that, but for nothing else.
+/// Receives from a sender that is a thread's select whose value comes once it is chosen: waits for that, but for nothing
+/// else. If the sender withdraws, this tries once more.
 ///
 /// # Safety
 /// `dst` may be written, and is when the answer is `Passed`.
@@ -295,7 +310,7 @@ pub(crate) unsafe fn try_recv_deferred<T>(chan: &Hchan<T>, dst: *mut T) -> Step 
         };
         loop {
             // SAFETY: passed on; the op is not started.
-            match unsafe { op.start(chan, Dir::Recv, dst, false) } {
+            match unsafe { op.start(chan, Dir::Recv, dst, Kind::blocking(Haste::Now)) } {
                 // Still queued: the sender went elsewhere. Paired: it comes.
                 Step::Waiting if op.withdraw(chan, false) => return Step::Waiting,
                 Step::Waiting => {}

@@ -115,9 +115,10 @@ pub(crate) unsafe trait RawCase {
     /// # Safety
     /// The caller holds the lock. `slot` takes a value, `node` is null or unqueued and in place.
     unsafe fn attempt(&self, slot: *mut (), node: *mut Node, later: &mut Later) -> Attempt;
+    /// It would not block now, or not longer than until a task is polled, if `tasks` are good enough.
     /// # Safety
     /// The caller holds the lock.
-    unsafe fn is_ready(&self) -> bool;
+    unsafe fn is_ready(&self, tasks: bool) -> bool;
     /// Queues the node; true if watchers are to be told.
     /// # Safety
     /// The caller holds the lock; the node stays in place until unlinked or finished.
@@ -194,7 +195,7 @@ unsafe impl<T> RawCase for Sender<T> {
         }
     }
 
-    unsafe fn is_ready(&self) -> bool {
+    unsafe fn is_ready(&self, _tasks: bool) -> bool {
         // SAFETY: passed on.
         unsafe { self.chan().under_lock(|chan| chan.writable()) }
     }
@@ -386,10 +387,10 @@ unsafe impl<T> RawCase for Receiver<T> {
         }
     }
 
-    unsafe fn is_ready(&self) -> bool {
+    unsafe fn is_ready(&self, tasks: bool) -> bool {
         match &self.flavor {
             // SAFETY: passed on.
-            Flavor::Chan(shared) => unsafe { shared.chan.under_lock(|chan| chan.readable()) },
+            Flavor::Chan(shared) => unsafe { shared.chan.under_lock(|chan| chan.readable(tasks)) },
             Flavor::Clock(clock, _) => clock.is_ready(),
             Flavor::Never => false,
         }

@@ -309,7 +309,7 @@ impl<T> Receiver<T> {
     /// Receives if that needs no waiting.
     ///
     /// The one exception: if the first sender in line is a blocked [`select!`](crate::select) whose value is evaluated
-    /// only once it is chosen, this chooses it and waits for the value.
+    /// only once it is chosen, this chooses it and waits for the value. (It passes over a select that is a future.)
     ///
     /// # Errors
     /// [`TryRecvError::Empty`], or [`TryRecvError::Disconnected`] once nothing can come any more.
@@ -340,7 +340,8 @@ impl<T> Receiver<T> {
         self.recv_until(None).map_err(|_| RecvError)
     }
 
-    /// Receives, and waits at most `timeout`. May park.
+    /// Receives, and waits at most `timeout`. May park. The exception is that of [`try_recv`](Self::try_recv): the value
+    /// of a thread's select that was chosen is waited for.
     ///
     /// # Errors
     /// [`RecvTimeoutError`]

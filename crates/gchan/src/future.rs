@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::err::{RecvError, SendError};
 use crate::hchan::{Dir, Got, Hchan, Sent};
 use crate::now;
-use crate::op::{Op, Step};
+use crate::op::{Kind, Op, Step};
 use crate::sync::UnsafeCell;
 use crate::waitq::{Outcome, Waiter, Wake};
 use std::fmt;
@@ -76,7 +76,7 @@ fn poll_op<T>(pending: Pin<&Pending<T>>, chan: &Hchan<T>, dir: Dir, waker: &Wake
             drop(unsafe { op.waiter.set_wake(Wake::Waker(waker.clone())) });
             // If it waits, whoever finishes it from here on wakes the waker.
             // SAFETY: the slot is pinned with the op, and left alone until the op is done or was abandoned.
-            return unsafe { op.start(chan, dir, pending.slot(), true) };
+            return unsafe { op.start(chan, dir, pending.slot(), Kind::TASK) };
         }
         match op.poll() {
             Some(Outcome::Passed) => return Step::Passed,

@@ -9,7 +9,7 @@
 use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent, Turn};
 use crate::now;
 use crate::sync::UnsafeCell;
-use crate::waitq::{Node, Outcome, Waiter};
+use crate::waitq::{Haste, Node, Outcome, Waiter};
 use std::marker::{PhantomData, PhantomPinned};
 use std::pin::Pin;
 use std::ptr;
@@ -23,6 +23,26 @@ pub(crate) struct Op<T> {
     /// Where the node's slot points.
     _value: PhantomData<*mut T>,
     _pinned: PhantomPinned,
+}
+
+/// Who runs an op, as far as its partners are concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) task: bool,
+    pub(crate) haste: Haste,
+}
+
+impl Kind {
+    pub(crate) const TASK: Kind = Kind {
+        task: true,
+        haste: Haste::Patient,
+    };
+
+    /// A thread or a goroutine.
+    #[inline(always)]
+    pub(crate) fn blocking(haste: Haste) -> Kind {
+        Kind { task: false, haste }
+    }
 }
 
 // SAFETY: an op leads to a value of `T` and the means to wake its owner, which are `Send`; its pointers are its own.
@@ -84,17 +104,17 @@ impl<T> Op<T> {
         chan: &Hchan<T>,
         dir: Dir,
         slot: *mut T,
-        task: bool,
+        kind: Kind,
     ) -> Step {
         let mut locked = chan.lock();
         // SAFETY: the op is in no queue, so the node is ours; the rest is passed on.
         unsafe {
             let is_new = (*self.node()).ticket == 0;
             if is_new && locked.turn(dir) == Turn::Wait {
-                self.stand_in_line(locked, dir, slot, task);
+                self.stand_in_line(locked, dir, slot, kind);
                 return Step::Waiting;
             }
-            self.fill_node(slot, task);
+            self.fill_node(slot, kind);
             // Before the unlock: what follows it may unwind.
             self.set_started(true);
             let step = self.start_under(locked, dir);
@@ -113,22 +133,23 @@ impl<T> Op<T> {
         locked: Locked<'_, T>,
         dir: Dir,
         slot: *mut T,
-        task: bool,
+        kind: Kind,
     ) {
-        self.fill_node(slot, task);
+        self.fill_node(slot, kind);
         self.set_started(true);
         // SAFETY: pinned, and unlinked before it goes.
         unsafe { locked.stand_in_line(self.node(), dir) };
     }
 
     #[inline(always)]
-    fn fill_node(self: Pin<&Self>, slot: *mut T, task: bool) {
+    fn fill_node(self: Pin<&Self>, slot: *mut T, kind: Kind) {
         let node = self.node();
         // SAFETY: the node is in no queue, so it is ours; it is pinned, and leaves the queue before it is dropped.
         unsafe {
             (*node).waiter = &raw const self.waiter;
             (*node).slot = slot.cast();
-            (*node).task = task;
+            (*node).task = kind.task;
+            (*node).haste = kind.haste;
         }
     }
 
@@ -180,14 +201,13 @@ impl<T> Op<T> {
     }
 
     /// Leaves the queue, unless the wait is over or a partner is committed to us. True if it left: the slot is as it was.
-    pub(crate) fn withdraw(self: Pin<&Self>, chan: &Hchan<T>, even_matched: bool) -> bool {
+    pub(crate) fn withdraw(self: Pin<&Self>, chan: &Hchan<T>, even_committed: bool) -> bool {
         let mut locked = chan.lock();
         let node = self.node();
         // SAFETY: under the lock; the node is this channel's. A node whose waiter is neither done nor in `recvq` or
-        // `sendq` is in `matched`, with a pairing.
+        // `sendq` is in `matched`, with a pairing; a sender that finds its pairing gone sends anew.
         unsafe {
-            let matched = (*node).pairing != 0;
-            if self.waiter.is_done() || (matched && !even_matched && (*node).is_queued()) {
+            if self.waiter.is_done() || (!even_committed && (*node).is_committed()) {
                 return false;
             }
             let left = locked.unlink(node);

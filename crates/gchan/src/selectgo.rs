@@ -25,10 +25,11 @@ use order::{Locks, Order};
 use crate::case::{Attempt, EMPTY_PACKET, Later, Packet, RawCase};
 use crate::hchan::Promise;
 use crate::lock::RawLock;
+use crate::op::Kind;
 use crate::park::Reason;
 use crate::sync::UnsafeCell;
 use crate::wait::{Blocker, as_blocker, goroutine};
-use crate::waitq::{Node, Outcome, Waiter, Wake};
+use crate::waitq::{Haste, Node, Outcome, Waiter, Wake};
 use std::cell::Cell;
 use std::marker::PhantomPinned;
 use std::pin::Pin;
@@ -181,7 +182,7 @@ impl<'c, 'a> Registration<'c, 'a> {
 
     /// Makes one node per case, with a box for each receive that needs one, and puts the locks in order. Once.
     #[inline]
-    fn prepare(self: Pin<&Self>, task: bool) {
+    fn prepare(self: Pin<&Self>, kind: Kind) {
         let packet = self.packet();
         // SAFETY: no node is queued yet, so the lists are ours.
         let (nodes, locks) = unsafe {
@@ -196,9 +197,10 @@ impl<'c, 'a> Registration<'c, 'a> {
                 locks.push(lock);
             }
             let mut node = Node::new(&raw const self.waiter, slot);
-            node.case = i as u32;
+            node.case = i as u16;
             node.select = true;
-            node.task = task;
+            node.task = kind.task;
+            node.haste = kind.haste;
             node
         }));
         locks.sort();
@@ -297,11 +299,10 @@ impl<'c, 'a> Registration<'c, 'a> {
     fn withdraw(&self) -> bool {
         self.lock_all();
         let open = self.waiter.is_open();
-        // A waiter that is paired from pass 1 is open too, but its node stands in `matched`: see the pairing.
+        // A waiter that is paired from pass 1 is open too, but its node stands in `matched`.
         // SAFETY: under all locks.
-        let paired = (0..self.cases.len())
-            .any(|i| unsafe { (*self.node(i)).pairing != 0 && (*self.node(i)).is_queued() });
-        let leave = open && !paired;
+        let committed = (0..self.cases.len()).any(|i| unsafe { (*self.node(i)).is_committed() });
+        let leave = open && !committed;
         if leave {
             for (i, case) in self.cases.iter().enumerate() {
                 // SAFETY: under all locks.
@@ -381,6 +382,16 @@ pub(crate) enum Patience {
     Until(Option<Instant>),
 }
 
+impl Patience {
+    fn haste(self) -> Haste {
+        match self {
+            Patience::Until(None) => Haste::Patient,
+            Patience::Until(Some(deadline)) if Instant::now() < deadline => Haste::Deadline,
+            Patience::Until(Some(_)) | Patience::Try => Haste::Now,
+        }
+    }
+}
+
 #[inline]
 fn order_of(cases: &[Case<'_>], biased: bool) -> Order {
     if biased {
@@ -449,7 +460,7 @@ fn block(
     } else {
         Reason::Select
     };
-    reg.prepare(false);
+    reg.prepare(Kind::blocking(patience.haste()));
     loop {
         match reg.enter(order, patience != Patience::Try) {
             Entered::Chosen => return true,
@@ -458,7 +469,7 @@ fn block(
         }
         let deadline = match patience {
             Patience::Until(deadline) => deadline,
-            // Paired: it is waited for, and for nothing else.
+            // Paired with a thread: it is waited for, and for nothing else.
             Patience::Try => None,
         };
         let until = [deadline, reg.due()].into_iter().flatten().min();
@@ -492,19 +503,20 @@ fn locked(handle: &dyn RawCase, f: impl FnOnce() -> bool) -> bool {
     result
 }
 
-/// The first case, in order, that would not block now.
-fn find_ready(cases: &[Case<'_>], order: &mut Order) -> Option<usize> {
+/// The first case, in order, that would not block now; or not longer than until a task is polled, if `tasks` are good
+/// enough.
+fn find_ready(cases: &[Case<'_>], order: &mut Order, tasks: bool) -> Option<usize> {
     (0..order.len()).map(|at| order.draw(at)).find(|&i| {
         let handle = cases[i].handle;
         // SAFETY: under the lock.
-        handle.maybe_ready() && locked(handle, || unsafe { handle.is_ready() })
+        handle.maybe_ready() && locked(handle, || unsafe { handle.is_ready(tasks) })
     })
 }
 
 /// Waits until a case would not block, without performing it. `None` if none was in time.
 pub(crate) fn ready(cases: &[Case<'_>], biased: bool, patience: Patience) -> Option<usize> {
     let mut order = order_of(cases, biased);
-    if let Some(i) = find_ready(cases, &mut order) {
+    if let Some(i) = find_ready(cases, &mut order, patience.haste() != Haste::Now) {
         return Some(i);
     }
     let Patience::Until(deadline) = patience else {
@@ -516,7 +528,7 @@ pub(crate) fn ready(cases: &[Case<'_>], biased: bool, patience: Patience) -> Opt
         let reg = unsafe { Registration::new(cases, blocker.waiter(), &raw mut token) };
         let reg = std::pin::pin!(reg);
         let reg = reg.as_ref();
-        reg.prepare(false);
+        reg.prepare(Kind::blocking(Haste::Deadline));
         loop {
             let found = reg.watch(&order);
             if found.is_none() {
@@ -524,7 +536,7 @@ pub(crate) fn ready(cases: &[Case<'_>], biased: bool, patience: Patience) -> Opt
                 blocker.wait(&reg.waiter, Reason::Select, until);
             }
             reg.unlink_all(None);
-            if let Some(i) = found.or_else(|| find_ready(cases, &mut order)) {
+            if let Some(i) = found.or_else(|| find_ready(cases, &mut order, true)) {
                 return Some(i);
             }
             if deadline.is_some_and(|d| Instant::now() >= d) {
@@ -543,7 +555,7 @@ impl<'c, 'a> Registration<'c, 'a> {
             let handle = self.cases[i].handle;
             // SAFETY: under the lock; the node is pinned and unlinked before it goes.
             locked(handle, || unsafe {
-                let ready = handle.is_ready();
+                let ready = handle.is_ready(true);
                 if !ready {
                     handle.enqueue_watcher(self.node(i));
                 }
@@ -565,7 +577,7 @@ impl<'c, 'a> Registration<'c, 'a> {
                 drop(unsafe { self.waiter.set_wake(Wake::Waker(waker.clone())) });
                 // SAFETY: the nodes are in no queue.
                 if self.nodes.with_mut(|nodes| unsafe { (*nodes).len() == 0 }) {
-                    self.prepare(true);
+                    self.prepare(Kind::TASK);
                 }
                 return matches!(self.enter(&order, true), Entered::Chosen);
             }

@@ -280,13 +280,28 @@ pub(crate) struct Node {
     /// Links a deferred send to its receiver; set in both when they are matched.
     pub(crate) pairing: u64,
     /// Constant: the index of the case in its select.
-    pub(crate) case: u32,
+    pub(crate) case: u16,
     /// Constant: a select's node, which must be claimed.
     pub(crate) select: bool,
     /// Constant: a send whose value comes after it was chosen.
     pub(crate) deferred: bool,
     /// Constant: nobody may block its thread until this waiter acts, because it is a task that may share the thread.
     pub(crate) task: bool,
+    /// Constant: how long a receiver waits for the value of a sender that it is paired with.
+    pub(crate) haste: Haste,
+    /// A receiver: the sender it is paired with is a task, which nobody need ever poll.
+    pub(crate) with_task: bool,
+}
+
+/// How long a waiter waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// As long as it takes.
+    Patient,
+    /// Until its deadline. A partner that withdraws wakes it, so that it can look at the clock.
+    Deadline,
+    /// Not at all, but for the value of a thread's select, which comes. It is paired with no task.
+    Now,
 }
 
 impl Node {
@@ -304,11 +319,24 @@ impl Node {
             select: false,
             deferred: false,
             task: false,
+            haste: Haste::Patient,
+            with_task: false,
         }
     }
 
     pub(crate) fn is_queued(&self) -> bool {
         !self.queue.is_null()
+    }
+
+    /// A send whose value comes once its task is polled, if it ever is.
+    pub(crate) fn is_tasks_promise(&self) -> bool {
+        self.deferred && self.task
+    }
+
+    /// A receiver that is paired with a sender who is at work on the value: it may not go before that is done. One that
+    /// is paired with a task may; the task finds it gone then, and sends anew.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.is_queued() && self.pairing != 0 && !self.with_task
     }
 
     /// Finishes the node's waiter. See [`Waiter::finish`].
@@ -540,16 +568,16 @@ impl WaitQ {
         None
     }
 
-    /// Whether a node stands here whose waiter is still to be had.
+    /// Whether a node stands here that is acceptable, and whose waiter is still to be had.
     ///
     /// # Safety
     /// Under the lock.
-    pub(crate) unsafe fn any_open(&self) -> bool {
+    pub(crate) unsafe fn any_open(&self, accept: impl Fn(&Node) -> bool) -> bool {
         let mut node = self.first;
         while !node.is_null() {
             // SAFETY: nodes of the queue and their waiters are alive.
             unsafe {
-                if !(*node).select || (*(*node).waiter).is_open() {
+                if accept(&*node) && (!(*node).select || (*(*node).waiter).is_open()) {
                     return true;
                 }
                 node = (*node).next;

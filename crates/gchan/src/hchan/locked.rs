@@ -225,18 +225,25 @@ impl<T> Locked<'_, T> {
         self.state().closed
     }
 
-    /// A receive would not block now.
-    pub(crate) fn readable(&mut self) -> bool {
+    /// A receive would not block now, or for no longer than until a task that sends is polled, if `tasks` are good enough.
+    pub(crate) fn readable(&mut self, tasks: bool) -> bool {
         let qcount = self.qcount();
         let state = self.state();
+        if qcount > 0 || state.closed || state.stash.is_some() {
+            return true;
+        }
         // SAFETY: under the lock.
-        qcount > 0 || state.closed || state.stash.is_some() || unsafe { state.sendq.any_open() }
+        unsafe {
+            state
+                .sendq
+                .any_open(|node| tasks || !node.is_tasks_promise())
+        }
     }
 
     /// A send would not block now.
     pub(crate) fn writable(&mut self) -> bool {
         // SAFETY: under the lock.
-        self.room() || self.closed() || unsafe { self.state().recvq.any_open() }
+        self.room() || self.closed() || unsafe { self.state().recvq.any_open(|_| true) }
     }
 
     pub(crate) fn give_block(&mut self, block: Box<Block<T>>) -> Option<Box<Block<T>>> {

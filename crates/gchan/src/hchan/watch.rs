@@ -12,7 +12,7 @@ impl<T> Hchan<T> {
             let mut locked = self.lock();
             // SAFETY: under the lock; a dequeued node's waiter is ours to finish.
             unsafe {
-                let (readable, writable) = (locked.readable(), locked.writable());
+                let (readable, writable) = (locked.readable(true), locked.writable());
                 let state = locked.state();
                 while !wakes.is_full() {
                     let mut node = None;
