@@ -143,7 +143,11 @@ unsafe fn general<T, W: Way>(
             }
         };
     }
-    after.run(chan);
+    match (W::DIR, step) {
+        // SAFETY: a value was received.
+        (Dir::Recv, Step::Passed) => unsafe { after.run_received(chan, value) },
+        _ => after.run(chan),
+    }
     step
 }
 
@@ -263,7 +267,7 @@ unsafe fn block_as<T, W: Way>(
                 // Done, or a partner is committed and will finish us soon, if only to say that it withdraws.
                 result = blocker.wait_on(&op.waiter, W::REASON);
             }
-            op.set_started(false);
+            op.set_state(None);
             match result {
                 Some((Outcome::Passed, _)) => return Step::Passed,
                 Some((Outcome::Closed, _)) => return Step::Closed,
@@ -317,7 +321,7 @@ pub(crate) unsafe fn try_recv_deferred<T>(chan: &Hchan<T>, dst: *mut T) -> Step 
                 step => return step,
             }
             let result = blocker.wait_on(&op.waiter, Reason::ChanReceive);
-            op.set_started(false);
+            op.set_state(None);
             match result {
                 Some((Outcome::Passed, _)) => return Step::Passed,
                 Some((Outcome::Closed, _)) => return Step::Closed,

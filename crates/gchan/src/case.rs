@@ -7,7 +7,7 @@ use crate::channel::{Flavor, Receiver, Sender};
 use crate::hchan::{After, Dir, Got, Hchan, Promise};
 use crate::lock::RawLock;
 use crate::now;
-use crate::waitq::{Node, Wake, fire};
+use crate::waitq::{Node, PutOff, Wake, fire};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Instant;
@@ -61,15 +61,19 @@ impl Later {
         }
     }
 
+    /// Unwinds if a waker does, once all was done.
     pub(crate) fn run(self, handle: &dyn RawCase) {
-        fire(self.wake);
         if let Some((block, free)) = self.freed {
             // SAFETY: a box and the function that frees boxes of its type.
             unsafe { free(block) };
         }
-        if self.watched {
-            handle.notify();
+        if !self.watched {
+            return fire(self.wake);
         }
+        let mut put_off = PutOff::default();
+        put_off.catch(|| fire(self.wake));
+        put_off.catch(|| handle.notify());
+        put_off.resume();
     }
 
     fn take<T>(&mut self, after: After<T>) {
@@ -312,15 +316,13 @@ unsafe fn into_new_slot<T>(
     slot: &mut *mut (),
     receive: impl FnOnce(*mut T) -> Attempt,
 ) -> Attempt {
-    let to = new_slot::<T>(packet);
-    let attempt = receive(to);
-    if !fits::<T>() {
-        if attempt == Attempt::Value {
-            *slot = to.cast();
-        } else {
-            // SAFETY: it is the box that `new_slot` made, and empty.
-            unsafe { free_slot(to) };
-        }
+    if fits::<T>() {
+        return receive(packet.cast());
+    }
+    let mut to = Box::<T>::new_uninit();
+    let attempt = receive(to.as_mut_ptr());
+    if attempt == Attempt::Value {
+        *slot = Box::into_raw(to).cast();
     }
     attempt
 }

@@ -12,6 +12,7 @@ use crate::op::Step;
 use crate::park::Reason;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::wait::wait_for_time;
+use crate::waitq::PutOff;
 use std::fmt;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -468,8 +469,12 @@ impl<T> Drop for Receiver<T> {
         if let Flavor::Chan(shared) = &self.flavor
             && shared.receivers.fetch_sub(1, Ordering::AcqRel) == 1
         {
-            shared.chan.close();
-            shared.chan.discard();
+            let mut put_off = PutOff::default();
+            put_off.catch(|| {
+                shared.chan.close();
+            });
+            put_off.catch(|| shared.chan.discard());
+            put_off.resume();
         }
     }
 }

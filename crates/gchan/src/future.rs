@@ -71,12 +71,20 @@ impl<T> Pending<T> {
 fn poll_op<T>(pending: Pin<&Pending<T>>, chan: &Hchan<T>, dir: Dir, waker: &Waker) -> Step {
     let op = pending.op();
     loop {
-        if !op.is_started() {
-            // SAFETY: the op is queued nowhere, so nobody else looks at its waker.
-            drop(unsafe { op.waiter.set_wake(Wake::Waker(waker.clone())) });
-            // If it waits, whoever finishes it from here on wakes the waker.
-            // SAFETY: the slot is pinned with the op, and left alone until the op is done or was abandoned.
-            return unsafe { op.start(chan, dir, pending.slot(), Kind::TASK) };
+        match op.state() {
+            None => {
+                // SAFETY: the op is queued nowhere, so nobody else looks at its waker.
+                drop(unsafe { op.waiter.set_wake(Wake::Waker(waker.clone())) });
+                // If it waits, whoever finishes it from here on wakes the waker.
+                // SAFETY: the slot is pinned with the op, and left alone until the op is done or was abandoned.
+                return unsafe { op.start(chan, dir, pending.slot(), Kind::TASK) };
+            }
+            Some(Step::Waiting) => {}
+            // What it did at its start, which then unwound.
+            Some(step) => {
+                op.set_state(None);
+                return step;
+            }
         }
         match op.poll() {
             Some(Outcome::Passed) => return Step::Passed,
@@ -208,7 +216,7 @@ impl<T> Drop for SendFut<'_, T> {
         if let Some(pending) = &self.pending {
             // SAFETY: pinned with the future.
             let op = unsafe { Pin::new_unchecked(pending) }.op();
-            if op.is_started() {
+            if op.state().is_some() {
                 op.abandon(self.sender.get().chan(), Dir::Send);
             } else {
                 // A waker panicked before the value could stand in line.

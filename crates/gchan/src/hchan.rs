@@ -33,8 +33,7 @@ use crate::list::{Block, List};
 use crate::lock::RawLock;
 use crate::ring::Ring;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, UnsafeCell};
-use crate::waitq::{Node, WaitQ, Wake, fire};
-use std::mem::MaybeUninit;
+use crate::waitq::{Node, PutOff, WaitQ, Wake, fire};
 use std::ptr;
 
 /// A receive would find something: a value, a sender, or the channel closed.
@@ -141,14 +140,69 @@ impl<T> After<T> {
         }
     }
 
-    /// Does it. Not under a lock.
+    /// Does it. Not under a lock. Unwinds if a waker does, once all was done.
     #[inline]
     pub(crate) fn run(self, chan: &Hchan<T>) {
+        if self.watched {
+            return self.run_watched(chan);
+        }
         fire(self.wake);
         drop(self.freed);
-        if self.watched {
-            chan.notify_watchers();
+    }
+
+    #[cold]
+    fn run_watched(self, chan: &Hchan<T>) {
+        let mut put_off = PutOff::default();
+        put_off.catch(|| fire(self.wake));
+        drop(self.freed);
+        put_off.catch(|| chan.notify_watchers());
+        put_off.resume();
+    }
+
+    /// As [`run`](Self::run), for who received: if a waker panics, the value goes back to the channel.
+    ///
+    /// # Safety
+    /// `value` holds a value, if anybody is to be woken; it is moved out of it if this unwinds.
+    #[inline]
+    pub(crate) unsafe fn run_received(self, chan: &Hchan<T>, value: *const T) {
+        let give_back = GiveBack { chan, value };
+        self.run(chan);
+        std::mem::forget(give_back);
+    }
+}
+
+/// Gives a value back that its receiver cannot be told of, because a waker panicked.
+struct GiveBack<'a, T> {
+    chan: &'a Hchan<T>,
+    /// Holds a value.
+    value: *const T,
+}
+
+impl<T> Drop for GiveBack<'_, T> {
+    #[cold]
+    fn drop(&mut self) {
+        // A second panic would end the program.
+        let mut put_off = PutOff::default();
+        // SAFETY: there is a value; it was older than all that came since.
+        put_off.catch(|| unsafe { self.chan.put_back(self.value, 0) });
+        std::mem::forget(put_off);
+    }
+}
+
+/// As [`fire`], for who received `value`, which goes back to the channel if the waker panics.
+///
+/// # Safety
+/// `value` holds a value, moved out of it if this unwinds.
+#[inline(always)]
+unsafe fn fire_received<T>(wake: Option<Wake>, chan: &Hchan<T>, value: *const T) {
+    match wake {
+        Some(Wake::Waker(_)) => {
+            let give_back = GiveBack { chan, value };
+            fire(wake);
+            std::mem::forget(give_back);
         }
+        // A handle does not unwind.
+        _ => fire(wake),
     }
 }
 
@@ -250,15 +304,16 @@ impl<T> Hchan<T> {
         }
     }
 
-    /// Moves up to `limit` values to `dst`, in order, under one turn of the lock unless queued senders are let in, who
-    /// must be woken outside it. Returns how many.
-    pub(crate) fn recv_many(&self, dst: &mut [MaybeUninit<T>], limit: usize) -> usize {
-        let mut taken = 0;
+    /// Moves up to `limit` values to the end of `dst`, which has room for them, in order, under one turn of the lock
+    /// unless queued senders are let in, who must be woken outside it. Returns how many.
+    pub(crate) fn recv_many(&self, dst: &mut Vec<T>, limit: usize) -> usize {
+        let mut left = limit;
         let mut go_on = true;
-        while go_on {
+        while go_on && left > 0 {
             let mut after = After::nothing();
             let mut locked = self.lock();
-            for slot in dst.iter_mut().take(limit).skip(taken) {
+            let mut taken = 0;
+            for slot in dst.spare_capacity_mut().iter_mut().take(left) {
                 // SAFETY: the slot may be written; no node is given to pair.
                 let got = unsafe { locked.recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after) };
                 go_on = got == Got::Received;
@@ -271,10 +326,13 @@ impl<T> Hchan<T> {
                 }
             }
             drop(locked);
+            // Before a waker can unwind.
+            // SAFETY: so many of the spare slots were written, from the first on.
+            unsafe { dst.set_len(dst.len() + taken) };
+            left -= taken;
             after.run(self);
-            go_on &= taken < limit.min(dst.len());
         }
-        taken
+        limit - left
     }
 }
 

@@ -112,6 +112,10 @@ unsafe fn recv_otherwise<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, dst: *mu
     // SAFETY: passed on; no node is given to pair.
     let got = unsafe { locked.recv(dst, ptr::null_mut(), &mut after) };
     drop(locked);
-    after.run(chan);
+    match got {
+        // SAFETY: there is a value.
+        Got::Received => unsafe { after.run_received(chan, dst) },
+        _ => after.run(chan),
+    }
     got
 }

@@ -18,8 +18,9 @@ pub(crate) struct Op<T> {
     pub(crate) waiter: Waiter,
     /// Guarded by the channel's lock while queued.
     node: UnsafeCell<Node>,
-    /// The op is queued, or was and its result was not looked at yet. Owner only.
-    started: UnsafeCell<bool>,
+    /// Of its last start. `None`: there is none whose result was not looked at. `Waiting`: it is queued, or was. The
+    /// others are seen here only if the start unwound, in the waker of whom it met. Owner only.
+    state: UnsafeCell<Option<Step>>,
     /// Where the node's slot points.
     _value: PhantomData<*mut T>,
     _pinned: PhantomPinned,
@@ -68,7 +69,7 @@ impl<T> Op<T> {
         Self {
             waiter,
             node: UnsafeCell::new(Node::new(ptr::null(), ptr::null_mut())),
-            started: UnsafeCell::new(false),
+            state: UnsafeCell::new(None),
             _value: PhantomData,
             _pinned: PhantomPinned,
         }
@@ -84,20 +85,22 @@ impl<T> Op<T> {
         self.node.with_mut(|node| node)
     }
 
-    pub(crate) fn set_started(&self, started: bool) {
-        // SAFETY: the flag is the owner's alone.
-        self.started.with_mut(|flag| unsafe { *flag = started });
+    #[inline(always)]
+    pub(crate) fn set_state(&self, state: Option<Step>) {
+        // SAFETY: it is the owner's alone.
+        self.state.with_mut(|place| unsafe { *place = state });
     }
 
-    pub(crate) fn is_started(&self) -> bool {
+    #[inline(always)]
+    pub(crate) fn state(&self) -> Option<Step> {
         // SAFETY: as above.
-        self.started.with_mut(|flag| unsafe { *flag })
+        self.state.with_mut(|place| unsafe { *place })
     }
 
-    /// Does the operation or queues it.
+    /// Does the operation or queues it. If it unwinds, because a waker does, the state says what it did.
     ///
     /// # Safety
-    /// The op is not started. `slot` holds a value (send) or takes one (receive), and is left alone until the op is done
+    /// The op's state is `None`. `slot` holds a value (send) or takes one (receive), and is left alone until the op is done
     /// or has left the channel.
     pub(crate) unsafe fn start(
         self: Pin<&Self>,
@@ -115,10 +118,10 @@ impl<T> Op<T> {
                 return Step::Waiting;
             }
             self.fill_node(slot, kind);
-            // Before the unlock: what follows it may unwind.
-            self.set_started(true);
             let step = self.start_under(locked, dir);
-            self.set_started(step == Step::Waiting);
+            if step != Step::Waiting {
+                self.set_state(None);
+            }
             step
         }
     }
@@ -136,7 +139,7 @@ impl<T> Op<T> {
         kind: Kind,
     ) {
         self.fill_node(slot, kind);
-        self.set_started(true);
+        self.set_state(Some(Step::Waiting));
         // SAFETY: pinned, and unlinked before it goes.
         unsafe { locked.stand_in_line(self.node(), dir) };
     }
@@ -153,6 +156,8 @@ impl<T> Op<T> {
         }
     }
 
+    /// User code runs here once the lock is released: wakers, which may unwind. So the state is settled before.
+    ///
     /// # Safety
     /// As [`start`](Self::start), and the node is filled.
     unsafe fn start_under(&self, mut locked: Locked<'_, T>, dir: Dir) -> Step {
@@ -168,6 +173,8 @@ impl<T> Op<T> {
                     Sent::Full => Step::Waiting,
                     Sent::NeedBlock => {
                         drop(locked);
+                        // It unwinds only after the value was moved.
+                        self.set_state(Some(Step::Passed));
                         return now::send_unbounded(chan, slot);
                     }
                 },
@@ -176,6 +183,7 @@ impl<T> Op<T> {
                     Got::Closed => Step::Closed,
                     Got::Empty | Got::Deferred => Step::Waiting,
                     Got::Paired => {
+                        self.set_state(Some(Step::Waiting));
                         drop(locked);
                         after.run(chan);
                         return Step::Waiting;
@@ -187,6 +195,7 @@ impl<T> Op<T> {
             // SAFETY: as above.
             after.watched = unsafe { locked.enqueue(node, dir) };
         }
+        self.set_state(Some(step));
         drop(locked);
         after.run(chan);
         step
@@ -196,7 +205,7 @@ impl<T> Op<T> {
     #[inline]
     pub(crate) fn poll(&self) -> Option<Outcome> {
         let (outcome, _) = self.waiter.result()?;
-        self.set_started(false);
+        self.set_state(None);
         Some(outcome)
     }
 
@@ -212,7 +221,7 @@ impl<T> Op<T> {
             }
             let left = locked.unlink(node);
             if left {
-                self.set_started(false);
+                self.set_state(None);
             }
             left
         }
@@ -222,26 +231,35 @@ impl<T> Op<T> {
     /// taken is dropped.
     #[inline]
     pub(crate) fn abandon(self: Pin<&Self>, chan: &Hchan<T>, dir: Dir) {
-        if self.is_started() {
-            self.abandon_started(chan, dir);
+        if let Some(state) = self.state() {
+            self.abandon_started(chan, dir, state);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn abandon_started(self: Pin<&Self>, chan: &Hchan<T>, dir: Dir) {
-        let left = self.withdraw(chan, true);
-        self.set_started(false);
-        // SAFETY: the op is out of the channel, so the slot is ours, and holds what the outcome says.
+    fn abandon_started(self: Pin<&Self>, chan: &Hchan<T>, dir: Dir, state: Step) {
+        let step = if state != Step::Waiting || self.withdraw(chan, true) {
+            state
+        } else {
+            match self.waiter.result() {
+                Some((Outcome::Passed, _)) => Step::Passed,
+                Some((Outcome::Closed, _)) => Step::Closed,
+                // A partner withdrew: as if the op had left then.
+                _ => Step::Waiting,
+            }
+        };
+        self.set_state(None);
+        // SAFETY: the op is out of the channel, so the slot is ours, and holds a value if one was received, or was not
+        // sent.
         unsafe {
-            let keeps_value = left || matches!(self.waiter.result(), Some((Outcome::Closed, _)));
-            match dir {
-                Dir::Send if keeps_value => ptr::drop_in_place(self.slot()),
-                Dir::Recv if matches!(self.waiter.result(), Some((Outcome::Passed, _))) => {
+            match (dir, step) {
+                (Dir::Recv, Step::Passed) => {
                     let ticket = (*self.node()).ticket;
                     chan.put_back(self.slot(), ticket);
                 }
-                Dir::Send | Dir::Recv => {}
+                (Dir::Send, Step::Waiting | Step::Closed) => ptr::drop_in_place(self.slot()),
+                (Dir::Recv, _) | (Dir::Send, Step::Passed) => {}
             }
         }
     }

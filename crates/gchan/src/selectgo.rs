@@ -29,7 +29,7 @@ use crate::op::Kind;
 use crate::park::Reason;
 use crate::sync::UnsafeCell;
 use crate::wait::{Blocker, as_blocker, goroutine};
-use crate::waitq::{Haste, Node, Outcome, Waiter, Wake};
+use crate::waitq::{Haste, Node, Outcome, PutOff, Waiter, Wake};
 use std::cell::Cell;
 use std::marker::PhantomPinned;
 use std::pin::Pin;
@@ -223,14 +223,22 @@ impl<'c, 'a> Registration<'c, 'a> {
             }
             self.unlock_all();
             self.entered.set(attempt == Attempt::Paired);
-            later.run(handle);
             let chosen = match attempt {
                 Attempt::Value => Chosen::Value(0),
                 Attempt::Promise(promise) => Chosen::Promise(promise),
-                Attempt::Paired => return Entered::Waiting,
+                Attempt::Paired => {
+                    later.run(handle);
+                    return Entered::Waiting;
+                }
                 _ => Chosen::Closed,
             };
             self.choose(i, chosen);
+            let undo = Undo {
+                token: self.token,
+                handle,
+            };
+            later.run(handle);
+            std::mem::forget(undo);
             return Entered::Chosen;
         }
         let mut watched = false;
@@ -244,7 +252,11 @@ impl<'c, 'a> Registration<'c, 'a> {
         }
         self.unlock_all();
         if watched {
-            self.cases.iter().for_each(|case| case.handle.notify());
+            let mut put_off = PutOff::default();
+            for case in self.cases {
+                put_off.catch(|| case.handle.notify());
+            }
+            put_off.resume();
         }
         if wait {
             Entered::Waiting
@@ -370,6 +382,23 @@ impl Token {
             Chosen::Closed => {}
         }
         self.chosen = Chosen::Closed;
+    }
+}
+
+/// Undoes a choice that cannot be told of, because a waker panicked.
+struct Undo<'a> {
+    token: *mut Token,
+    handle: &'a dyn RawCase,
+}
+
+impl Drop for Undo<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        // A second panic would end the program.
+        let mut put_off = PutOff::default();
+        // SAFETY: the token is in place, and the registration's, which made this.
+        put_off.catch(|| unsafe { (*self.token).undo(self.handle) });
+        std::mem::forget(put_off);
     }
 }
 

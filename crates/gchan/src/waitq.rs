@@ -24,6 +24,8 @@
 use crate::lock::held;
 use crate::park::Handle;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::task::Waker;
 
@@ -59,11 +61,34 @@ pub(crate) fn fire(wake: Option<Wake>) {
 /// At most this many are woken per turn of the lock.
 const WAKES: usize = 4;
 
-/// Collects whom to wake once the lock is released.
+/// The first panic of a waker, put off until everybody else was woken.
+#[derive(Debug, Default)]
+pub(crate) struct PutOff(Option<Box<dyn Any + Send>>);
+
+impl PutOff {
+    pub(crate) fn catch(&mut self, f: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
+            match self.0 {
+                None => self.0 = Some(panic),
+                // The panic hook told of it. Its drop may panic too.
+                Some(_) => std::mem::forget(panic),
+            }
+        }
+    }
+
+    pub(crate) fn resume(self) {
+        if let Some(panic) = self.0 {
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Collects whom to wake once the lock is released. To be [resumed](Self::resume) at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes {
     list: [Option<Wake>; WAKES],
     len: usize,
+    put_off: PutOff,
 }
 
 impl Wakes {
@@ -84,12 +109,23 @@ impl Wakes {
         self.len + 2 > WAKES
     }
 
+    /// Wakes them all, whoever panics.
     pub(crate) fn fire(&mut self) {
         for wake in &mut self.list[..std::mem::take(&mut self.len)] {
             if let Some(wake) = wake.take() {
-                wake.fire();
+                self.put_off.catch(|| wake.fire());
             }
         }
+    }
+
+    /// Does something else that may wake, after all that it is to be told of were woken.
+    pub(crate) fn and(&mut self, f: impl FnOnce()) {
+        self.put_off.catch(f);
+    }
+
+    /// Lets the first panic of a waker go on.
+    pub(crate) fn resume(self) {
+        self.put_off.resume();
     }
 }
 

@@ -9,8 +9,8 @@ impl<T> Hchan<T> {
     /// Closes the channel and ends all waits on it. False if it was closed already.
     pub(crate) fn close(&self) -> bool {
         let mut first = true;
+        let mut wakes = Wakes::default();
         loop {
-            let mut wakes = Wakes::default();
             let mut locked = self.lock();
             let state = locked.state();
             if first && state.closed {
@@ -33,8 +33,9 @@ impl<T> Hchan<T> {
             wakes.fire();
             if !more {
                 if watched {
-                    self.notify_watchers();
+                    wakes.and(|| self.notify_watchers());
                 }
+                wakes.resume();
                 return true;
             }
         }
@@ -63,12 +64,13 @@ impl<T> Hchan<T> {
                 self.lock()
                     .recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after)
             };
-            after.run(self);
-            if got != Got::Received {
-                return;
-            }
             // SAFETY: `Received` says that the slot was written.
-            each(unsafe { slot.assume_init() });
+            let value = (got == Got::Received).then(|| unsafe { slot.assume_init() });
+            after.run(self);
+            match value {
+                Some(value) => each(value),
+                None => return,
+            }
         }
     }
 }

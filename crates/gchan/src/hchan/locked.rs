@@ -1,6 +1,6 @@
 //! The steps of a channel whose lock is held: `chansend` and `chanrecv` of Go's `runtime/chan.go` (1.27; R13, R16).
 
-use super::{After, Buf, Dir, Got, Hchan, READABLE, Sent, State, WRITABLE};
+use super::{After, Buf, Dir, Got, Hchan, READABLE, Sent, State, WRITABLE, fire_received};
 use crate::list::Block;
 use crate::sync::Ordering;
 use crate::waitq::{Node, Outcome, Wake, fire};
@@ -184,8 +184,13 @@ impl<T> Locked<'_, T> {
         };
         let readable = !state.sendq.is_empty();
         let writable = !state.recvq.is_empty() || has_room(0, state.spoken, self.chan.cap);
+        let chan = self.chan;
         self.unlock_with(u8::from(readable) * READABLE + u8::from(writable) * WRITABLE);
-        fire(wake);
+        match dir {
+            Dir::Send => fire(wake),
+            // SAFETY: the value was just received.
+            Dir::Recv => unsafe { fire_received(wake, chan, value) },
+        }
         Ok(())
     }
 

@@ -96,8 +96,9 @@ impl<T> Hchan<T> {
         drop(locked);
         wakes.fire();
         if watched {
-            self.notify_watchers();
+            wakes.and(|| self.notify_watchers());
         }
+        wakes.resume();
     }
 }
 

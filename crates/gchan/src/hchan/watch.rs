@@ -7,8 +7,8 @@ impl<T> Hchan<T> {
     /// Wakes the watching selects for which the channel looks ready.
     #[cold]
     pub(crate) fn notify_watchers(&self) {
+        let mut wakes = Wakes::default();
         loop {
-            let mut wakes = Wakes::default();
             let mut locked = self.lock();
             // SAFETY: under the lock; a dequeued node's waiter is ours to finish.
             unsafe {
@@ -31,6 +31,7 @@ impl<T> Hchan<T> {
             drop(locked);
             wakes.fire();
             if !more {
+                wakes.resume();
                 return;
             }
         }
