@@ -7,6 +7,9 @@ use std::ptr;
 
 impl<T> Hchan<T> {
     /// Closes the channel and ends all waits on it. False if it was closed already.
+    ///
+    /// All waits end at the moment that `closed` is set, as in Go: nobody is served from the line after that. They are
+    /// taken off and told in several turns, because whom to wake is kept in a fixed place.
     pub(crate) fn close(&self) -> bool {
         let mut first = true;
         let mut wakes = Wakes::default();

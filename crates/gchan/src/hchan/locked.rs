@@ -311,7 +311,8 @@ impl<T> Locked<'_, T> {
                 self.admit(&mut after.wake);
                 return Got::Received;
             }
-            if !self.state().sendq.is_empty() {
+            // Who still stands in line at a closed channel is about to be refused.
+            if !self.state().closed && !self.state().sendq.is_empty() {
                 match self.take_from_sender(dst, partner, after) {
                     Got::Empty => {}
                     got => return got,
@@ -354,7 +355,7 @@ impl<T> Locked<'_, T> {
     /// Lets the first queued sender in, after room was made.
     #[inline]
     pub(super) fn admit(&mut self, wake: &mut Option<Wake>) {
-        if self.state().sendq.is_empty() || !self.room() {
+        if self.state().sendq.is_empty() || self.state().closed || !self.room() {
             return;
         }
         // SAFETY: under the lock; a dequeued sender is ours to finish. There is room for one value. Only bounded

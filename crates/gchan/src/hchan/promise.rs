@@ -203,7 +203,7 @@ impl<T> Locked<'_, T> {
         // SAFETY: under the lock; dequeued waiters are ours to finish or to put back, and a receiver's slot takes one
         // value.
         unsafe {
-            let queued = state.sendq.any_open(|_| true);
+            let queued = !state.closed && state.sendq.any_open(|_| true);
             if !state.recvq.is_empty() && (buffered || queued || state.closed) {
                 let Some(receiver) = state.recvq.dequeue() else {
                     return false;
