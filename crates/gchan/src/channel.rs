@@ -253,7 +253,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// No message is buffered. Always true at capacity zero.
+    /// No message is buffered. True at capacity zero, but for messages that came back, see [`len`](Self::len).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -262,10 +262,11 @@ impl<T> Sender<T> {
     /// The buffer has no room. Always true at capacity zero.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.capacity() == Some(self.len())
+        self.capacity().is_some_and(|cap| self.len() >= cap)
     }
 
-    /// How many messages are buffered. O(1), without the lock.
+    /// How many messages are in the channel: those that are buffered, and those that came back from receives which were
+    /// cancelled, of which there may be more than its capacity. O(1), without the lock.
     #[must_use]
     pub fn len(&self) -> usize {
         self.chan().len()
@@ -313,7 +314,8 @@ impl<T> Receiver<T> {
     /// only once it is chosen, this chooses it and waits for the value. (It passes over a select that is a future.)
     ///
     /// # Errors
-    /// [`TryRecvError::Empty`], or [`TryRecvError::Disconnected`] once nothing can come any more.
+    /// [`TryRecvError::Empty`], or [`TryRecvError::Disconnected`] once the channel is empty and all senders are gone: then
+    /// nothing comes any more, unless it comes back from a future that is dropped with a message it was handed.
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         // The look without the lock alone is inlined: whoever polls mostly finds nothing.
@@ -370,7 +372,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// No message is there to be received. Always true at capacity zero.
+    /// No message is in the channel. True at capacity zero, but for messages that came back, see [`len`](Self::len).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -379,10 +381,11 @@ impl<T> Receiver<T> {
     /// The buffer has no room. Always true at capacity zero and for [`never()`].
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.capacity() == Some(self.len())
+        self.capacity().is_some_and(|cap| self.len() >= cap)
     }
 
-    /// How many messages are there to be received. O(1), without the lock.
+    /// How many messages are in the channel: those that are buffered, and those that came back from receives which were
+    /// cancelled, of which there may be more than its capacity. O(1), without the lock.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.flavor {

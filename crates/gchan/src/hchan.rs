@@ -16,7 +16,7 @@
 //! comes later, `stash` values that come back, `close` its end, `watch` those who only look.
 //!
 //! # Memory order
-//! All is under the lock, but for `hint` and `qcount`, which are read without it (R12). They are written before the
+//! All is under the lock, but for `hint`, `qcount` and `stashed`, which are read without it (R12). They are written before the
 //! unlock, so whoever synchronised with an operation sees a state at least as new: an operation that returns from the
 //! fast path linearises at its load.
 
@@ -53,6 +53,8 @@ pub(crate) struct Hchan<T> {
     state: UnsafeCell<State<T>>,
     /// Constant; `usize::MAX` for an unbounded channel.
     cap: usize,
+    /// Values in the stash. Written under the lock.
+    stashed: AtomicUsize,
 }
 
 /// In the order of use, so that a send or receive of a buffered value touches the channel's first cache line only, if it
@@ -77,7 +79,7 @@ struct State<T> {
     watch_recv: WaitQ,
     watch_send: WaitQ,
     /// Values that came back, oldest first.
-    stash: Option<Box<stash::Stashed<T>>>,
+    stash: stash::Stash<T>,
 }
 
 #[derive(Debug)]
@@ -218,6 +220,7 @@ impl<T> Hchan<T> {
             hint: AtomicU8::new(if cap == Some(0) { 0 } else { WRITABLE }),
             qcount: AtomicUsize::new(0),
             cap: cap.unwrap_or(usize::MAX),
+            stashed: AtomicUsize::new(0),
             state: UnsafeCell::new(State {
                 buf,
                 recvq: WaitQ::new(),
@@ -229,14 +232,15 @@ impl<T> Hchan<T> {
                 matched: WaitQ::new(),
                 watch_recv: WaitQ::new(),
                 watch_send: WaitQ::new(),
-                stash: None,
+                stash: stash::Stash::new(),
             }),
         }
     }
 
+    /// Values that the channel holds itself, buffered and come back. More than its capacity, if more came back.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.qcount.load(Ordering::Acquire)
+        self.stashed.load(Ordering::Acquire) + self.qcount.load(Ordering::Acquire)
     }
 
     pub(crate) fn cap(&self) -> Option<usize> {
@@ -338,7 +342,8 @@ impl<T> Hchan<T> {
 
 impl<T> Drop for Hchan<T> {
     fn drop(&mut self) {
-        if std::mem::needs_drop::<T>() {
+        // The stash's nodes are to be freed in any case.
+        if std::mem::needs_drop::<T>() || self.stashed.load(Ordering::Relaxed) > 0 {
             self.discard();
         }
     }

@@ -50,7 +50,7 @@ impl<T> Locked<'_, T> {
         let (chan, qcount) = (self.chan, self.qcount());
         let state = self.state();
         let mut hint = 0;
-        if qcount > 0 || !state.sendq.is_empty() || state.stash.is_some() {
+        if qcount > 0 || !state.sendq.is_empty() || !state.stash.is_empty() {
             hint |= READABLE;
         }
         if has_room(qcount, state.spoken, chan.cap) || !state.recvq.is_empty() {
@@ -234,7 +234,7 @@ impl<T> Locked<'_, T> {
     pub(crate) fn readable(&mut self, tasks: bool) -> bool {
         let qcount = self.qcount();
         let state = self.state();
-        if qcount > 0 || state.closed || state.stash.is_some() {
+        if qcount > 0 || state.closed || !state.stash.is_empty() {
             return true;
         }
         // SAFETY: under the lock.
@@ -334,7 +334,7 @@ impl<T> Locked<'_, T> {
     unsafe fn pop(&mut self, dst: *mut T, after: &mut After<T>) -> bool {
         let qcount = self.qcount();
         let state = self.state();
-        if state.cold && state.stash.is_some() {
+        if state.cold && !state.stash.is_empty() {
             // SAFETY: passed on.
             return unsafe { self.unstash(dst) };
         }

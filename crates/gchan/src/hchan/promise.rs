@@ -198,7 +198,7 @@ impl<T> Locked<'_, T> {
         if wakes.nearly_full() {
             return true;
         }
-        let buffered = self.qcount() > 0 || self.state().stash.is_some();
+        let buffered = self.qcount() > 0 || !self.state().stash.is_empty();
         let state = self.state();
         // SAFETY: under the lock; dequeued waiters are ours to finish or to put back, and a receiver's slot takes one
         // value.

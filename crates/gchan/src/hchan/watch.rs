@@ -58,6 +58,6 @@ impl<T> Locked<'_, T> {
     pub(super) fn refresh_cold(&mut self) {
         let state = self.state();
         state.cold =
-            state.stash.is_some() || !state.watch_recv.is_empty() || !state.watch_send.is_empty();
+            !state.stash.is_empty() || !state.watch_recv.is_empty() || !state.watch_send.is_empty();
     }
 }
