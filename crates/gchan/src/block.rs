@@ -10,152 +10,145 @@
 
 use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent, Turn};
 use crate::now;
-use crate::op::{Op, Step};
+use crate::op::{Kind, Op, Step};
 use crate::park::Reason;
 use crate::wait::{Blocker, as_blocker, goroutine, known_thread};
-use crate::waitq::Outcome;
+use crate::waitq::{Haste, Outcome};
 use std::pin::Pin;
 use std::ptr;
 use std::time::Instant;
 
-/// Sends, and blocks if it has to: see [`block`].
+/// Which way the value goes; there is code for each.
+pub(crate) trait Way {
+    const DIR: Dir;
+    const REASON: Reason;
+}
+
+pub(crate) enum Sending {}
+
+impl Way for Sending {
+    const DIR: Dir = Dir::Send;
+    const REASON: Reason = Reason::ChanSend;
+}
+
+pub(crate) enum Receiving {}
+
+impl Way for Receiving {
+    const DIR: Dir = Dir::Recv;
+    const REASON: Reason = Reason::ChanReceive;
+}
+
+/// Sends or receives, and blocks if it has to: see [`block`].
 ///
 /// # Safety
-/// `src` holds a value, moved out of it only when the answer is `Passed`.
+/// `value` holds a value, moved out of it only when the answer is `Passed` (send); or it may be written, and is when the
+/// answer is `Passed` (receive).
 #[inline]
-pub(crate) unsafe fn send_until<T>(
+pub(crate) unsafe fn until<T, W: Way>(
     chan: &Hchan<T>,
-    src: *mut T,
+    value: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
     let mut locked = chan.lock();
     // SAFETY: passed on.
     unsafe {
-        if locked.can_pass(Dir::Send) {
-            locked.pass(Dir::Send, src);
+        if locked.can_pass(W::DIR) {
+            locked.pass(W::DIR, value);
             return Step::Passed;
         }
-        send_otherwise(locked, src, deadline)
+        otherwise::<T, W>(locked, value, deadline)
     }
 }
 
-#[inline(never)]
-unsafe fn send_otherwise<T>(
-    mut locked: Locked<'_, T>,
-    src: *mut T,
-    deadline: Option<Instant>,
-) -> Step {
-    // SAFETY: passed on; it is its turn.
-    unsafe {
-        match locked.turn(Dir::Send) {
-            Turn::Meet => {
-                locked.give(src);
-                Step::Passed
-            }
-            Turn::Wait => wait_to_send(locked, src, deadline),
-            Turn::Other => send_general(locked, src, deadline),
-        }
-    }
-}
-
-#[inline(never)]
-unsafe fn wait_to_send<T>(locked: Locked<'_, T>, src: *mut T, deadline: Option<Instant>) -> Step {
-    // SAFETY: passed on.
-    unsafe { block(locked, Dir::Send, src, deadline) }
-}
-
-#[inline(never)]
-unsafe fn send_general<T>(
-    mut locked: Locked<'_, T>,
-    src: *mut T,
-    deadline: Option<Instant>,
-) -> Step {
-    let chan = locked.chan();
-    let mut after = After::nothing();
-    // SAFETY: passed on.
-    let sent = unsafe { locked.send(src, &mut after) };
-    drop(locked);
-    match sent {
-        // SAFETY: passed on; the value was not moved.
-        Sent::NeedBlock => unsafe { now::send_unbounded(chan, src) },
-        Sent::Closed => Step::Closed,
-        // SAFETY: as above.
-        Sent::Full => unsafe { block_anew(chan, Dir::Send, src, deadline) },
-        Sent::Done => {
-            after.run(chan);
-            Step::Passed
-        }
-    }
-}
-
-/// Receives, and blocks if it has to: see [`block`].
-///
 /// # Safety
-/// `dst` may be written, and is when the answer is `Passed`.
-#[inline]
-pub(crate) unsafe fn recv_until<T>(
-    chan: &Hchan<T>,
-    dst: *mut T,
+/// As [`until`].
+#[inline(never)]
+unsafe fn otherwise<T, W: Way>(
+    mut locked: Locked<'_, T>,
+    value: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
-    let mut locked = chan.lock();
     // SAFETY: passed on.
     unsafe {
-        if locked.can_pass(Dir::Recv) {
-            locked.pass(Dir::Recv, dst);
-            return Step::Passed;
-        }
-        recv_otherwise(locked, dst, deadline)
-    }
-}
-
-#[inline(never)]
-unsafe fn recv_otherwise<T>(
-    mut locked: Locked<'_, T>,
-    dst: *mut T,
-    deadline: Option<Instant>,
-) -> Step {
-    // SAFETY: passed on; it is its turn.
-    unsafe {
-        match locked.turn(Dir::Recv) {
-            Turn::Meet => {
-                locked.take(dst);
-                Step::Passed
-            }
-            Turn::Wait => wait_to_recv(locked, dst, deadline),
-            Turn::Other => recv_general(locked, dst, deadline),
+        match locked.turn(W::DIR) {
+            Turn::Meet => meet::<T, W>(locked, value, deadline),
+            Turn::Wait => wait::<T, W>(locked, value, deadline),
+            Turn::Other => general::<T, W>(locked, value, deadline),
         }
     }
 }
 
+/// # Safety
+/// As [`until`], and it is its [turn](Turn::Meet).
 #[inline(never)]
-unsafe fn wait_to_recv<T>(locked: Locked<'_, T>, dst: *mut T, deadline: Option<Instant>) -> Step {
+unsafe fn meet<T, W: Way>(locked: Locked<'_, T>, value: *mut T, deadline: Option<Instant>) -> Step {
     // SAFETY: passed on.
-    unsafe { block(locked, Dir::Recv, dst, deadline) }
+    unsafe {
+        match locked.meet(W::DIR, value) {
+            Ok(()) => Step::Passed,
+            Err(locked) => general::<T, W>(locked, value, deadline),
+        }
+    }
 }
 
+/// # Safety
+/// As [`until`].
 #[inline(never)]
-unsafe fn recv_general<T>(
+unsafe fn wait<T, W: Way>(locked: Locked<'_, T>, value: *mut T, deadline: Option<Instant>) -> Step {
+    // SAFETY: passed on.
+    unsafe { block::<T, W>(locked, value, deadline) }
+}
+
+/// # Safety
+/// As [`until`].
+#[inline(never)]
+unsafe fn general<T, W: Way>(
     mut locked: Locked<'_, T>,
-    dst: *mut T,
+    value: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
     let chan = locked.chan();
     let mut after = After::nothing();
+    let mut deferred = false;
     // SAFETY: passed on; no node is given to pair.
-    let got = unsafe { locked.recv(dst, ptr::null_mut(), &mut after) };
-    drop(locked);
-    match got {
-        Got::Received => {
-            after.run(chan);
-            Step::Passed
+    let step = unsafe {
+        match W::DIR {
+            Dir::Send => match locked.send(value, &mut after) {
+                Sent::Done => Step::Passed,
+                Sent::Closed => Step::Closed,
+                Sent::Full => Step::Waiting,
+                Sent::NeedBlock => {
+                    drop(locked);
+                    return now::send_unbounded(chan, value);
+                }
+            },
+            Dir::Recv => match locked.recv(value, ptr::null_mut(), &mut after) {
+                Got::Received => Step::Passed,
+                Got::Closed => Step::Closed,
+                got => {
+                    deferred = got == Got::Deferred;
+                    Step::Waiting
+                }
+            },
         }
-        Got::Closed => Step::Closed,
-        // SAFETY: passed on.
-        Got::Empty | Got::Deferred | Got::Paired => unsafe {
-            block_anew(chan, Dir::Recv, dst, deadline)
-        },
+    };
+    drop(locked);
+    if step == Step::Waiting {
+        // SAFETY: passed on; the value was not moved.
+        return unsafe {
+            match deadline.is_some_and(|d| Instant::now() >= d) {
+                false => block_anew::<T, W>(chan, value, deadline),
+                true if deferred => try_recv_deferred(chan, value),
+                true => Step::Waiting,
+            }
+        };
     }
+    match (W::DIR, step) {
+        // SAFETY: a value was received.
+        (Dir::Recv, Step::Passed) => unsafe { after.run_received(chan, value) },
+        _ => after.run(chan),
+    }
+    step
 }
 
 /// Abandons the op if the wait unwinds.
@@ -173,18 +166,17 @@ impl<T> Drop for Guard<'_, T> {
 }
 
 /// Blocks until the operation is done (`Passed`), or the channel is closed, or the deadline has passed (`Waiting`).
-/// The caller holds the lock and found that it has to wait ([`Turn::Wait`]); where that can be, it stands in line
-/// in the same turn.
+/// The caller holds the lock and found that it has to wait ([`Turn::Wait`]); where that can be, it stands in line in the
+/// same turn.
 ///
 /// Inlined down to the hook: every call between a caller and a switch of goroutines is a return that the processor
 /// predicts wrong after it, because the return addresses it remembers are those of the goroutine that it left.
 ///
 /// # Safety
-/// `value` holds a value (send) or takes one (receive). A send that is not `Passed` leaves the value where it was.
+/// As [`until`].
 #[inline(always)]
-unsafe fn block<T>(
+unsafe fn block<T, W: Way>(
     locked: Locked<'_, T>,
-    dir: Dir,
     value: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
@@ -192,19 +184,18 @@ unsafe fn block<T>(
     // SAFETY: passed on.
     unsafe {
         match goroutine() {
-            Some(blocker) => block_as(&blocker, chan, Some(locked), dir, value, deadline),
-            None => block_thread(locked, dir, value, deadline),
+            Some(blocker) => block_as::<T, W>(&blocker, chan, Some(locked), value, deadline),
+            None => block_thread::<T, W>(locked, value, deadline),
         }
     }
 }
 
 /// # Safety
-/// As [`block`].
+/// As [`until`].
 #[cold]
 #[inline(never)]
-unsafe fn block_thread<T>(
+unsafe fn block_thread<T, W: Way>(
     locked: Locked<'_, T>,
-    dir: Dir,
     value: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
@@ -213,11 +204,11 @@ unsafe fn block_thread<T>(
     unsafe {
         match known_thread() {
             Some(blocker) if chan.cap() == Some(0) => {
-                block_as(&blocker, chan, Some(locked), dir, value, deadline)
+                block_as::<T, W>(&blocker, chan, Some(locked), value, deadline)
             }
             _ => {
                 drop(locked);
-                block_anew(chan, dir, value, deadline)
+                block_anew::<T, W>(chan, value, deadline)
             }
         }
     }
@@ -226,89 +217,71 @@ unsafe fn block_thread<T>(
 /// As [`block`], without the lock.
 ///
 /// # Safety
-/// As [`block`].
+/// As [`until`].
 #[cold]
 #[inline(never)]
-unsafe fn block_anew<T>(
-    chan: &Hchan<T>,
-    dir: Dir,
-    value: *mut T,
-    deadline: Option<Instant>,
-) -> Step {
+unsafe fn block_anew<T, W: Way>(chan: &Hchan<T>, value: *mut T, deadline: Option<Instant>) -> Step {
     // SAFETY: passed on.
-    as_blocker(|blocker| unsafe { block_as(blocker, chan, None, dir, value, deadline) })
+    as_blocker(|blocker| unsafe { block_as::<T, W>(blocker, chan, None, value, deadline) })
 }
 
 /// # Safety
-/// As [`block`].
+/// As [`until`].
 #[inline(always)]
-unsafe fn block_as<T>(
+unsafe fn block_as<T, W: Way>(
     blocker: &Blocker,
     chan: &Hchan<T>,
     locked: Option<Locked<'_, T>>,
-    dir: Dir,
     value: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
     let op = std::pin::pin!(Op::new(blocker.waiter()));
     let op = op.as_ref();
-    // SAFETY: the slot is ours while the op is not started; a value moves between `value` and the slot, and is in
-    // exactly one of them.
+    let _guard = Guard {
+        op,
+        chan,
+        dir: W::DIR,
+    };
+    let kind = Kind::blocking(match deadline {
+        None => Haste::Patient,
+        Some(_) => Haste::Deadline,
+    });
+    // SAFETY: passed on, each time that the op is not started.
     unsafe {
-        if dir == Dir::Send {
-            ptr::copy_nonoverlapping(value, op.slot(), 1);
-        }
-        let step = run(blocker, op, chan, locked, dir, deadline);
-        if (dir == Dir::Recv) == (step == Step::Passed) {
-            ptr::copy_nonoverlapping(op.slot(), value, 1);
-        }
-        step
-    }
-}
-
-#[inline(always)]
-fn run<T>(
-    blocker: &Blocker,
-    op: Pin<&Op<T>>,
-    chan: &Hchan<T>,
-    locked: Option<Locked<'_, T>>,
-    dir: Dir,
-    deadline: Option<Instant>,
-) -> Step {
-    let reason = match dir {
-        Dir::Send => Reason::ChanSend,
-        Dir::Recv => Reason::ChanReceive,
-    };
-    let guard = Guard { op, chan, dir };
-    let mut step = match locked {
-        Some(locked) => {
-            op.stand_in_line(locked, dir, false);
-            Step::Waiting
-        }
-        None => {
-            hesitate(blocker, chan, dir);
-            op.start(chan, dir, false)
-        }
-    };
-    while step == Step::Waiting {
-        if !blocker.wait(&op.waiter, reason, deadline) {
-            if op.withdraw(chan, false) {
-                return Step::Waiting;
+        if let Some(locked) = locked {
+            op.stand_in_line(locked, W::DIR, value, kind);
+            blocker.park_first(W::REASON, deadline);
+        } else {
+            hesitate(blocker, chan, W::DIR);
+            let step = op.start(chan, W::DIR, value, kind);
+            if step != Step::Waiting {
+                return step;
             }
-            // Done, or a partner is committed and will finish us soon.
-            blocker.wait_on(&op.waiter, reason);
         }
-        match guard.op.poll() {
-            Some(Outcome::Passed) => return Step::Passed,
-            Some(Outcome::Closed) => return Step::Closed,
-            _ => {
-                op.rearm();
-                blocker.reopen(&op.waiter);
-                step = op.start(chan, dir, false);
+        loop {
+            let mut result = blocker.wait(&op.waiter, W::REASON, deadline);
+            if result.is_none() {
+                if op.withdraw(chan, false) {
+                    return Step::Waiting;
+                }
+                // Done, or a partner is committed and will finish us soon, if only to say that it withdraws.
+                result = blocker.wait_on(&op.waiter, W::REASON);
+            }
+            op.set_state(None);
+            match result {
+                Some((Outcome::Passed, _)) => return Step::Passed,
+                Some((Outcome::Closed, _)) => return Step::Closed,
+                _ => {
+                    op.rearm();
+                    blocker.reopen(&op.waiter);
+                    let step = op.start(chan, W::DIR, value, kind);
+                    if step != Step::Waiting {
+                        return step;
+                    }
+                }
             }
         }
     }
-    step
 }
 
 /// Before standing in line, gives the other side a moment to make room or to fill the buffer: values that go from hand
@@ -324,7 +297,8 @@ fn hesitate<T>(blocker: &Blocker, chan: &Hchan<T>, dir: Dir) {
     });
 }
 
-/// Receives from a sender that is a select whose value comes once it is chosen: waits for that, but for nothing else.
+/// Receives from a sender that is a thread's select whose value comes once it is chosen: waits for that, but for nothing
+/// else. If the sender withdraws, this tries once more.
 ///
 /// # Safety
 /// `dst` may be written, and is when the answer is `Passed`.
@@ -333,35 +307,29 @@ pub(crate) unsafe fn try_recv_deferred<T>(chan: &Hchan<T>, dst: *mut T) -> Step 
     as_blocker(|blocker| {
         let op = std::pin::pin!(Op::new(blocker.waiter()));
         let op = op.as_ref();
-        let guard = Guard {
+        let _guard = Guard {
             op,
             chan,
             dir: Dir::Recv,
         };
         loop {
-            let step = op.start(chan, Dir::Recv, false);
-            let step = match step {
+            // SAFETY: passed on; the op is not started.
+            match unsafe { op.start(chan, Dir::Recv, dst, Kind::blocking(Haste::Now)) } {
                 // Still queued: the sender went elsewhere. Paired: it comes.
                 Step::Waiting if op.withdraw(chan, false) => return Step::Waiting,
-                Step::Waiting => {
-                    blocker.wait(&op.waiter, Reason::ChanReceive, None);
-                    match guard.op.poll() {
-                        Some(Outcome::Passed) => Step::Passed,
-                        Some(Outcome::Closed) => Step::Closed,
-                        _ => {
-                            op.rearm();
-                            blocker.reopen(&op.waiter);
-                            continue;
-                        }
-                    }
-                }
-                step => step,
-            };
-            if step == Step::Passed {
-                // SAFETY: a passed receive has its value in the slot.
-                unsafe { ptr::copy_nonoverlapping(op.slot(), dst, 1) };
+                Step::Waiting => {}
+                step => return step,
             }
-            return step;
+            let result = blocker.wait_on(&op.waiter, Reason::ChanReceive);
+            op.set_state(None);
+            match result {
+                Some((Outcome::Passed, _)) => return Step::Passed,
+                Some((Outcome::Closed, _)) => return Step::Closed,
+                _ => {
+                    op.rearm();
+                    blocker.reopen(&op.waiter);
+                }
+            }
         }
     })
 }

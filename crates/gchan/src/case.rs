@@ -7,7 +7,7 @@ use crate::channel::{Flavor, Receiver, Sender};
 use crate::hchan::{After, Dir, Got, Hchan, Promise};
 use crate::lock::RawLock;
 use crate::now;
-use crate::waitq::{Node, Wake, fire};
+use crate::waitq::{Node, PutOff, Wake, fire};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Instant;
@@ -61,15 +61,19 @@ impl Later {
         }
     }
 
+    /// Unwinds if a waker does, once all was done.
     pub(crate) fn run(self, handle: &dyn RawCase) {
-        fire(self.wake);
         if let Some((block, free)) = self.freed {
             // SAFETY: a box and the function that frees boxes of its type.
             unsafe { free(block) };
         }
-        if self.watched {
-            handle.notify();
+        if !self.watched {
+            return fire(self.wake);
         }
+        let mut put_off = PutOff::default();
+        put_off.catch(|| fire(self.wake));
+        put_off.catch(|| handle.notify());
+        put_off.resume();
     }
 
     fn take<T>(&mut self, after: After<T>) {
@@ -101,6 +105,10 @@ pub(crate) unsafe trait SelectHandle {
 pub(crate) unsafe trait RawCase {
     /// The channel's lock; clocks and `never` have none.
     fn lock(&self) -> Option<&RawLock>;
+    /// [`lock`](Self::lock) and [`new_slot`](Self::new_slot) at one call.
+    fn lock_and_slot(&self, packet: *mut Packet) -> (Option<&RawLock>, *mut ()) {
+        (self.lock(), self.new_slot(packet))
+    }
     /// Worth trying, as far as can be seen without the lock; under it, if not, it would block.
     fn maybe_ready(&self) -> bool;
     /// Tries the case alone: takes the lock, and does what follows the unlock.
@@ -111,9 +119,10 @@ pub(crate) unsafe trait RawCase {
     /// # Safety
     /// The caller holds the lock. `slot` takes a value, `node` is null or unqueued and in place.
     unsafe fn attempt(&self, slot: *mut (), node: *mut Node, later: &mut Later) -> Attempt;
+    /// It would not block now, or not longer than until a task is polled, if `tasks` are good enough.
     /// # Safety
     /// The caller holds the lock.
-    unsafe fn is_ready(&self) -> bool;
+    unsafe fn is_ready(&self, tasks: bool) -> bool;
     /// Queues the node; true if watchers are to be told.
     /// # Safety
     /// The caller holds the lock; the node stays in place until unlinked or finished.
@@ -190,7 +199,7 @@ unsafe impl<T> RawCase for Sender<T> {
         }
     }
 
-    unsafe fn is_ready(&self) -> bool {
+    unsafe fn is_ready(&self, _tasks: bool) -> bool {
         // SAFETY: passed on.
         unsafe { self.chan().under_lock(|chan| chan.writable()) }
     }
@@ -199,7 +208,7 @@ unsafe impl<T> RawCase for Sender<T> {
         // SAFETY: passed on; the node is not queued, so it is ours.
         unsafe {
             (*node).deferred = true;
-            self.chan().under_lock(|chan| chan.enqueue(node, Dir::Send))
+            self.chan().enqueue_under_lock(node, Dir::Send)
         }
     }
 
@@ -253,6 +262,76 @@ impl<T> Receiver<T> {
             _ => None,
         }
     }
+
+    /// As `attempt_alone`, for what has no lock.
+    ///
+    /// # Safety
+    /// As there.
+    #[cold]
+    unsafe fn attempt_clock(&self, packet: *mut Packet, slot: &mut *mut ()) -> Attempt {
+        if !self.maybe_ready() {
+            return Attempt::Blocks;
+        }
+        // SAFETY: passed on; a clock's attempt needs no lock.
+        unsafe {
+            into_new_slot::<T>(packet, slot, |to| {
+                self.attempt(to.cast(), ptr::null_mut(), &mut Later::nothing())
+            })
+        }
+    }
+}
+
+/// As `attempt_alone`, for a channel that looks readable. Apart, so that a look at one that does not is short.
+///
+/// # Safety
+/// As there.
+#[inline(never)]
+unsafe fn recv_alone<T>(chan: &Hchan<T>, packet: *mut Packet, slot: &mut *mut ()) -> Attempt {
+    // SAFETY: passed on.
+    unsafe {
+        into_new_slot(packet, slot, |to| match now::recv(chan, to) {
+            Got::Received => Attempt::Value,
+            Got::Closed => Attempt::Closed,
+            Got::Empty | Got::Deferred | Got::Paired => Attempt::Blocks,
+        })
+    }
+}
+
+/// Where a received value goes: to the packet, or to a new box if it has no room there.
+fn new_slot<T>(packet: *mut Packet) -> *mut T {
+    if fits::<T>() {
+        packet.cast()
+    } else {
+        Box::into_raw(Box::<T>::new_uninit()).cast()
+    }
+}
+
+/// Lets `receive` fill a new slot, which is `slot` then if it is a box.
+///
+/// # Safety
+/// `packet` takes a value, `slot` is null, and `receive` fills what it is given if it says `Value`.
+#[inline(always)]
+unsafe fn into_new_slot<T>(
+    packet: *mut Packet,
+    slot: &mut *mut (),
+    receive: impl FnOnce(*mut T) -> Attempt,
+) -> Attempt {
+    if fits::<T>() {
+        return receive(packet.cast());
+    }
+    let mut to = Box::<T>::new_uninit();
+    let attempt = receive(to.as_mut_ptr());
+    if attempt == Attempt::Value {
+        *slot = Box::into_raw(to).cast();
+    }
+    attempt
+}
+
+/// # Safety
+/// `slot` is a box that came from `new_slot`, and holds no value.
+unsafe fn free_slot<T>(slot: *mut T) {
+    // SAFETY: by contract.
+    drop(unsafe { Box::from_raw(slot.cast::<MaybeUninit<T>>()) });
 }
 
 // SAFETY: the lock is the channel's own; all under it. Clocks have a lock of their own, held by no caller.
@@ -270,28 +349,13 @@ unsafe impl<T> RawCase for Receiver<T> {
     }
 
     unsafe fn attempt_alone(&self, packet: *mut Packet, slot: &mut *mut ()) -> Attempt {
-        if !self.maybe_ready() {
-            return Attempt::Blocks;
+        match &self.flavor {
+            Flavor::Chan(shared) if !shared.chan.maybe_readable() => Attempt::Blocks,
+            // SAFETY: passed on.
+            Flavor::Chan(shared) => unsafe { recv_alone(&shared.chan, packet, slot) },
+            // SAFETY: passed on.
+            _ => unsafe { self.attempt_clock(packet, slot) },
         }
-        let to = self.new_slot(packet);
-        if to != packet.cast() {
-            *slot = to;
-        }
-        let attempt = match self.as_chan() {
-            // SAFETY: passed on: the packet takes the value if it fits, else the box does.
-            Some(chan) => match unsafe { now::recv(chan, to.cast::<T>()) } {
-                Got::Received => Attempt::Value,
-                Got::Closed => Attempt::Closed,
-                Got::Empty | Got::Deferred | Got::Paired => Attempt::Blocks,
-            },
-            // SAFETY: a clock's attempt needs no lock.
-            None => unsafe { self.attempt(to, ptr::null_mut(), &mut Later::nothing()) },
-        };
-        if attempt != Attempt::Value {
-            // SAFETY: the box is empty, and forgotten.
-            unsafe { self.free_slot(std::mem::replace(slot, ptr::null_mut())) };
-        }
-        attempt
     }
 
     unsafe fn attempt(&self, slot: *mut (), node: *mut Node, later: &mut Later) -> Attempt {
@@ -325,10 +389,10 @@ unsafe impl<T> RawCase for Receiver<T> {
         }
     }
 
-    unsafe fn is_ready(&self) -> bool {
+    unsafe fn is_ready(&self, tasks: bool) -> bool {
         match &self.flavor {
             // SAFETY: passed on.
-            Flavor::Chan(shared) => unsafe { shared.chan.under_lock(|chan| chan.readable()) },
+            Flavor::Chan(shared) => unsafe { shared.chan.under_lock(|chan| chan.readable(tasks)) },
             Flavor::Clock(clock, _) => clock.is_ready(),
             Flavor::Never => false,
         }
@@ -337,7 +401,7 @@ unsafe impl<T> RawCase for Receiver<T> {
     unsafe fn enqueue(&self, node: *mut Node) -> bool {
         // SAFETY: passed on.
         self.as_chan()
-            .is_some_and(|chan| unsafe { chan.under_lock(|chan| chan.enqueue(node, Dir::Recv)) })
+            .is_some_and(|chan| unsafe { chan.enqueue_under_lock(node, Dir::Recv) })
     }
 
     unsafe fn enqueue_watcher(&self, node: *mut Node) {
@@ -379,17 +443,13 @@ unsafe impl<T> RawCase for Receiver<T> {
     }
 
     fn new_slot(&self, packet: *mut Packet) -> *mut () {
-        if fits::<T>() {
-            packet.cast()
-        } else {
-            Box::into_raw(Box::<T>::new_uninit()).cast()
-        }
+        new_slot::<T>(packet).cast()
     }
 
     unsafe fn free_slot(&self, slot: *mut ()) {
         if !slot.is_null() {
-            // SAFETY: it is the box that `new_slot` made.
-            drop(unsafe { Box::from_raw(slot.cast::<MaybeUninit<T>>()) });
+            // SAFETY: passed on.
+            unsafe { free_slot(slot.cast::<T>()) };
         }
     }
 

@@ -175,13 +175,13 @@ impl<T> Chan<T> {
         assert!(self.sender.chan().close(), "close of closed channel");
     }
 
-    /// How many values are buffered.
+    /// How many values are in the channel: see [`Receiver::len`].
     #[must_use]
     pub fn len(&self) -> usize {
         self.receiver.len()
     }
 
-    /// Nothing is buffered.
+    /// No value is in the channel.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

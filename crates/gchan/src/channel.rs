@@ -1,6 +1,6 @@
 //! `Sender` and `Receiver`: the faces of a channel that closes when one side is gone, as Rust's channels do.
 
-use crate::block;
+use crate::block::{self, Receiving, Sending};
 use crate::clock::Clock;
 use crate::err::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
@@ -12,6 +12,7 @@ use crate::op::Step;
 use crate::park::Reason;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::wait::wait_for_time;
+use crate::waitq::PutOff;
 use std::fmt;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -242,7 +243,7 @@ impl<T> Sender<T> {
         let chan = self.chan();
         // SAFETY: the value is moved out exactly once: by the channel if it was sent, else here.
         unsafe {
-            match block::send_until(chan, &raw mut *msg, deadline) {
+            match block::until::<T, Sending>(chan, &raw mut *msg, deadline) {
                 Step::Passed => Ok(()),
                 Step::Closed => Err(SendTimeoutError::Disconnected(ManuallyDrop::into_inner(
                     msg,
@@ -252,7 +253,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// No message is buffered. Always true at capacity zero.
+    /// No message is buffered. True at capacity zero, but for messages that came back, see [`len`](Self::len).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -261,10 +262,11 @@ impl<T> Sender<T> {
     /// The buffer has no room. Always true at capacity zero.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.capacity() == Some(self.len())
+        self.capacity().is_some_and(|cap| self.len() >= cap)
     }
 
-    /// How many messages are buffered. O(1), without the lock.
+    /// How many messages are in the channel: those that are buffered, and those that came back from receives which were
+    /// cancelled, of which there may be more than its capacity. O(1), without the lock.
     #[must_use]
     pub fn len(&self) -> usize {
         self.chan().len()
@@ -309,10 +311,11 @@ impl<T> Receiver<T> {
     /// Receives if that needs no waiting.
     ///
     /// The one exception: if the first sender in line is a blocked [`select!`](crate::select) whose value is evaluated
-    /// only once it is chosen, this chooses it and waits for the value.
+    /// only once it is chosen, this chooses it and waits for the value. (It passes over a select that is a future.)
     ///
     /// # Errors
-    /// [`TryRecvError::Empty`], or [`TryRecvError::Disconnected`] once nothing can come any more.
+    /// [`TryRecvError::Empty`], or [`TryRecvError::Disconnected`] once the channel is empty and all senders are gone: then
+    /// nothing comes any more, unless it comes back from a future that is dropped with a message it was handed.
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         // The look without the lock alone is inlined: whoever polls mostly finds nothing.
@@ -340,7 +343,8 @@ impl<T> Receiver<T> {
         self.recv_until(None).map_err(|_| RecvError)
     }
 
-    /// Receives, and waits at most `timeout`. May park.
+    /// Receives, and waits at most `timeout`. May park. The exception is that of [`try_recv`](Self::try_recv): the value
+    /// of a thread's select that was chosen is waited for.
     ///
     /// # Errors
     /// [`RecvTimeoutError`]
@@ -368,7 +372,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// No message is there to be received. Always true at capacity zero.
+    /// No message is in the channel. True at capacity zero, but for messages that came back, see [`len`](Self::len).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -377,10 +381,11 @@ impl<T> Receiver<T> {
     /// The buffer has no room. Always true at capacity zero and for [`never()`].
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.capacity() == Some(self.len())
+        self.capacity().is_some_and(|cap| self.len() >= cap)
     }
 
-    /// How many messages are there to be received. O(1), without the lock.
+    /// How many messages are in the channel: those that are buffered, and those that came back from receives which were
+    /// cancelled, of which there may be more than its capacity. O(1), without the lock.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.flavor {
@@ -439,7 +444,7 @@ pub(crate) fn recv_chan<T>(
     let mut slot = MaybeUninit::uninit();
     // SAFETY: the slot may be written, and was when the answer says so.
     unsafe {
-        match block::recv_until(chan, slot.as_mut_ptr(), deadline) {
+        match block::until::<T, Receiving>(chan, slot.as_mut_ptr(), deadline) {
             Step::Passed => Ok(slot.assume_init()),
             Step::Closed => Err(RecvTimeoutError::Disconnected),
             Step::Waiting => Err(RecvTimeoutError::Timeout),
@@ -467,8 +472,12 @@ impl<T> Drop for Receiver<T> {
         if let Flavor::Chan(shared) = &self.flavor
             && shared.receivers.fetch_sub(1, Ordering::AcqRel) == 1
         {
-            shared.chan.close();
-            shared.chan.discard();
+            let mut put_off = PutOff::default();
+            put_off.catch(|| {
+                shared.chan.close();
+            });
+            put_off.catch(|| shared.chan.discard());
+            put_off.resume();
         }
     }
 }

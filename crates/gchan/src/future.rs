@@ -1,6 +1,6 @@
 //! Sends and receives as futures, and a receiver as a stream.
 //!
-//! The op is pinned in the future. Both futures are cancel-safe: a receive that is dropped after it was handed a value
+//! The op and its slot are pinned in the future. Both futures are cancel-safe: a receive that is dropped after it was handed a value
 //! gives the value back to the channel, at its place in the order; a send that is dropped before its value was taken
 //! takes the value with it. A wake-up is never lost that way, because it is the value that is handed on.
 //!
@@ -11,7 +11,8 @@ use crate::clock::Clock;
 use crate::err::{RecvError, SendError};
 use crate::hchan::{Dir, Got, Hchan, Sent};
 use crate::now;
-use crate::op::{Op, Step};
+use crate::op::{Kind, Op, Step};
+use crate::sync::UnsafeCell;
 use crate::waitq::{Outcome, Waiter, Wake};
 use std::fmt;
 use std::future::Future;
@@ -36,14 +37,54 @@ impl<H> Held<'_, H> {
     }
 }
 
+/// An operation that has to wait, pinned in its future.
+struct Pending<T> {
+    op: Op<T>,
+    /// A sender's value until it is taken; a receiver's once it is passed.
+    slot: UnsafeCell<MaybeUninit<T>>,
+}
+
+// SAFETY: a value of `T`, and an op, which is `Send` if that is.
+unsafe impl<T: Send> Send for Pending<T> {}
+// SAFETY: as for `Op`; the slot is touched under the channel's lock, or by the owner through `Pin<&mut>`.
+unsafe impl<T: Send> Sync for Pending<T> {}
+
+impl<T> Pending<T> {
+    fn new(value: MaybeUninit<T>) -> Self {
+        Self {
+            op: Op::new(Waiter::asleep(None)),
+            slot: UnsafeCell::new(value),
+        }
+    }
+
+    fn op(self: Pin<&Self>) -> Pin<&Op<T>> {
+        // SAFETY: the op is pinned with this.
+        unsafe { self.map_unchecked(|this| &this.op) }
+    }
+
+    fn slot(&self) -> *mut T {
+        self.slot.with_mut(|slot| slot.cast())
+    }
+}
+
 /// Polls an op that was started, or starts it. `Waiting` means pending.
-fn poll_op<T>(op: Pin<&Op<T>>, chan: &Hchan<T>, dir: Dir, waker: &Waker) -> Step {
+fn poll_op<T>(pending: Pin<&Pending<T>>, chan: &Hchan<T>, dir: Dir, waker: &Waker) -> Step {
+    let op = pending.op();
     loop {
-        if !op.is_started() {
-            // SAFETY: the op is queued nowhere, so nobody else looks at its waker.
-            drop(unsafe { op.waiter.set_wake(Wake::Waker(waker.clone())) });
-            // If it waits, whoever finishes it from here on wakes the waker.
-            return op.start(chan, dir, true);
+        match op.state() {
+            None => {
+                // SAFETY: the op is queued nowhere, so nobody else looks at its waker.
+                drop(unsafe { op.waiter.set_wake(Wake::Waker(waker.clone())) });
+                // If it waits, whoever finishes it from here on wakes the waker.
+                // SAFETY: the slot is pinned with the op, and left alone until the op is done or was abandoned.
+                return unsafe { op.start(chan, dir, pending.slot(), Kind::TASK) };
+            }
+            Some(Step::Waiting) => {}
+            // What it did at its start, which then unwound.
+            Some(step) => {
+                op.set_state(None);
+                return step;
+            }
         }
         match op.poll() {
             Some(Outcome::Passed) => return Step::Passed,
@@ -83,9 +124,9 @@ fn renew_waker<T>(op: Pin<&Op<T>>, chan: &Hchan<T>, waker: &Waker) -> bool {
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct SendFut<'a, T> {
     sender: Held<'a, Sender<T>>,
-    /// The value before the first poll; after it, if it must wait, the value is in the op.
+    /// The value before the first poll; after it, if it must wait, the value is in `pending`.
     value: Option<T>,
-    op: Option<Op<T>>,
+    pending: Option<Pending<T>>,
 }
 
 impl<T> Sender<T> {
@@ -108,7 +149,7 @@ impl<T> Sender<T> {
         SendFut {
             sender: Held::Borrowed(self),
             value: Some(msg),
-            op: None,
+            pending: None,
         }
     }
 
@@ -117,7 +158,7 @@ impl<T> Sender<T> {
         SendFut {
             sender: Held::Owned(self),
             value: Some(msg),
-            op: None,
+            pending: None,
         }
     }
 }
@@ -126,7 +167,7 @@ impl<T> Future for SendFut<'_, T> {
     type Output = Result<(), SendError<T>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // SAFETY: `op` is treated as pinned and never moved; the other fields are not pinned.
+        // SAFETY: `pending` is treated as pinned and never moved; the other fields are not pinned.
         let this = unsafe { self.get_unchecked_mut() };
         let chan = this.sender.get().chan();
         if let Some(value) = this.value.take() {
@@ -145,36 +186,43 @@ impl<T> Future for SendFut<'_, T> {
                         return Poll::Ready(Err(SendError(ManuallyDrop::into_inner(value))));
                     }
                     Sent::Full | Sent::NeedBlock => {
-                        let op = this.op.insert(Op::new(Waiter::asleep(None)));
-                        op.slot().write(ManuallyDrop::into_inner(value));
+                        let value = MaybeUninit::new(ManuallyDrop::into_inner(value));
+                        this.pending = Some(Pending::new(value));
                     }
                 }
             }
         }
-        let op = this.op.as_ref().expect("polled after it resolved");
-        // SAFETY: the op is pinned with the future.
-        let op = unsafe { Pin::new_unchecked(op) };
-        let step = poll_op(op, chan, Dir::Send, cx.waker());
+        let pending = this.pending.as_ref().expect("polled after it resolved");
+        // SAFETY: pinned with the future.
+        let pending = unsafe { Pin::new_unchecked(pending) };
+        let step = poll_op(pending, chan, Dir::Send, cx.waker());
         if step == Step::Waiting {
             return Poll::Pending;
         }
         // SAFETY: a closed send has its value in the slot, and the op is out of the channel.
         let result = unsafe {
             match step {
-                Step::Closed => Err(SendError(op.slot().read())),
+                Step::Closed => Err(SendError(pending.slot().read())),
                 _ => Ok(()),
             }
         };
-        this.op = None;
+        this.pending = None;
         Poll::Ready(result)
     }
 }
 
 impl<T> Drop for SendFut<'_, T> {
     fn drop(&mut self) {
-        if let Some(op) = &self.op {
-            // SAFETY: the op is pinned with the future.
-            unsafe { Pin::new_unchecked(op) }.abandon(self.sender.get().chan(), Dir::Send);
+        if let Some(pending) = &self.pending {
+            // SAFETY: pinned with the future.
+            let op = unsafe { Pin::new_unchecked(pending) }.op();
+            if op.state().is_some() {
+                op.abandon(self.sender.get().chan(), Dir::Send);
+            } else {
+                // A waker panicked before the value could stand in line.
+                // SAFETY: an op that never started, or is to start again, has its value, and is in no queue.
+                unsafe { pending.slot().drop_in_place() };
+            }
         }
     }
 }
@@ -183,7 +231,7 @@ impl<T> Drop for SendFut<'_, T> {
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct RecvFut<'a, T> {
     receiver: Held<'a, Receiver<T>>,
-    op: Option<Op<T>>,
+    pending: Option<Pending<T>>,
     /// Wakes when a clock's value is due.
     alarm: Option<crate::alarm::Alarm>,
 }
@@ -197,7 +245,7 @@ impl<T> Receiver<T> {
     pub fn recv_async(&self) -> RecvFut<'_, T> {
         RecvFut {
             receiver: Held::Borrowed(self),
-            op: None,
+            pending: None,
             alarm: None,
         }
     }
@@ -206,7 +254,7 @@ impl<T> Receiver<T> {
     pub fn into_recv_async(self) -> RecvFut<'static, T> {
         RecvFut {
             receiver: Held::Owned(self),
-            op: None,
+            pending: None,
             alarm: None,
         }
     }
@@ -230,11 +278,11 @@ impl<T> Receiver<T> {
 
 impl<T> RecvFut<'_, T> {
     fn poll_chan(
-        op: &mut Option<Op<T>>,
+        pending: &mut Option<Pending<T>>,
         chan: &Hchan<T>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, RecvError>> {
-        if op.is_none() {
+        if pending.is_none() {
             let mut slot = MaybeUninit::uninit();
             // As in a send.
             // SAFETY: the slot may be written, and was if the answer is `Received`.
@@ -250,10 +298,10 @@ impl<T> RecvFut<'_, T> {
                     Got::Empty | Got::Deferred | Got::Paired => {}
                 }
             }
-            *op = Some(Op::new(Waiter::asleep(None)));
+            *pending = Some(Pending::new(slot));
         }
-        let pinned = op.as_ref().expect("just made");
-        // SAFETY: the op is pinned with the future.
+        let pinned = pending.as_ref().expect("just made");
+        // SAFETY: pinned with the future.
         let pinned = unsafe { Pin::new_unchecked(pinned) };
         let result = match poll_op(pinned, chan, Dir::Recv, cx.waker()) {
             Step::Waiting => return Poll::Pending,
@@ -261,7 +309,7 @@ impl<T> RecvFut<'_, T> {
             // SAFETY: a passed receive has its value in the slot.
             Step::Passed => Ok(unsafe { pinned.slot().read() }),
         };
-        *op = None;
+        *pending = None;
         Poll::Ready(result)
     }
 
@@ -286,10 +334,10 @@ impl<T> Future for RecvFut<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // SAFETY: `op` is treated as pinned and never moved; the other fields are not pinned.
+        // SAFETY: `pending` is treated as pinned and never moved; the other fields are not pinned.
         let this = unsafe { self.get_unchecked_mut() };
         match &this.receiver.get().flavor {
-            Flavor::Chan(shared) => Self::poll_chan(&mut this.op, &shared.chan, cx),
+            Flavor::Chan(shared) => Self::poll_chan(&mut this.pending, &shared.chan, cx),
             Flavor::Clock(clock, make) => Self::poll_clock(&mut this.alarm, clock, *make, cx),
             Flavor::Never => Poll::Pending,
         }
@@ -298,9 +346,11 @@ impl<T> Future for RecvFut<'_, T> {
 
 impl<T> Drop for RecvFut<'_, T> {
     fn drop(&mut self) {
-        if let (Some(op), Flavor::Chan(shared)) = (&self.op, &self.receiver.get().flavor) {
-            // SAFETY: the op is pinned with the future.
-            unsafe { Pin::new_unchecked(op) }.abandon(&shared.chan, Dir::Recv);
+        if let (Some(pending), Flavor::Chan(shared)) = (&self.pending, &self.receiver.get().flavor)
+        {
+            // SAFETY: pinned with the future.
+            let op = unsafe { Pin::new_unchecked(pending) }.op();
+            op.abandon(&shared.chan, Dir::Recv);
         }
     }
 }

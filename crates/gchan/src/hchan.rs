@@ -16,7 +16,7 @@
 //! comes later, `stash` values that come back, `close` its end, `watch` those who only look.
 //!
 //! # Memory order
-//! All is under the lock, but for `hint` and `qcount`, which are read without it (R12). They are written before the
+//! All is under the lock, but for `hint`, `qcount` and `stashed`, which are read without it (R12). They are written before the
 //! unlock, so whoever synchronised with an operation sees a state at least as new: an operation that returns from the
 //! fast path linearises at its load.
 
@@ -33,8 +33,7 @@ use crate::list::{Block, List};
 use crate::lock::RawLock;
 use crate::ring::Ring;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, UnsafeCell};
-use crate::waitq::{WaitQ, Wake, fire};
-use std::mem::MaybeUninit;
+use crate::waitq::{Node, PutOff, WaitQ, Wake, fire};
 use std::ptr;
 
 /// A receive would find something: a value, a sender, or the channel closed.
@@ -54,6 +53,8 @@ pub(crate) struct Hchan<T> {
     state: UnsafeCell<State<T>>,
     /// Constant; `usize::MAX` for an unbounded channel.
     cap: usize,
+    /// Values in the stash. Written under the lock.
+    stashed: AtomicUsize,
 }
 
 /// In the order of use, so that a send or receive of a buffered value touches the channel's first cache line only, if it
@@ -78,7 +79,7 @@ struct State<T> {
     watch_recv: WaitQ,
     watch_send: WaitQ,
     /// Values that came back, oldest first.
-    stash: Option<Box<stash::Stashed<T>>>,
+    stash: stash::Stash<T>,
 }
 
 #[derive(Debug)]
@@ -141,14 +142,69 @@ impl<T> After<T> {
         }
     }
 
-    /// Does it. Not under a lock.
+    /// Does it. Not under a lock. Unwinds if a waker does, once all was done.
     #[inline]
     pub(crate) fn run(self, chan: &Hchan<T>) {
+        if self.watched {
+            return self.run_watched(chan);
+        }
         fire(self.wake);
         drop(self.freed);
-        if self.watched {
-            chan.notify_watchers();
+    }
+
+    #[cold]
+    fn run_watched(self, chan: &Hchan<T>) {
+        let mut put_off = PutOff::default();
+        put_off.catch(|| fire(self.wake));
+        drop(self.freed);
+        put_off.catch(|| chan.notify_watchers());
+        put_off.resume();
+    }
+
+    /// As [`run`](Self::run), for who received: if a waker panics, the value goes back to the channel.
+    ///
+    /// # Safety
+    /// `value` holds a value, if anybody is to be woken; it is moved out of it if this unwinds.
+    #[inline]
+    pub(crate) unsafe fn run_received(self, chan: &Hchan<T>, value: *const T) {
+        let give_back = GiveBack { chan, value };
+        self.run(chan);
+        std::mem::forget(give_back);
+    }
+}
+
+/// Gives a value back that its receiver cannot be told of, because a waker panicked.
+struct GiveBack<'a, T> {
+    chan: &'a Hchan<T>,
+    /// Holds a value.
+    value: *const T,
+}
+
+impl<T> Drop for GiveBack<'_, T> {
+    #[cold]
+    fn drop(&mut self) {
+        // A second panic would end the program.
+        let mut put_off = PutOff::default();
+        // SAFETY: there is a value; it was older than all that came since.
+        put_off.catch(|| unsafe { self.chan.put_back(self.value, 0) });
+        std::mem::forget(put_off);
+    }
+}
+
+/// As [`fire`], for who received `value`, which goes back to the channel if the waker panics.
+///
+/// # Safety
+/// `value` holds a value, moved out of it if this unwinds.
+#[inline(always)]
+unsafe fn fire_received<T>(wake: Option<Wake>, chan: &Hchan<T>, value: *const T) {
+    match wake {
+        Some(Wake::Waker(_)) => {
+            let give_back = GiveBack { chan, value };
+            fire(wake);
+            std::mem::forget(give_back);
         }
+        // A handle does not unwind.
+        _ => fire(wake),
     }
 }
 
@@ -164,6 +220,7 @@ impl<T> Hchan<T> {
             hint: AtomicU8::new(if cap == Some(0) { 0 } else { WRITABLE }),
             qcount: AtomicUsize::new(0),
             cap: cap.unwrap_or(usize::MAX),
+            stashed: AtomicUsize::new(0),
             state: UnsafeCell::new(State {
                 buf,
                 recvq: WaitQ::new(),
@@ -175,14 +232,15 @@ impl<T> Hchan<T> {
                 matched: WaitQ::new(),
                 watch_recv: WaitQ::new(),
                 watch_send: WaitQ::new(),
-                stash: None,
+                stash: stash::Stash::new(),
             }),
         }
     }
 
+    /// Values that the channel holds itself, buffered and come back. More than its capacity, if more came back.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.qcount.load(Ordering::Acquire)
+        self.stashed.load(Ordering::Acquire) + self.qcount.load(Ordering::Acquire)
     }
 
     pub(crate) fn cap(&self) -> Option<usize> {
@@ -219,10 +277,7 @@ impl<T> Hchan<T> {
     /// The caller holds the lock, and no other guard of it is used.
     #[inline]
     unsafe fn assume_locked(&self) -> Locked<'_, T> {
-        Locked {
-            chan: self,
-            state: self.state.with_mut(|state| state),
-        }
+        Locked { chan: self }
     }
 
     /// Does something under a lock that is held already, and stays so.
@@ -238,15 +293,31 @@ impl<T> Hchan<T> {
         result
     }
 
-    /// Moves up to `limit` values to `dst`, in order, under one turn of the lock unless queued senders are let in, who
-    /// must be woken outside it. Returns how many.
-    pub(crate) fn recv_many(&self, dst: &mut [MaybeUninit<T>], limit: usize) -> usize {
-        let mut taken = 0;
+    /// Queues a waiter under a lock that is held already, and stays so; see [`Locked::enqueue`].
+    ///
+    /// # Safety
+    /// As [`under_lock`](Self::under_lock) and [`Locked::enqueue`].
+    #[inline]
+    pub(crate) unsafe fn enqueue_under_lock(&self, node: *mut Node, dir: Dir) -> bool {
+        // SAFETY: passed on.
+        unsafe {
+            let mut locked = std::mem::ManuallyDrop::new(self.assume_locked());
+            let watched = locked.enqueue(node, dir);
+            locked.hint_at(dir);
+            watched
+        }
+    }
+
+    /// Moves up to `limit` values to the end of `dst`, which has room for them, in order, under one turn of the lock
+    /// unless queued senders are let in, who must be woken outside it. Returns how many.
+    pub(crate) fn recv_many(&self, dst: &mut Vec<T>, limit: usize) -> usize {
+        let mut left = limit;
         let mut go_on = true;
-        while go_on {
+        while go_on && left > 0 {
             let mut after = After::nothing();
             let mut locked = self.lock();
-            for slot in dst.iter_mut().take(limit).skip(taken) {
+            let mut taken = 0;
+            for slot in dst.spare_capacity_mut().iter_mut().take(left) {
                 // SAFETY: the slot may be written; no node is given to pair.
                 let got = unsafe { locked.recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after) };
                 go_on = got == Got::Received;
@@ -259,16 +330,20 @@ impl<T> Hchan<T> {
                 }
             }
             drop(locked);
+            // Before a waker can unwind.
+            // SAFETY: so many of the spare slots were written, from the first on.
+            unsafe { dst.set_len(dst.len() + taken) };
+            left -= taken;
             after.run(self);
-            go_on &= taken < limit.min(dst.len());
         }
-        taken
+        limit - left
     }
 }
 
 impl<T> Drop for Hchan<T> {
     fn drop(&mut self) {
-        if std::mem::needs_drop::<T>() {
+        // The stash's nodes are to be freed in any case.
+        if std::mem::needs_drop::<T>() || self.stashed.load(Ordering::Relaxed) > 0 {
             self.discard();
         }
     }

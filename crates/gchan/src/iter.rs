@@ -7,6 +7,8 @@ use std::iter::FusedIterator;
 /// Receives until the channel is empty and disconnected; waits in between. May park.
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
+    /// It has given `None`. A message can come back to a channel that has ended.
+    ended: bool,
 }
 
 /// Receives what is there, and never waits.
@@ -17,6 +19,7 @@ pub struct TryIter<'a, T> {
 /// As [`Iter`], owning its receiver.
 pub struct IntoIter<T> {
     receiver: Receiver<T>,
+    ended: bool,
 }
 
 impl<T> Receiver<T> {
@@ -28,7 +31,10 @@ impl<T> Receiver<T> {
     /// assert_eq!(r.iter().collect::<Vec<_>>(), [0, 1, 2]);
     /// ```
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter { receiver: self }
+        Iter {
+            receiver: self,
+            ended: false,
+        }
     }
 
     /// Iterates over the messages that are there, without waiting.
@@ -49,7 +55,12 @@ impl<T> Iterator for Iter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
+        if self.ended {
+            return None;
+        }
+        let next = self.receiver.recv().ok();
+        self.ended = next.is_none();
+        next
     }
 }
 
@@ -65,7 +76,12 @@ impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
+        if self.ended {
+            return None;
+        }
+        let next = self.receiver.recv().ok();
+        self.ended = next.is_none();
+        next
     }
 }
 
@@ -86,7 +102,10 @@ impl<T> IntoIterator for Receiver<T> {
     type IntoIter = IntoIter<T>;
 
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter { receiver: self }
+        IntoIter {
+            receiver: self,
+            ended: false,
+        }
     }
 }
 

@@ -93,9 +93,7 @@ impl<T> Receiver<T> {
                 return;
             }
             buf.reserve(there);
-            let taken = shared.chan.recv_many(buf.spare_capacity_mut(), there);
-            // SAFETY: so many of the spare slots were written, from the first on.
-            unsafe { buf.set_len(buf.len() + taken) };
+            let taken = shared.chan.recv_many(buf, there);
             if taken == 0 {
                 return;
             }

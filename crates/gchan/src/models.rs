@@ -377,3 +377,77 @@ fn loom_r2_a_buffered_send_is_before_the_select_and_the_try_that_receive_it() {
         sender.join().unwrap();
     });
 }
+
+/// Leaves a select from within the expression of the send that it chose; false if none was chosen.
+fn choose_and_leave(s: &crate::Sender<u32>) -> bool {
+    fn leave(s: &crate::Sender<u32>) -> Option<bool> {
+        let value = None;
+        crate::select! {
+            send(s, value?) -> _ => unreachable!("there is no value"),
+            default => Some(false),
+        }
+    }
+    leave(s).is_none()
+}
+
+#[test]
+fn loom_an_async_select_that_has_to_wait_a_second_time_is_woken() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        let receiver = thread::spawn(move || {
+            run(async {
+                let mut select = Select::new();
+                select.recv(&r);
+                select.select_async().await.recv(&r)
+            })
+        });
+        choose_and_leave(&s);
+        s.send(6).unwrap();
+        assert_eq!(receiver.join().unwrap(), Ok(6));
+    });
+}
+
+#[test]
+fn loom_a_select_that_has_to_wait_a_second_time_is_woken() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        let (_other, never) = bounded::<u32>(0);
+        let receiver = thread::spawn(move || select_recv(&never, &r));
+        choose_and_leave(&s);
+        s.send(6).unwrap();
+        assert_eq!(receiver.join().unwrap(), Ok(6));
+    });
+}
+
+/// A time that no model reaches; its parker takes every deadline for passed.
+const LATER: std::time::Duration = std::time::Duration::from_secs(3600);
+
+#[test]
+fn loom_a_deadline_that_passes_in_a_broken_promise_is_seen() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        let receiver = thread::spawn(move || {
+            assert!(r.recv_timeout(LATER).is_err());
+            r
+        });
+        choose_and_leave(&s);
+        let r = receiver.join().unwrap();
+        assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+    });
+}
+
+#[test]
+fn loom_a_deadline_ends_a_wait_for_a_task_which_then_sends_to_the_next() {
+    loom::model(|| {
+        let (s, r) = bounded(0);
+        let sender = thread::spawn(move || {
+            run(async {
+                let mut select = Select::new();
+                select.send(&s);
+                select.select_async().await.send(&s, 3).unwrap();
+            });
+        });
+        assert_eq!(r.recv_timeout(LATER).or_else(|_| r.recv()), Ok(3));
+        sender.join().unwrap();
+    });
+}

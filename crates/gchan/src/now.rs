@@ -26,8 +26,10 @@ pub(crate) unsafe fn send<T>(chan: &Hchan<T>, src: *const T) -> Sent {
 unsafe fn send_otherwise<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, src: *const T) -> Sent {
     if locked.turn(Dir::Send) == Turn::Meet {
         // SAFETY: passed on; it is its turn.
-        unsafe { locked.give(src.cast_mut()) };
-        return Sent::Done;
+        match unsafe { locked.meet(Dir::Send, src.cast_mut()) } {
+            Ok(()) => return Sent::Done,
+            Err(guard) => locked = guard,
+        }
     }
     let mut after = After::nothing();
     // SAFETY: passed on.
@@ -101,13 +103,19 @@ pub(crate) unsafe fn recv<T>(chan: &Hchan<T>, dst: *mut T) -> Got {
 unsafe fn recv_otherwise<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, dst: *mut T) -> Got {
     if locked.turn(Dir::Recv) == Turn::Meet {
         // SAFETY: passed on; it is its turn.
-        unsafe { locked.take(dst) };
-        return Got::Received;
+        match unsafe { locked.meet(Dir::Recv, dst) } {
+            Ok(()) => return Got::Received,
+            Err(guard) => locked = guard,
+        }
     }
     let mut after = After::nothing();
     // SAFETY: passed on; no node is given to pair.
     let got = unsafe { locked.recv(dst, ptr::null_mut(), &mut after) };
     drop(locked);
-    after.run(chan);
+    match got {
+        // SAFETY: there is a value.
+        Got::Received => unsafe { after.run_received(chan, dst) },
+        _ => after.run(chan),
+    }
     got
 }

@@ -1,6 +1,7 @@
 //! One blocked send or receive, as a thread, a goroutine or a future runs it.
 //!
-//! An [`Op`] is the waiter, its one node and the slot for the value, in the caller's frame or pinned in its future.
+//! An [`Op`] is the waiter and its one node, in the caller's frame or pinned in its future. The slot for the value is its
+//! owner's: where a blocking call has its value, or wants it, so that a value that changes hands moves once.
 //! Other threads reach it through the queue, so it must stay in place from [`Op::start`] on, and it leaves the channel
 //! before its memory ends: [`Op::abandon`], which a guard calls if the wait unwinds and a future's drop calls too.
 //! A value that was handed over meanwhile is not lost: it goes back to the channel (receive) or stays sent (send).
@@ -8,9 +9,8 @@
 use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent, Turn};
 use crate::now;
 use crate::sync::UnsafeCell;
-use crate::waitq::{Node, Outcome, Waiter};
-use std::marker::PhantomPinned;
-use std::mem::MaybeUninit;
+use crate::waitq::{Haste, Node, Outcome, Waiter};
+use std::marker::{PhantomData, PhantomPinned};
 use std::pin::Pin;
 use std::ptr;
 
@@ -18,14 +18,35 @@ pub(crate) struct Op<T> {
     pub(crate) waiter: Waiter,
     /// Guarded by the channel's lock while queued.
     node: UnsafeCell<Node>,
-    /// A sender's value until it is taken; a receiver's once it is passed.
-    slot: UnsafeCell<MaybeUninit<T>>,
-    /// The op is queued, or was and its result was not looked at yet. Owner only.
-    started: UnsafeCell<bool>,
+    /// Of its last start. `None`: there is none whose result was not looked at. `Waiting`: it is queued, or was. The
+    /// others are seen here only if the start unwound, in the waker of whom it met. Owner only.
+    state: UnsafeCell<Option<Step>>,
+    /// Where the node's slot points.
+    _value: PhantomData<*mut T>,
     _pinned: PhantomPinned,
 }
 
-// SAFETY: an op is a value of `T` and the means to wake its owner, which are `Send`; its pointers are its own.
+/// Who runs an op, as far as its partners are concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) task: bool,
+    pub(crate) haste: Haste,
+}
+
+impl Kind {
+    pub(crate) const TASK: Kind = Kind {
+        task: true,
+        haste: Haste::Patient,
+    };
+
+    /// A thread or a goroutine.
+    #[inline(always)]
+    pub(crate) fn blocking(haste: Haste) -> Kind {
+        Kind { task: false, haste }
+    }
+}
+
+// SAFETY: an op leads to a value of `T` and the means to wake its owner, which are `Send`; its pointers are its own.
 unsafe impl<T: Send> Send for Op<T> {}
 // SAFETY: what others touch, they touch under the channel's lock; the rest is the owner's, reached through `Pin<&mut>`
 // or from the frame that made it.
@@ -34,7 +55,7 @@ unsafe impl<T: Send> Sync for Op<T> {}
 /// How an operation ended or stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The value is in the slot (receive), or was taken out of it (send).
+    /// The value is in the slot (receive), or was moved out of it (send).
     Passed,
     /// The channel is closed; a sender's value is still in the slot.
     Closed,
@@ -48,110 +69,133 @@ impl<T> Op<T> {
         Self {
             waiter,
             node: UnsafeCell::new(Node::new(ptr::null(), ptr::null_mut())),
-            slot: UnsafeCell::new(MaybeUninit::uninit()),
-            started: UnsafeCell::new(false),
+            state: UnsafeCell::new(None),
+            _value: PhantomData,
             _pinned: PhantomPinned,
         }
     }
 
-    pub(crate) fn slot(&self) -> *mut T {
-        self.slot.with_mut(|slot| slot.cast())
+    /// As it was given to the last start.
+    fn slot(&self) -> *mut T {
+        // SAFETY: the slot is constant while the op is queued.
+        unsafe { (*self.node()).slot.cast() }
     }
 
     fn node(&self) -> *mut Node {
         self.node.with_mut(|node| node)
     }
 
-    fn set_started(&self, started: bool) {
-        // SAFETY: the flag is the owner's alone.
-        self.started.with_mut(|flag| unsafe { *flag = started });
+    #[inline(always)]
+    pub(crate) fn set_state(&self, state: Option<Step>) {
+        // SAFETY: it is the owner's alone.
+        self.state.with_mut(|place| unsafe { *place = state });
     }
 
-    pub(crate) fn is_started(&self) -> bool {
+    #[inline(always)]
+    pub(crate) fn state(&self) -> Option<Step> {
         // SAFETY: as above.
-        self.started.with_mut(|flag| unsafe { *flag })
+        self.state.with_mut(|place| unsafe { *place })
     }
 
-    /// Does the operation or queues it. A sender's value is in the slot.
-    pub(crate) fn start(self: Pin<&Self>, chan: &Hchan<T>, dir: Dir, task: bool) -> Step {
-        self.start_under(chan.lock(), dir, task)
-    }
-
-    fn start_under(self: Pin<&Self>, mut locked: Locked<'_, T>, dir: Dir, task: bool) -> Step {
-        // SAFETY: the op is in no queue, so the node is ours.
-        let is_new = unsafe { (*self.node()).ticket == 0 };
-        if is_new && locked.turn(dir) == Turn::Wait {
-            self.stand_in_line(locked, dir, task);
-            return Step::Waiting;
+    /// Does the operation or queues it. If it unwinds, because a waker does, the state says what it did.
+    ///
+    /// # Safety
+    /// The op's state is `None`. `slot` holds a value (send) or takes one (receive), and is left alone until the op is done
+    /// or has left the channel.
+    pub(crate) unsafe fn start(
+        self: Pin<&Self>,
+        chan: &Hchan<T>,
+        dir: Dir,
+        slot: *mut T,
+        kind: Kind,
+    ) -> Step {
+        let mut locked = chan.lock();
+        // SAFETY: the op is in no queue, so the node is ours; the rest is passed on.
+        unsafe {
+            let is_new = (*self.node()).ticket == 0;
+            if is_new && locked.turn(dir) == Turn::Wait {
+                self.stand_in_line(locked, dir, slot, kind);
+                return Step::Waiting;
+            }
+            self.fill_node(slot, kind);
+            let step = self.start_under(locked, dir);
+            if step != Step::Waiting {
+                self.set_state(None);
+            }
+            step
         }
-        self.fill_node(task);
-        let step = match dir {
-            // SAFETY: the slot holds the value, by contract.
-            Dir::Send => unsafe { self.start_send(locked) },
-            Dir::Recv => self.start_recv(locked),
-        };
-        self.set_started(step == Step::Waiting);
-        step
     }
 
     /// Waits for its turn, for the first time; the caller found, in this turn of the lock, that it has to.
+    ///
+    /// # Safety
+    /// As [`start`](Self::start).
     #[inline(always)]
-    pub(crate) fn stand_in_line(self: Pin<&Self>, locked: Locked<'_, T>, dir: Dir, task: bool) {
-        self.fill_node(task);
-        self.set_started(true);
+    pub(crate) unsafe fn stand_in_line(
+        self: Pin<&Self>,
+        locked: Locked<'_, T>,
+        dir: Dir,
+        slot: *mut T,
+        kind: Kind,
+    ) {
+        self.fill_node(slot, kind);
+        self.set_state(Some(Step::Waiting));
         // SAFETY: pinned, and unlinked before it goes.
         unsafe { locked.stand_in_line(self.node(), dir) };
     }
 
     #[inline(always)]
-    fn fill_node(self: Pin<&Self>, task: bool) {
+    fn fill_node(self: Pin<&Self>, slot: *mut T, kind: Kind) {
         let node = self.node();
         // SAFETY: the node is in no queue, so it is ours; it is pinned, and leaves the queue before it is dropped.
         unsafe {
             (*node).waiter = &raw const self.waiter;
-            (*node).slot = self.slot().cast();
-            (*node).task = task;
+            (*node).slot = slot.cast();
+            (*node).task = kind.task;
+            (*node).haste = kind.haste;
         }
     }
 
-    unsafe fn start_send(&self, mut locked: Locked<'_, T>) -> Step {
+    /// User code runs here once the lock is released: wakers, which may unwind. So the state is settled before.
+    ///
+    /// # Safety
+    /// As [`start`](Self::start), and the node is filled.
+    unsafe fn start_under(&self, mut locked: Locked<'_, T>, dir: Dir) -> Step {
         let chan = locked.chan();
+        let (slot, node) = (self.slot(), self.node());
         let mut after = After::nothing();
-        // SAFETY: the slot holds the value until the answer is `Done`.
-        let step = match unsafe { locked.send(self.slot(), &mut after) } {
-            Sent::Done => Step::Passed,
-            Sent::Closed => Step::Closed,
-            Sent::Full => {
-                // SAFETY: pinned, and unlinked before it goes.
-                after.watched = unsafe { locked.enqueue(self.node(), Dir::Send) };
-                Step::Waiting
-            }
-            Sent::NeedBlock => {
-                drop(locked);
-                // SAFETY: as above. An unbounded channel is never full.
-                return unsafe { now::send_unbounded(chan, self.slot()) };
-            }
-        };
-        drop(locked);
-        after.run(chan);
-        step
-    }
-
-    fn start_recv(&self, mut locked: Locked<'_, T>) -> Step {
-        let chan = locked.chan();
-        let mut after = After::nothing();
-        // SAFETY: the slot is free; the node is pinned, and unlinked before it goes.
+        // SAFETY: passed on; the node is pinned, and unlinked before it goes.
         let step = unsafe {
-            match locked.recv(self.slot(), self.node(), &mut after) {
-                Got::Received => Step::Passed,
-                Got::Closed => Step::Closed,
-                Got::Paired => Step::Waiting,
-                Got::Empty | Got::Deferred => {
-                    after.watched = locked.enqueue(self.node(), Dir::Recv);
-                    Step::Waiting
-                }
+            match dir {
+                Dir::Send => match locked.send(slot, &mut after) {
+                    Sent::Done => Step::Passed,
+                    Sent::Closed => Step::Closed,
+                    Sent::Full => Step::Waiting,
+                    Sent::NeedBlock => {
+                        drop(locked);
+                        // It unwinds only after the value was moved.
+                        self.set_state(Some(Step::Passed));
+                        return now::send_unbounded(chan, slot);
+                    }
+                },
+                Dir::Recv => match locked.recv(slot, node, &mut after) {
+                    Got::Received => Step::Passed,
+                    Got::Closed => Step::Closed,
+                    Got::Empty | Got::Deferred => Step::Waiting,
+                    Got::Paired => {
+                        self.set_state(Some(Step::Waiting));
+                        drop(locked);
+                        after.run(chan);
+                        return Step::Waiting;
+                    }
+                },
             }
         };
+        if step == Step::Waiting {
+            // SAFETY: as above.
+            after.watched = unsafe { locked.enqueue(node, dir) };
+        }
+        self.set_state(Some(step));
         drop(locked);
         after.run(chan);
         step
@@ -161,25 +205,23 @@ impl<T> Op<T> {
     #[inline]
     pub(crate) fn poll(&self) -> Option<Outcome> {
         let (outcome, _) = self.waiter.result()?;
-        self.set_started(false);
+        self.set_state(None);
         Some(outcome)
     }
 
-    /// Leaves the queue, unless the wait is over or a partner is committed to us. True if it left: a sender's value is
-    /// in the slot then, and a receiver's slot is empty.
-    pub(crate) fn withdraw(self: Pin<&Self>, chan: &Hchan<T>, even_matched: bool) -> bool {
+    /// Leaves the queue, unless the wait is over or a partner is committed to us. True if it left: the slot is as it was.
+    pub(crate) fn withdraw(self: Pin<&Self>, chan: &Hchan<T>, even_committed: bool) -> bool {
         let mut locked = chan.lock();
         let node = self.node();
         // SAFETY: under the lock; the node is this channel's. A node whose waiter is neither done nor in `recvq` or
-        // `sendq` is in `matched`, with a pairing.
+        // `sendq` is in `matched`, with a pairing; a sender that finds its pairing gone sends anew.
         unsafe {
-            let matched = (*node).pairing != 0;
-            if self.waiter.is_done() || (matched && !even_matched && (*node).is_queued()) {
+            if self.waiter.is_done() || (!even_committed && (*node).is_committed()) {
                 return false;
             }
             let left = locked.unlink(node);
             if left {
-                self.set_started(false);
+                self.set_state(None);
             }
             left
         }
@@ -189,26 +231,35 @@ impl<T> Op<T> {
     /// taken is dropped.
     #[inline]
     pub(crate) fn abandon(self: Pin<&Self>, chan: &Hchan<T>, dir: Dir) {
-        if self.is_started() {
-            self.abandon_started(chan, dir);
+        if let Some(state) = self.state() {
+            self.abandon_started(chan, dir, state);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn abandon_started(self: Pin<&Self>, chan: &Hchan<T>, dir: Dir) {
-        let left = self.withdraw(chan, true);
-        self.set_started(false);
-        // SAFETY: the op is out of the channel, so the slot is ours, and holds what the outcome says.
+    fn abandon_started(self: Pin<&Self>, chan: &Hchan<T>, dir: Dir, state: Step) {
+        let step = if state != Step::Waiting || self.withdraw(chan, true) {
+            state
+        } else {
+            match self.waiter.result() {
+                Some((Outcome::Passed, _)) => Step::Passed,
+                Some((Outcome::Closed, _)) => Step::Closed,
+                // A partner withdrew: as if the op had left then.
+                _ => Step::Waiting,
+            }
+        };
+        self.set_state(None);
+        // SAFETY: the op is out of the channel, so the slot is ours, and holds a value if one was received, or was not
+        // sent.
         unsafe {
-            let keeps_value = left || matches!(self.waiter.result(), Some((Outcome::Closed, _)));
-            match dir {
-                Dir::Send if keeps_value => ptr::drop_in_place(self.slot()),
-                Dir::Recv if matches!(self.waiter.result(), Some((Outcome::Passed, _))) => {
+            match (dir, step) {
+                (Dir::Recv, Step::Passed) => {
                     let ticket = (*self.node()).ticket;
                     chan.put_back(self.slot(), ticket);
                 }
-                Dir::Send | Dir::Recv => {}
+                (Dir::Send, Step::Waiting | Step::Closed) => ptr::drop_in_place(self.slot()),
+                (Dir::Recv, _) | (Dir::Send, Step::Passed) => {}
             }
         }
     }

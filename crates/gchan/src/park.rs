@@ -42,6 +42,7 @@ impl Handle {
     }
 
     /// Wakes the waiter, or lets its next park return at once.
+    #[inline]
     pub fn unpark(self) {
         // SAFETY: the contract of `new` allows this call at any time, from any thread.
         unsafe { (self.unpark)(self.data) }

@@ -1,13 +1,12 @@
 //! Select over a list of cases made at run time, and what the macros call.
 
-use crate::case::SelectHandle;
+use crate::case::{RawCase, SelectHandle};
 use crate::channel::{Receiver, Sender};
 use crate::err::{
     ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError,
 };
 use crate::hchan::{Promise, Sent};
-use crate::selectgo::{Case, Chosen, Patience, Registration, Token, ready, select};
-use crate::waitq::Waiter;
+use crate::selectgo::{Case, Chosen, Patience, Pending, Token, ready, select};
 use std::fmt;
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -206,7 +205,7 @@ impl<'a> Select<'a> {
     /// ```
     pub fn select_async(&mut self) -> SelectFut<'_, 'a> {
         SelectFut {
-            registration: Box::pin(Registration::new(&self.cases, Waiter::asleep(None))),
+            pending: Pending::new(&self.cases),
             biased: self.biased,
             alarm: None,
         }
@@ -221,8 +220,10 @@ impl<'a> Select<'a> {
 
     fn run(&self, patience: Patience) -> Option<SelectedOperation<'a>> {
         let mut token = Token::empty();
-        select(&self.cases, self.biased, patience, &mut token)
-            .then(|| SelectedOperation::new(self.cases[token.case], token, false))
+        select(&self.cases, self.biased, patience, &mut token).then(|| SelectedOperation {
+            case: self.cases[token.case],
+            token,
+        })
     }
 
     fn ready_within(&self, patience: Patience) -> Option<usize> {
@@ -253,7 +254,53 @@ impl<'a> Case<'a> {
         Self {
             handle: handle.raw(),
             index,
-            addr: ptr::from_ref(handle).cast(),
+        }
+    }
+}
+
+/// Whether a chosen case is this very sender or receiver; no other lives at its address.
+#[inline]
+fn is_of<H>(handle: &dyn RawCase, side: &H) -> bool {
+    ptr::from_ref(handle).cast::<()>() == ptr::from_ref(side).cast()
+}
+
+impl Token {
+    /// Completes a receive.
+    ///
+    /// # Safety
+    /// The chosen case is a `Receiver<T>`, which is `handle`. The token is not used again.
+    #[inline]
+    unsafe fn received<T>(&mut self, handle: &dyn RawCase) -> Result<T, RecvError> {
+        if !matches!(self.chosen, Chosen::Value(_)) {
+            return Err(RecvError);
+        }
+        // SAFETY: there is a `T` in the box, or in the packet if there is no box.
+        unsafe {
+            let value = self.slot().cast::<T>().read();
+            handle.free_slot(self.slot);
+            Ok(value)
+        }
+    }
+
+    /// Completes a send.
+    ///
+    /// # Safety
+    /// The chosen case is the sender `s`. The token is not used again.
+    unsafe fn sent<T>(&self, s: &Sender<T>, msg: T) -> Result<(), SendError<T>> {
+        let Chosen::Promise(promise) = self.chosen else {
+            return Err(SendError(msg));
+        };
+        if promise == Promise::Unbounded {
+            return s.send(msg);
+        }
+        let msg = ManuallyDrop::new(msg);
+        // SAFETY: the value is moved out once: by the channel if `Done`, else here. The promise is this channel's.
+        unsafe {
+            match s.chan().keep_promise(promise, &raw const *msg) {
+                Some(Sent::Done) => Ok(()),
+                Some(_) => Err(SendError(ManuallyDrop::into_inner(msg))),
+                None => s.send(ManuallyDrop::into_inner(msg)),
+            }
         }
     }
 }
@@ -269,7 +316,7 @@ impl fmt::Debug for Case<'_> {
 /// The future of [`Select::select_async`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct SelectFut<'s, 'a> {
-    registration: Pin<Box<Registration<'s, 'a>>>,
+    pending: Pin<Box<Pending<'s, 'a>>>,
     biased: bool,
     alarm: Option<crate::alarm::Alarm>,
 }
@@ -281,15 +328,15 @@ impl<'a> Future for SelectFut<'_, 'a> {
     type Output = SelectedOperation<'a>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let registration = self.registration.as_ref();
-        let cases = registration.cases();
-        match registration.poll(self.biased, cx.waker()) {
+        let pending = self.pending.as_ref();
+        match pending.poll(self.biased, cx.waker()) {
             Some(token) => {
+                let case = pending.cases()[token.case];
                 self.alarm = None;
-                Poll::Ready(SelectedOperation::new(cases[token.case], token, false))
+                Poll::Ready(SelectedOperation { case, token })
             }
             None => {
-                let due = registration.due();
+                let due = pending.due();
                 self.alarm = due.map(|due| crate::alarm::Alarm::set(due, cx.waker().clone()));
                 Poll::Pending
             }
@@ -312,16 +359,9 @@ impl fmt::Debug for SelectFut<'_, '_> {
 pub struct SelectedOperation<'a> {
     case: Case<'a>,
     token: Token,
-    /// Dropped silently: the macro's send expression left by `?` or `return`.
-    quiet: bool,
 }
 
-impl<'a> SelectedOperation<'a> {
-    #[inline]
-    fn new(case: Case<'a>, token: Token, quiet: bool) -> Self {
-        Self { case, token, quiet }
-    }
-
+impl SelectedOperation<'_> {
     /// The index of the chosen operation, as [`Select::send`] or [`Select::recv`] returned it.
     #[inline]
     #[must_use]
@@ -338,25 +378,11 @@ impl<'a> SelectedOperation<'a> {
     /// If `s` is not the very sender that was chosen.
     pub fn send<T>(self, s: &Sender<T>, msg: T) -> Result<(), SendError<T>> {
         assert!(
-            ptr::from_ref(s).cast() == self.case.addr,
+            is_of(self.case.handle, s),
             "passed a sender that wasn't selected"
         );
-        let promise = match ManuallyDrop::new(self).token.chosen {
-            Chosen::Promise(promise) => promise,
-            Chosen::Closed | Chosen::Value(_) => return Err(SendError(msg)),
-        };
-        if promise == Promise::Unbounded {
-            return s.send(msg);
-        }
-        let msg = ManuallyDrop::new(msg);
-        // SAFETY: the value is moved out once: by the channel if `Done`, else here. The promise is this channel's.
-        unsafe {
-            match s.chan().keep_promise(promise, &raw const *msg) {
-                Some(Sent::Done) => Ok(()),
-                Some(_) => Err(SendError(ManuallyDrop::into_inner(msg))),
-                None => s.send(ManuallyDrop::into_inner(msg)),
-            }
-        }
+        // SAFETY: the case is `s`, and the token is forgotten.
+        unsafe { ManuallyDrop::new(self).token.sent(s, msg) }
     }
 
     /// Completes a receive.
@@ -369,31 +395,18 @@ impl<'a> SelectedOperation<'a> {
     #[inline]
     pub fn recv<T>(self, r: &Receiver<T>) -> Result<T, RecvError> {
         assert!(
-            ptr::from_ref(r).cast() == self.case.addr,
+            is_of(self.case.handle, r),
             "passed a receiver that wasn't selected"
         );
-        let this = ManuallyDrop::new(self);
-        if !matches!(this.token.chosen, Chosen::Value(_)) {
-            return Err(RecvError);
-        }
-        let (packet, boxed) = (&raw const this.token.packet, this.token.slot);
-        // SAFETY: the chosen case is the receiver `r` itself (no other lives at its address), so there is a `T` in the
-        // box, or in the packet if there is no box.
-        unsafe {
-            if boxed.is_null() {
-                return Ok(packet.cast::<T>().read());
-            }
-            let value = boxed.cast::<T>().read();
-            this.case.handle.free_slot(boxed);
-            Ok(value)
-        }
+        // SAFETY: the case is `r`, and the token is forgotten.
+        unsafe { ManuallyDrop::new(self).token.received(r) }
     }
 }
 
 impl Drop for SelectedOperation<'_> {
     fn drop(&mut self) {
         self.token.undo(self.case.handle);
-        if !self.quiet && !std::thread::panicking() {
+        if !std::thread::panicking() {
             panic!("dropped `SelectedOperation` without completing the operation");
         }
     }
@@ -422,32 +435,90 @@ pub mod internal {
         Case::new(s, index)
     }
 
-    #[inline]
-    fn run<'a>(
-        cases: &[Case<'a>],
-        biased: bool,
-        patience: Patience,
-    ) -> Option<SelectedOperation<'a>> {
-        let mut token = Token::empty();
-        select(cases, biased, patience, &mut token)
-            .then(|| SelectedOperation::new(cases[token.case], token, true))
+    /// What a macro's select chose, which stays where the select wrote it.
+    ///
+    /// If it is dropped without having been completed, because the send expression panicked or left by `?`, the choice
+    /// is undone.
+    pub struct Choice<'a> {
+        token: Token,
+        /// The chosen case; none before.
+        handle: Option<&'a dyn RawCase>,
     }
 
-    #[inline]
-    pub fn choose<'a>(cases: &[Case<'a>], biased: bool) -> SelectedOperation<'a> {
-        run(cases, biased, Patience::Until(None)).expect("a select without a time limit")
+    impl<'a> Choice<'a> {
+        /// Of no case yet.
+        #[inline]
+        pub fn none() -> Self {
+            Self {
+                token: Token::empty(),
+                handle: None,
+            }
+        }
+
+        #[inline]
+        fn run(&mut self, cases: &[Case<'a>], biased: bool, patience: Patience) -> bool {
+            assert!(self.handle.is_none());
+            let chosen = select(cases, biased, patience, &mut self.token);
+            if chosen {
+                self.handle = Some(cases[self.token.case].handle);
+            }
+            chosen
+        }
+
+        #[inline]
+        pub fn choose(&mut self, cases: &[Case<'a>], biased: bool) {
+            self.run(cases, biased, Patience::Until(None));
+        }
+
+        #[inline]
+        pub fn try_choose(&mut self, cases: &[Case<'a>], biased: bool) -> bool {
+            self.run(cases, biased, Patience::Try)
+        }
+
+        pub fn choose_within(
+            &mut self,
+            cases: &[Case<'a>],
+            biased: bool,
+            timeout: Duration,
+        ) -> bool {
+            self.run(cases, biased, patience(timeout))
+        }
+
+        /// The place of the chosen case.
+        #[inline]
+        pub fn index(&self) -> usize {
+            self.token.case
+        }
+
+        /// Completes a receive, if the choice is this receiver's.
+        #[inline]
+        pub fn recv<T>(self, r: &Receiver<T>) -> Result<T, RecvError> {
+            let mut this = ManuallyDrop::new(self);
+            assert!(this.handle.is_some_and(|handle| is_of(handle, r)));
+            // SAFETY: the case is `r`, and the token is forgotten.
+            unsafe { this.token.received(r) }
+        }
+
+        /// Completes a send, if the choice is this sender's.
+        pub fn send<T>(self, s: &Sender<T>, msg: T) -> Result<(), SendError<T>> {
+            let this = ManuallyDrop::new(self);
+            assert!(this.handle.is_some_and(|handle| is_of(handle, s)));
+            // SAFETY: the case is `s`, and the token is forgotten.
+            unsafe { this.token.sent(s, msg) }
+        }
     }
 
-    #[inline]
-    pub fn try_choose<'a>(cases: &[Case<'a>], biased: bool) -> Option<SelectedOperation<'a>> {
-        run(cases, biased, Patience::Try)
+    impl fmt::Debug for Choice<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Choice { .. }")
+        }
     }
 
-    pub fn choose_within<'a>(
-        cases: &[Case<'a>],
-        biased: bool,
-        timeout: Duration,
-    ) -> Option<SelectedOperation<'a>> {
-        run(cases, biased, patience(timeout))
+    impl Drop for Choice<'_> {
+        fn drop(&mut self) {
+            if let Some(handle) = self.handle {
+                self.token.undo(handle);
+            }
+        }
     }
 }

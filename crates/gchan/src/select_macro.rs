@@ -159,28 +159,30 @@ macro_rules! __select {
 
     // Run it.
     (@choose $cases:ident $biased:expr, [] $arms:tt) => {{
-        let _chosen = $crate::internal::choose($cases, $biased);
+        let mut _chosen = $crate::internal::Choice::none();
+        _chosen.choose($cases, $biased);
         $crate::__select!(@arms _chosen $arms)
     }};
     (@choose $cases:ident $biased:expr, [() $default:expr] $arms:tt) => {{
-        let _chosen = $crate::internal::try_choose($cases, $biased);
-        $crate::__select!(@or _chosen $default, $arms)
+        let mut _chosen = $crate::internal::Choice::none();
+        if _chosen.try_choose($cases, $biased) {
+            $crate::__select!(@arms _chosen $arms)
+        } else {
+            ::core::mem::drop(_chosen);
+            $default
+        }
     }};
     (@choose $cases:ident $biased:expr, [($timeout:expr) $default:expr] $arms:tt) => {{
-        let _chosen = $crate::internal::choose_within($cases, $biased, $timeout);
-        $crate::__select!(@or _chosen $default, $arms)
-    }};
-    // The option is moved out in both branches, so that no borrow of a channel lasts into a body.
-    (@or $chosen:ident $default:expr, $arms:tt) => {
-        if $chosen.is_none() {
-            ::core::mem::drop($chosen);
-            $default
-        } else {
-            let _chosen = ::core::option::Option::unwrap($chosen);
+        let mut _chosen = $crate::internal::Choice::none();
+        if _chosen.choose_within($cases, $biased, $timeout) {
             $crate::__select!(@arms _chosen $arms)
+        } else {
+            ::core::mem::drop(_chosen);
+            $default
         }
-    };
+    }};
 
+    // The choice is moved out in every branch, so that no borrow of a channel lasts into a body.
     (@arms $chosen:ident []) => {{
         ::core::mem::drop($chosen);
         ::core::unreachable!("a select chose a case that it has not")

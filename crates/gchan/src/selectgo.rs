@@ -25,10 +25,11 @@ use order::{Locks, Order};
 use crate::case::{Attempt, EMPTY_PACKET, Later, Packet, RawCase};
 use crate::hchan::Promise;
 use crate::lock::RawLock;
+use crate::op::Kind;
 use crate::park::Reason;
 use crate::sync::UnsafeCell;
 use crate::wait::{Blocker, as_blocker, goroutine};
-use crate::waitq::{Node, Outcome, Waiter, Wake};
+use crate::waitq::{Haste, Node, Outcome, PutOff, Waiter, Wake};
 use std::cell::Cell;
 use std::marker::PhantomPinned;
 use std::pin::Pin;
@@ -36,12 +37,11 @@ use std::ptr;
 use std::task::Waker;
 use std::time::Instant;
 
-/// One case: a side of a channel, the index the user knows it by, and the address of the user's handle.
+/// One case: a side of a channel, which is the user's handle itself, and the index the user knows it by.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
     pub(crate) handle: &'a dyn RawCase,
     pub(crate) index: usize,
-    pub(crate) addr: *const (),
 }
 
 /// How the chosen case stands.
@@ -92,20 +92,15 @@ impl Token {
     /// Of no case yet.
     #[inline]
     pub(crate) fn empty() -> Self {
-        Self::new(0, ptr::null_mut())
-    }
-
-    #[inline]
-    fn new(case: usize, slot: *mut ()) -> Self {
         Self {
             chosen: Chosen::Closed,
-            case,
-            slot,
+            case: 0,
+            slot: ptr::null_mut(),
             packet: EMPTY_PACKET,
         }
     }
 
-    /// Where the value is, or goes to.
+    /// Where the value is.
     #[inline]
     pub(crate) fn slot(&mut self) -> *mut () {
         if self.slot.is_null() {
@@ -118,7 +113,8 @@ impl Token {
 
 /// What pass 1 and pass 2 did.
 enum Entered {
-    Chosen(Token),
+    /// The token is filled.
+    Chosen,
     /// Queued in all cases, or paired in one: the waiter will be finished.
     Waiting,
     /// Nothing was ready, and the caller does not wait.
@@ -127,29 +123,33 @@ enum Entered {
 
 /// A select's waiter with its nodes, pinned in the caller's frame or a future's box. Dropping it leaves all channels;
 /// what it was given meanwhile goes back.
-pub(crate) struct Registration<'c, 'a> {
+struct Registration<'c, 'a> {
     cases: &'c [Case<'a>],
     waiter: Waiter,
     /// One per case; guarded by the lock of the case's channel while queued.
     nodes: UnsafeCell<Nodes>,
-    /// Receives the value of whichever case wins, if it is small.
-    packet: UnsafeCell<Packet>,
-    locks: Locks<'a>,
+    /// Filled with the nodes; owner only.
+    locks: UnsafeCell<Locks<'a>>,
+    /// The owner's, and outlives this. Its packet receives the value of whichever case wins, if it is small.
+    token: *mut Token,
     /// In queues, or paired. Owner only.
     entered: Cell<bool>,
     _pinned: PhantomPinned,
 }
 
 impl<'c, 'a> Registration<'c, 'a> {
-    /// Inlined, as what it calls: this is large, and made in its place.
+    /// Inlined: this is large, and made in its place.
+    ///
+    /// # Safety
+    /// `token` is empty, and stays in place and is left alone until this chose a case or was dropped.
     #[inline(always)]
-    pub(crate) fn new(cases: &'c [Case<'a>], waiter: Waiter) -> Self {
+    unsafe fn new(cases: &'c [Case<'a>], waiter: Waiter, token: *mut Token) -> Self {
         Self {
             cases,
             waiter,
             nodes: UnsafeCell::new(Nodes::none()),
-            packet: UnsafeCell::new(EMPTY_PACKET),
-            locks: Locks::of(cases),
+            locks: UnsafeCell::new(Locks::none()),
+            token,
             entered: Cell::new(false),
             _pinned: PhantomPinned,
         }
@@ -162,27 +162,48 @@ impl<'c, 'a> Registration<'c, 'a> {
             .with_mut(|nodes| unsafe { (*nodes).as_mut_ptr().add(i) })
     }
 
+    fn locks(&self) -> &Locks<'a> {
+        // SAFETY: they are filled in once, by `prepare`, which nobody calls while this is borrowed.
+        self.locks.with_mut(|locks| unsafe { &*locks })
+    }
+
     fn lock_all(&self) {
-        self.locks.iter().for_each(RawLock::lock);
+        self.locks().for_each(RawLock::lock);
     }
 
     fn unlock_all(&self) {
-        self.locks.iter().rev().for_each(RawLock::unlock);
+        self.locks().for_each(RawLock::unlock);
     }
 
-    /// Makes one node per case, and a box for each receive that needs one. Once.
-    fn make_nodes(self: Pin<&Self>, task: bool) {
-        let packet = self.packet.with_mut(|packet| packet);
-        let node = |(i, case): (usize, &Case<'_>)| {
-            let mut node = Node::new(&raw const self.waiter, case.handle.new_slot(packet));
-            node.case = i as u32;
-            node.select = true;
-            node.task = task;
-            node
+    fn packet(&self) -> *mut Packet {
+        // SAFETY: the token is in place.
+        unsafe { &raw mut (*self.token).packet }
+    }
+
+    /// Makes one node per case, with a box for each receive that needs one, and puts the locks in order. Once.
+    #[inline]
+    fn prepare(self: Pin<&Self>, kind: Kind) {
+        let packet = self.packet();
+        // SAFETY: no node is queued yet, so the lists are ours.
+        let (nodes, locks) = unsafe {
+            (
+                self.nodes.with_mut(|nodes| &mut *nodes),
+                self.locks.with_mut(|locks| &mut *locks),
+            )
         };
-        // SAFETY: no node is queued yet, so the list is ours.
-        self.nodes
-            .with_mut(|nodes| unsafe { (*nodes).fill(self.cases.iter().enumerate().map(node)) });
+        nodes.fill(self.cases.iter().enumerate().map(|(i, case)| {
+            let (lock, slot) = case.handle.lock_and_slot(packet);
+            if let Some(lock) = lock {
+                locks.push(lock);
+            }
+            let mut node = Node::new(&raw const self.waiter, slot);
+            node.case = i as u16;
+            node.select = true;
+            node.task = kind.task;
+            node.haste = kind.haste;
+            node
+        }));
+        locks.sort();
     }
 
     /// Passes 1 and 2.
@@ -202,15 +223,23 @@ impl<'c, 'a> Registration<'c, 'a> {
             }
             self.unlock_all();
             self.entered.set(attempt == Attempt::Paired);
-            later.run(handle);
-            return match attempt {
-                Attempt::Value => Entered::Chosen(self.token(i, Chosen::Value(0))),
-                Attempt::Promise(promise) => {
-                    Entered::Chosen(self.token(i, Chosen::Promise(promise)))
+            let chosen = match attempt {
+                Attempt::Value => Chosen::Value(0),
+                Attempt::Promise(promise) => Chosen::Promise(promise),
+                Attempt::Paired => {
+                    later.run(handle);
+                    return Entered::Waiting;
                 }
-                Attempt::Paired => Entered::Waiting,
-                _ => Entered::Chosen(self.token(i, Chosen::Closed)),
+                _ => Chosen::Closed,
             };
+            self.choose(i, chosen);
+            let undo = Undo {
+                token: self.token,
+                handle,
+            };
+            later.run(handle);
+            std::mem::forget(undo);
+            return Entered::Chosen;
         }
         let mut watched = false;
         if wait {
@@ -223,7 +252,11 @@ impl<'c, 'a> Registration<'c, 'a> {
         }
         self.unlock_all();
         if watched {
-            self.cases.iter().for_each(|case| case.handle.notify());
+            let mut put_off = PutOff::default();
+            for case in self.cases {
+                put_off.catch(|| case.handle.notify());
+            }
+            put_off.resume();
         }
         if wait {
             Entered::Waiting
@@ -232,25 +265,18 @@ impl<'c, 'a> Registration<'c, 'a> {
         }
     }
 
-    /// The token of a chosen case, with the value if it has one.
-    fn token(&self, i: usize, chosen: Chosen) -> Token {
-        let mut token = Token::new(i, ptr::null_mut());
-        token.chosen = chosen;
-        if let Chosen::Value(_) = chosen {
-            let packet = self.packet.with_mut(|packet| packet);
-            // SAFETY: the case was won, so its node and slot are ours. A slot that is not the packet is a box, which
-            // moves to the token.
-            unsafe {
-                let slot = (*self.node(i)).slot;
-                if slot == packet.cast() {
-                    token.packet = *packet;
-                } else {
-                    token.slot = slot;
-                    (*self.node(i)).slot = ptr::null_mut();
-                }
+    /// Fills the token with a chosen case, whose value, if it has one, is in the packet or in its node's box.
+    fn choose(&self, i: usize, chosen: Chosen) {
+        // SAFETY: the case was won, so its node and slot are ours, and so is the token. A slot that is not the packet is
+        // a box, which moves to the token.
+        unsafe {
+            (*self.token).chosen = chosen;
+            (*self.token).case = i;
+            let slot = &mut (*self.node(i)).slot;
+            if matches!(chosen, Chosen::Value(_)) && *slot != self.packet().cast() {
+                (*self.token).slot = std::mem::replace(slot, ptr::null_mut());
             }
         }
-        token
     }
 
     /// Pass 3: `won` is the case whose node its partner unlinked, if one did.
@@ -264,32 +290,31 @@ impl<'c, 'a> Registration<'c, 'a> {
         self.entered.set(false);
     }
 
-    /// The result, once the waiter is done. `None` in it means: start again.
-    fn result(&self) -> Option<Option<Token>> {
-        let (outcome, i) = self.waiter.result()?;
+    /// What follows the end of the wait. False if it is to be started again, true if a case was chosen.
+    fn end(&self, (outcome, i): (Outcome, usize)) -> bool {
         self.unlink_all(Some(i));
         // SAFETY: the node is unlinked, so it is ours.
         let (ticket, pairing) = unsafe { ((*self.node(i)).ticket, (*self.node(i)).pairing) };
         let chosen = match outcome {
-            Outcome::Passed if self.cases[i].handle.is_send() => return Some(None),
+            Outcome::Passed if self.cases[i].handle.is_send() => return false,
             Outcome::Passed => Chosen::Value(ticket),
             Outcome::Closed => Chosen::Closed,
             Outcome::Reserved => Chosen::Promise(Promise::Slot),
             Outcome::Matched => Chosen::Promise(Promise::Receiver(pairing)),
-            Outcome::Retry | Outcome::Notified => return Some(None),
+            Outcome::Retry | Outcome::Notified => return false,
         };
-        Some(Some(self.token(i, chosen)))
+        self.choose(i, chosen);
+        true
     }
 
     /// Leaves all queues unless a case was won. True if it left.
     fn withdraw(&self) -> bool {
         self.lock_all();
         let open = self.waiter.is_open();
-        // A waiter that is paired from pass 1 is open too, but its node stands in `matched`: see the pairing.
+        // A waiter that is paired from pass 1 is open too, but its node stands in `matched`.
         // SAFETY: under all locks.
-        let paired = (0..self.cases.len())
-            .any(|i| unsafe { (*self.node(i)).pairing != 0 && (*self.node(i)).is_queued() });
-        let leave = open && !paired;
+        let committed = (0..self.cases.len()).any(|i| unsafe { (*self.node(i)).is_committed() });
+        let leave = open && !committed;
         if leave {
             for (i, case) in self.cases.iter().enumerate() {
                 // SAFETY: under all locks.
@@ -310,8 +335,8 @@ impl<'c, 'a> Registration<'c, 'a> {
     }
 
     /// When a case becomes ready by itself. Only those without a lock do.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        if self.locks.len() == self.cases.len() {
+    fn due(&self) -> Option<Instant> {
+        if self.locks().len() == self.cases.len() {
             return None;
         }
         self.cases.iter().filter_map(|case| case.handle.due()).min()
@@ -322,13 +347,14 @@ impl Drop for Registration<'_, '_> {
     fn drop(&mut self) {
         if self.entered.get() {
             self.unlink_all(None);
-            if let Some(Some(token)) = self.result() {
-                let mut token = token;
+            if self.waiter.result().is_some_and(|result| self.end(result)) {
+                // SAFETY: the token is in place.
+                let token = unsafe { &mut *self.token };
                 token.undo(self.cases[token.case].handle);
             }
         }
+        let packet = self.packet().cast::<()>();
         self.nodes.with_mut(|nodes| {
-            let packet = self.packet.with_mut(|packet| packet.cast::<()>());
             // SAFETY: no node is queued any more; a slot that is neither null nor the packet is an empty box.
             unsafe {
                 let first = (*nodes).as_mut_ptr();
@@ -359,6 +385,23 @@ impl Token {
     }
 }
 
+/// Undoes a choice that cannot be told of, because a waker panicked.
+struct Undo<'a> {
+    token: *mut Token,
+    handle: &'a dyn RawCase,
+}
+
+impl Drop for Undo<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        // A second panic would end the program.
+        let mut put_off = PutOff::default();
+        // SAFETY: the token is in place, and the registration's, which made this.
+        put_off.catch(|| unsafe { (*self.token).undo(self.handle) });
+        std::mem::forget(put_off);
+    }
+}
+
 /// How long a select waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -366,6 +409,16 @@ pub(crate) enum Patience {
     Try,
     /// Until then, or for ever.
     Until(Option<Instant>),
+}
+
+impl Patience {
+    fn haste(self) -> Haste {
+        match self {
+            Patience::Until(None) => Haste::Patient,
+            Patience::Until(Some(deadline)) if Instant::now() < deadline => Haste::Deadline,
+            Patience::Until(Some(_)) | Patience::Try => Haste::Now,
+        }
+    }
 }
 
 #[inline]
@@ -396,8 +449,7 @@ pub(crate) fn select(
 #[inline(never)]
 fn wait(cases: &[Case<'_>], order: &mut Order, patience: Patience, token: &mut Token) -> bool {
     if let Some(blocker) = goroutine() {
-        let registration = std::pin::pin!(Registration::new(cases, blocker.waiter()));
-        return block(&blocker, registration.as_ref(), order, patience, token);
+        return block(&blocker, cases, order, patience, token);
     }
     wait_thread(cases, order, patience, token)
 }
@@ -416,55 +468,53 @@ fn wait_thread(
                 return true;
             }
         }
-        let registration = std::pin::pin!(Registration::new(cases, blocker.waiter()));
-        block(blocker, registration.as_ref(), order, patience, token)
+        block(blocker, cases, order, patience, token)
     })
 }
 
 #[inline(always)]
 fn block(
     blocker: &Blocker,
-    reg: Pin<&Registration<'_, '_>>,
+    cases: &[Case<'_>],
     order: &mut Order,
     patience: Patience,
     token: &mut Token,
 ) -> bool {
+    let token: *mut Token = token;
+    // SAFETY: the token outlives this call, and is left alone until a case was chosen or no node is queued.
+    let reg = std::pin::pin!(unsafe { Registration::new(cases, blocker.waiter(), token) });
+    let reg = reg.as_ref();
     let reason = if reg.cases.is_empty() {
         Reason::SelectNoCases
     } else {
         Reason::Select
     };
-    reg.make_nodes(false);
+    reg.prepare(Kind::blocking(patience.haste()));
     loop {
         match reg.enter(order, patience != Patience::Try) {
-            Entered::Chosen(chosen) => {
-                *token = chosen;
-                return true;
-            }
+            Entered::Chosen => return true,
             Entered::Nothing => return false,
             Entered::Waiting => {}
         }
         let deadline = match patience {
             Patience::Until(deadline) => deadline,
-            // Paired: it is waited for, and for nothing else.
+            // Paired with a thread: it is waited for, and for nothing else.
             Patience::Try => None,
         };
         let until = [deadline, reg.due()].into_iter().flatten().min();
-        let done = blocker.wait(&reg.waiter, reason, until);
-        if !done && reg.withdraw() {
+        let mut result = blocker.wait(&reg.waiter, reason, until);
+        if result.is_none() && reg.withdraw() {
             // The order: a case that is due by now goes before the timeout.
-            if pass0(reg.cases, order, token) {
+            // SAFETY: no node is queued, so the token is ours.
+            if pass0(reg.cases, order, unsafe { &mut *token }) {
                 return true;
             }
             if deadline.is_some_and(|d| Instant::now() >= d) {
                 return false;
             }
         } else {
-            if !done {
-                blocker.wait_on(&reg.waiter, reason);
-            }
-            if let Some(Some(chosen)) = reg.result() {
-                *token = chosen;
+            result = result.or_else(|| blocker.wait_on(&reg.waiter, reason));
+            if result.is_some_and(|result| reg.end(result)) {
                 return true;
             }
         }
@@ -482,28 +532,32 @@ fn locked(handle: &dyn RawCase, f: impl FnOnce() -> bool) -> bool {
     result
 }
 
-/// The first case, in order, that would not block now.
-fn find_ready(cases: &[Case<'_>], order: &mut Order) -> Option<usize> {
+/// The first case, in order, that would not block now; or not longer than until a task is polled, if `tasks` are good
+/// enough.
+fn find_ready(cases: &[Case<'_>], order: &mut Order, tasks: bool) -> Option<usize> {
     (0..order.len()).map(|at| order.draw(at)).find(|&i| {
         let handle = cases[i].handle;
         // SAFETY: under the lock.
-        handle.maybe_ready() && locked(handle, || unsafe { handle.is_ready() })
+        handle.maybe_ready() && locked(handle, || unsafe { handle.is_ready(tasks) })
     })
 }
 
 /// Waits until a case would not block, without performing it. `None` if none was in time.
 pub(crate) fn ready(cases: &[Case<'_>], biased: bool, patience: Patience) -> Option<usize> {
     let mut order = order_of(cases, biased);
-    if let Some(i) = find_ready(cases, &mut order) {
+    if let Some(i) = find_ready(cases, &mut order, patience.haste() != Haste::Now) {
         return Some(i);
     }
     let Patience::Until(deadline) = patience else {
         return None;
     };
     as_blocker(|blocker| {
-        let reg = std::pin::pin!(Registration::new(cases, blocker.waiter()));
+        let mut token = Token::empty();
+        // SAFETY: the token outlives the registration.
+        let reg = unsafe { Registration::new(cases, blocker.waiter(), &raw mut token) };
+        let reg = std::pin::pin!(reg);
         let reg = reg.as_ref();
-        reg.make_nodes(false);
+        reg.prepare(Kind::blocking(Haste::Deadline));
         loop {
             let found = reg.watch(&order);
             if found.is_none() {
@@ -511,7 +565,7 @@ pub(crate) fn ready(cases: &[Case<'_>], biased: bool, patience: Patience) -> Opt
                 blocker.wait(&reg.waiter, Reason::Select, until);
             }
             reg.unlink_all(None);
-            if let Some(i) = found.or_else(|| find_ready(cases, &mut order)) {
+            if let Some(i) = found.or_else(|| find_ready(cases, &mut order, true)) {
                 return Some(i);
             }
             if deadline.is_some_and(|d| Instant::now() >= d) {
@@ -530,7 +584,7 @@ impl<'c, 'a> Registration<'c, 'a> {
             let handle = self.cases[i].handle;
             // SAFETY: under the lock; the node is pinned and unlinked before it goes.
             locked(handle, || unsafe {
-                let ready = handle.is_ready();
+                let ready = handle.is_ready(true);
                 if !ready {
                     handle.enqueue_watcher(self.node(i));
                 }
@@ -539,29 +593,28 @@ impl<'c, 'a> Registration<'c, 'a> {
         })
     }
 
-    /// A select as a future: `None` means pending, and the waker will be woken.
-    pub(crate) fn poll(self: Pin<&Self>, biased: bool, waker: &Waker) -> Option<Token> {
+    /// A select as a future: false means pending, and the waker will be woken.
+    fn poll(self: Pin<&Self>, biased: bool, waker: &Waker) -> bool {
         loop {
             if !self.entered.get() {
                 let mut order = order_of(self.cases, biased);
-                let mut token = Token::empty();
-                if pass0(self.cases, &mut order, &mut token) {
-                    return Some(token);
+                // SAFETY: no node is queued, so the token is ours.
+                if pass0(self.cases, &mut order, unsafe { &mut *self.token }) {
+                    return true;
                 }
                 // SAFETY: the waiter is queued nowhere, so nobody else looks at its waker.
                 drop(unsafe { self.waiter.set_wake(Wake::Waker(waker.clone())) });
                 // SAFETY: the nodes are in no queue.
                 if self.nodes.with_mut(|nodes| unsafe { (*nodes).len() == 0 }) {
-                    self.make_nodes(true);
+                    self.prepare(Kind::TASK);
                 }
-                return match self.enter(&order, true) {
-                    Entered::Chosen(token) => Some(token),
-                    Entered::Waiting | Entered::Nothing => None,
-                };
+                return matches!(self.enter(&order, true), Entered::Chosen);
             }
-            match self.result() {
-                Some(Some(token)) => return Some(token),
-                Some(None) => {
+            match self.waiter.result() {
+                Some(result) => {
+                    if self.end(result) {
+                        return true;
+                    }
                     self.rearm();
                     self.waiter.reopen();
                 }
@@ -569,7 +622,7 @@ impl<'c, 'a> Registration<'c, 'a> {
                 None if self.due().is_some_and(|d| Instant::now() >= d) && self.withdraw() => {
                     self.rearm();
                 }
-                None if self.renew_waker(waker) => return None,
+                None if self.renew_waker(waker) => return false,
                 None => {}
             }
         }
@@ -589,8 +642,43 @@ impl<'c, 'a> Registration<'c, 'a> {
         drop(former);
         !done
     }
+}
+
+/// A select as a future has it: the registration and its token. Dropped in this order.
+pub(crate) struct Pending<'c, 'a> {
+    registration: Registration<'c, 'a>,
+    token: UnsafeCell<Token>,
+}
+
+impl<'c, 'a> Pending<'c, 'a> {
+    pub(crate) fn new(cases: &'c [Case<'a>]) -> Pin<Box<Self>> {
+        let waiter = Waiter::asleep(None);
+        let mut this = Box::new(Self {
+            // SAFETY: the token, of which it is told below, is pinned with it.
+            registration: unsafe { Registration::new(cases, waiter, ptr::null_mut()) },
+            token: UnsafeCell::new(Token::empty()),
+        });
+        this.registration.token = this.token.with_mut(|token| token);
+        Box::into_pin(this)
+    }
+
+    /// `None` means pending, and the waker will be woken.
+    pub(crate) fn poll(self: Pin<&Self>, biased: bool, waker: &Waker) -> Option<Token> {
+        // SAFETY: the registration is pinned with this.
+        let registration = unsafe { self.map_unchecked(|this| &this.registration) };
+        registration.poll(biased, waker).then(|| {
+            // SAFETY: a case was chosen, so the token is ours.
+            self.token
+                .with_mut(|token| unsafe { std::mem::replace(&mut *token, Token::empty()) })
+        })
+    }
+
+    /// When a case becomes ready by itself.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.registration.due()
+    }
 
     pub(crate) fn cases(&self) -> &'c [Case<'a>] {
-        self.cases
+        self.registration.cases
     }
 }

@@ -4,7 +4,7 @@
 //! `thread_parker`), because the partner in a rendezvous usually runs on the other core.
 
 use crate::park::{self, Handle, Park, Reason};
-use crate::waitq::Waiter;
+use crate::waitq::{Outcome, Waiter};
 use std::time::Instant;
 
 /// Who blocks here. Found afresh for every wait, and not kept across one.
@@ -125,18 +125,33 @@ impl Blocker {
         }
     }
 
-    /// Waits until the waiter is done, or the deadline has passed. True if it is done.
+    /// Parks a goroutine that came to stand in line just now, and looked at nothing since: a wake-up cannot be lost
+    /// between, because nothing ran that could have parked and so used it up. A thread looks first.
+    #[inline(always)]
+    pub(crate) fn park_first(&self, reason: Reason, deadline: Option<Instant>) {
+        if let Blocker::Goroutine(me, hook) = self {
+            // SAFETY: a blocker is found afresh for every wait, by the waiter itself.
+            unsafe { hook.park(*me, reason, deadline) };
+        }
+    }
+
+    /// Waits until the waiter is done, which gives its result, or the deadline has passed.
     ///
     /// The hook's park may unwind; whoever queued the waiter has a guard for that.
     #[inline(always)]
-    pub(crate) fn wait(&self, waiter: &Waiter, reason: Reason, deadline: Option<Instant>) -> bool {
+    pub(crate) fn wait(
+        &self,
+        waiter: &Waiter,
+        reason: Reason,
+        deadline: Option<Instant>,
+    ) -> Option<(Outcome, usize)> {
         match self {
             Blocker::Goroutine(me, hook) => loop {
-                if waiter.is_done() {
-                    return true;
+                if let Some(result) = waiter.result() {
+                    return Some(result);
                 }
                 if deadline.is_some_and(|d| Instant::now() >= d) {
-                    return false;
+                    return None;
                 }
                 // SAFETY: a blocker is found afresh for every wait, by the waiter itself.
                 unsafe { hook.park(*me, reason, deadline) };
@@ -150,8 +165,8 @@ impl Blocker {
 
     /// As [`wait`](Self::wait), for as long as it takes.
     #[cold]
-    pub(crate) fn wait_on(&self, waiter: &Waiter, reason: Reason) {
-        self.wait(waiter, reason, None);
+    pub(crate) fn wait_on(&self, waiter: &Waiter, reason: Reason) -> Option<(Outcome, usize)> {
+        self.wait(waiter, reason, None)
     }
 }
 
@@ -161,19 +176,11 @@ fn wait_thread(
     waiter: &Waiter,
     reason: Reason,
     deadline: Option<Instant>,
-) -> bool {
-    if record.spin_until(|| waiter.is_done()) {
-        return true;
+) -> Option<(Outcome, usize)> {
+    if !record.spin_until(|| waiter.is_done()) && waiter.fall_asleep() {
+        while !waiter.is_done() && sleep_thread(record, reason, deadline) {}
     }
-    if !waiter.fall_asleep() {
-        return true;
-    }
-    while !waiter.is_done() {
-        if !sleep_thread(record, reason, deadline) {
-            return waiter.is_done();
-        }
-    }
-    true
+    waiter.result()
 }
 
 /// Sleeps once; false if the deadline has passed.
@@ -199,7 +206,7 @@ fn sleep_thread(
 pub(crate) fn wait_for_time(reason: Reason, deadline: Option<Instant>) {
     as_blocker(|blocker| {
         let waiter = blocker.waiter();
-        while !blocker.wait(&waiter, reason, deadline) {
+        while blocker.wait(&waiter, reason, deadline).is_none() {
             if deadline.is_some_and(|d| Instant::now() >= d) {
                 return;
             }
@@ -234,14 +241,11 @@ pub(crate) mod model {
         parker: &Parker,
         waiter: &crate::waitq::Waiter,
         deadline: Option<std::time::Instant>,
-    ) -> bool {
-        while !waiter.is_done() {
-            if deadline.is_some() {
-                return false;
-            }
+    ) -> Option<(crate::waitq::Outcome, usize)> {
+        while !waiter.is_done() && deadline.is_none() {
             parker.park();
         }
-        true
+        waiter.result()
     }
 
     impl Wake for Parker {

@@ -24,6 +24,8 @@
 use crate::lock::held;
 use crate::park::Handle;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::task::Waker;
 
@@ -59,11 +61,34 @@ pub(crate) fn fire(wake: Option<Wake>) {
 /// At most this many are woken per turn of the lock.
 const WAKES: usize = 4;
 
-/// Collects whom to wake once the lock is released.
+/// The first panic of a waker, put off until everybody else was woken.
+#[derive(Debug, Default)]
+pub(crate) struct PutOff(Option<Box<dyn Any + Send>>);
+
+impl PutOff {
+    pub(crate) fn catch(&mut self, f: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
+            match self.0 {
+                None => self.0 = Some(panic),
+                // The panic hook told of it. Its drop may panic too.
+                Some(_) => std::mem::forget(panic),
+            }
+        }
+    }
+
+    pub(crate) fn resume(self) {
+        if let Some(panic) = self.0 {
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Collects whom to wake once the lock is released. To be [resumed](Self::resume) at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes {
     list: [Option<Wake>; WAKES],
     len: usize,
+    put_off: PutOff,
 }
 
 impl Wakes {
@@ -84,12 +109,23 @@ impl Wakes {
         self.len + 2 > WAKES
     }
 
+    /// Wakes them all, whoever panics.
     pub(crate) fn fire(&mut self) {
         for wake in &mut self.list[..std::mem::take(&mut self.len)] {
             if let Some(wake) = wake.take() {
-                wake.fire();
+                self.put_off.catch(|| wake.fire());
             }
         }
+    }
+
+    /// Does something else that may wake, after all that it is to be told of were woken.
+    pub(crate) fn and(&mut self, f: impl FnOnce()) {
+        self.put_off.catch(f);
+    }
+
+    /// Lets the first panic of a waker go on.
+    pub(crate) fn resume(self) {
+        self.put_off.resume();
     }
 }
 
@@ -166,11 +202,11 @@ impl Waiter {
         matches!(whom, Some(Wake::Waker(mine)) if mine.will_wake(waker))
     }
 
-    /// Makes the word open again for another round. The waiter is in no queue.
+    /// Makes the word open again for another round of a waiter that must always be woken: `DONE` took the bit that
+    /// says so with it. The waiter is in no queue.
     #[inline]
     pub(crate) fn reopen(&self) {
-        let asleep = self.word.load(Ordering::Relaxed) & ASLEEP;
-        self.word.store(OPEN | asleep, Ordering::Relaxed);
+        self.word.store(OPEN | ASLEEP, Ordering::Relaxed);
     }
 
     /// As [`reopen`](Self::reopen), for a thread that is awake again.
@@ -180,6 +216,7 @@ impl Waiter {
     }
 
     /// Wins the waiter for one case, against other channels that try the same.
+    #[inline]
     pub(crate) fn claim(&self) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & PHASE == OPEN {
@@ -271,20 +308,36 @@ pub(crate) struct Node {
     queue: *mut WaitQ,
     /// Constant while queued.
     pub(crate) waiter: *const Waiter,
-    /// Constant while queued: where the value is, or goes to. Null for a deferred send and for a watcher.
+    /// Constant while queued: where the value is, or goes to. Null for a deferred send; a watcher's is not
+    /// used.
     pub(crate) slot: *mut (),
     /// The order of arrival at this channel, 0 before the first. Kept over a retry, so that the waiter's turn is too.
     pub(crate) ticket: u64,
     /// Links a deferred send to its receiver; set in both when they are matched.
     pub(crate) pairing: u64,
     /// Constant: the index of the case in its select.
-    pub(crate) case: u32,
+    pub(crate) case: u16,
     /// Constant: a select's node, which must be claimed.
     pub(crate) select: bool,
     /// Constant: a send whose value comes after it was chosen.
     pub(crate) deferred: bool,
     /// Constant: nobody may block its thread until this waiter acts, because it is a task that may share the thread.
     pub(crate) task: bool,
+    /// Constant: how long a receiver waits for the value of a sender that it is paired with.
+    pub(crate) haste: Haste,
+    /// A receiver: the sender it is paired with is a task, which nobody need ever poll.
+    pub(crate) with_task: bool,
+}
+
+/// How long a waiter waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// As long as it takes.
+    Patient,
+    /// Until its deadline. A partner that withdraws wakes it, so that it can look at the clock.
+    Deadline,
+    /// Not at all, but for the value of a thread's select, which comes. It is paired with no task.
+    Now,
 }
 
 impl Node {
@@ -302,11 +355,24 @@ impl Node {
             select: false,
             deferred: false,
             task: false,
+            haste: Haste::Patient,
+            with_task: false,
         }
     }
 
     pub(crate) fn is_queued(&self) -> bool {
         !self.queue.is_null()
+    }
+
+    /// A send whose value comes once its task is polled, if it ever is.
+    pub(crate) fn is_tasks_promise(&self) -> bool {
+        self.deferred && self.task
+    }
+
+    /// A receiver that is paired with a sender who is at work on the value: it may not go before that is done. One that
+    /// is paired with a task may; the task finds it gone then, and sends anew.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.is_queued() && self.pairing != 0 && !self.with_task
     }
 
     /// Finishes the node's waiter. See [`Waiter::finish`].
@@ -445,22 +511,23 @@ impl WaitQ {
         }
     }
 
-    /// There is a first node, and it is of a plain send or receive.
+    /// The first node has its value, or room for one, and is won: a select's is claimed.
     ///
     /// # Safety
-    /// Under the lock.
+    /// Under the lock; there is one. If it is won, it is to be [unlinked](Self::dequeue_first) and finished.
     #[inline(always)]
-    pub(crate) unsafe fn starts_plain(&self) -> bool {
-        // SAFETY: nodes of the queue are alive.
-        !self.first.is_null() && unsafe { !(*self.first).select }
+    pub(crate) unsafe fn win_first(&self) -> bool {
+        let first = self.first;
+        // SAFETY: nodes of the queue and their waiters are alive.
+        unsafe { !(*first).select || (!(*first).deferred && (*(*first).waiter).claim()) }
     }
 
     /// Unlinks and returns the first node.
     ///
     /// # Safety
-    /// Under the lock; the queue [starts](Self::starts_plain) with a plain node.
+    /// Under the lock; there is one.
     #[inline(always)]
-    pub(crate) unsafe fn dequeue_plain(&mut self) -> *mut Node {
+    pub(crate) unsafe fn dequeue_first(&mut self) -> *mut Node {
         let first = self.first;
         // SAFETY: there is a first node, and nodes of the queue are alive.
         unsafe {
@@ -537,16 +604,16 @@ impl WaitQ {
         None
     }
 
-    /// Whether a node stands here whose waiter is still to be had.
+    /// Whether a node stands here that is acceptable, and whose waiter is still to be had.
     ///
     /// # Safety
     /// Under the lock.
-    pub(crate) unsafe fn any_open(&self) -> bool {
+    pub(crate) unsafe fn any_open(&self, accept: impl Fn(&Node) -> bool) -> bool {
         let mut node = self.first;
         while !node.is_null() {
             // SAFETY: nodes of the queue and their waiters are alive.
             unsafe {
-                if !(*node).select || (*(*node).waiter).is_open() {
+                if accept(&*node) && (!(*node).select || (*(*node).waiter).is_open()) {
                     return true;
                 }
                 node = (*node).next;

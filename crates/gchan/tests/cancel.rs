@@ -7,12 +7,13 @@ mod common {
 
 use common::bell::{Bell, poll_with};
 use common::counted::Counted;
-use gchan::{TryRecvError, TrySendError, bounded, unbounded};
+use gchan::{Receiver, Sender, TryRecvError, TrySendError, bounded, unbounded};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, RawWakerVTable, Waker};
 
 /// Polls a fresh future once.
 fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
@@ -137,6 +138,102 @@ fn a_value_put_back_into_a_closing_channel_is_still_received() {
     drop(recv);
     assert_eq!(r.recv(), Ok(5));
     assert!(r.recv().is_err());
+}
+
+/// Receives that were handed the values, in this order, and then dropped.
+fn come_back(s: &Sender<u32>, r: &Receiver<u32>, values: &[u32], dropped: &[usize]) {
+    let bell = Arc::<Bell>::default();
+    let mut waits: Vec<_> = values
+        .iter()
+        .map(|_| Some(Box::pin(r.recv_async())))
+        .collect();
+    for wait in waits.iter_mut().flatten() {
+        assert!(poll_with(wait.as_mut(), &bell).is_pending());
+    }
+    for &value in values {
+        s.try_send(value).unwrap();
+    }
+    for &i in dropped {
+        waits[i] = None;
+    }
+}
+
+#[test]
+fn values_that_came_back_are_counted_and_taken_in_batches() {
+    let (s, r) = unbounded();
+    for _ in 0..2 {
+        come_back(&s, &r, &[1, 2, 3], &[0, 1, 2]);
+        s.send(4).unwrap();
+        assert_eq!((s.len(), r.len(), r.is_empty()), (4, 4, false));
+        assert_eq!(r.drain().collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert!(r.is_empty());
+    }
+    come_back(&s, &r, &[1, 2, 3], &[0, 1, 2]);
+    let mut got = Vec::new();
+    assert_eq!(r.recv_many(&mut got, 8), Ok(3));
+    come_back(&s, &r, &[4, 5], &[0, 1]);
+    assert_eq!(r.try_recv_many(&mut got, 8), Ok(2));
+    assert_eq!(got, [1, 2, 3, 4, 5]);
+    // They may be more than there is room for.
+    let (s, r) = bounded(0);
+    come_back(&s, &r, &[6, 7], &[0, 1]);
+    assert_eq!(
+        (r.len(), r.is_empty(), r.is_full(), s.is_full()),
+        (2, false, true, true)
+    );
+    assert_eq!(r.try_iter().collect::<Vec<_>>(), [6, 7]);
+    assert_eq!((r.len(), r.is_empty(), r.is_full()), (0, true, true));
+}
+
+#[test]
+fn values_come_back_to_their_places_in_any_order() {
+    let (s, r) = unbounded();
+    for dropped in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
+        come_back(&s, &r, &[10, 11, 12, 13], &dropped);
+        assert_eq!(r.try_iter().collect::<Vec<_>>(), [10, 11, 12, 13]);
+    }
+    // What is left when the channel goes is freed, however much it is.
+    let n = 200_000;
+    let all: Vec<_> = (0..n).collect();
+    let order: Vec<_> = (0..n as usize).collect();
+    come_back(&s, &r, &all, &order);
+    assert_eq!(r.len(), n as usize);
+}
+
+#[test]
+fn an_iterator_that_ended_has_ended() {
+    let (s, r) = bounded(1);
+    let mut wait = Box::pin(r.recv_async());
+    assert!(poll_with(wait.as_mut(), &Arc::default()).is_pending());
+    s.send(7).unwrap();
+    drop(s);
+    let mut borrowing = r.iter();
+    let mut owning = r.clone().into_iter();
+    assert_eq!((borrowing.next(), owning.next()), (None, None));
+    drop(wait);
+    assert_eq!((borrowing.next(), owning.next()), (None, None));
+    assert_eq!(r.recv(), Ok(7));
+}
+
+#[test]
+fn a_send_whose_waker_cannot_be_cloned_drops_its_value_once() {
+    const NO_CLONES: RawWakerVTable =
+        RawWakerVTable::new(|_| panic!("no clones"), |_| {}, |_| {}, |_| {});
+    // SAFETY: nothing is done with the pointer.
+    let waker = unsafe { Waker::new(std::ptr::null(), &NO_CLONES) };
+    let drops = AtomicUsize::new(0);
+    let (s, r) = bounded(0);
+    let mut send = Box::pin(s.send_async(Counted(&drops)));
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        send.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    }));
+    assert!(polled.is_err());
+    assert_eq!(drops.load(Ordering::Relaxed), 0);
+    drop(send);
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+    assert!(r.try_recv().is_err());
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! The park seam, with a runtime made of threads: registered threads play goroutines, the others are plain threads. One
 //! process, one hook, so this is a file of its own.
 
+mod common {
+    pub(crate) mod counted;
+}
+
+use common::counted::Counted;
 use gchan::park::{Handle, HookAlreadySet, Park, Reason, set_hook};
 use gchan::{bounded, select, unbounded};
 use std::cell::Cell;
@@ -195,5 +200,10 @@ fn r15_a_park_that_unwinds_leaves_the_channel_as_if_it_had_not_come() {
         assert!(r.try_recv().is_err());
         doom(&mut || select! { recv(r) -> _ => {}, recv(r2) -> _ => {} });
         assert!(s.try_send(1).unwrap_err().is_full());
+        let drops = AtomicUsize::new(0);
+        let (s, r) = bounded(0);
+        doom(&mut || drop(s.send(Counted(&drops))));
+        assert!(r.try_recv().is_err());
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
     });
 }

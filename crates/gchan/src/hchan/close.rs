@@ -7,10 +7,13 @@ use std::ptr;
 
 impl<T> Hchan<T> {
     /// Closes the channel and ends all waits on it. False if it was closed already.
+    ///
+    /// All waits end at the moment that `closed` is set, as in Go: nobody is served from the line after that. They are
+    /// taken off and told in several turns, because whom to wake is kept in a fixed place.
     pub(crate) fn close(&self) -> bool {
         let mut first = true;
+        let mut wakes = Wakes::default();
         loop {
-            let mut wakes = Wakes::default();
             let mut locked = self.lock();
             let state = locked.state();
             if first && state.closed {
@@ -33,8 +36,9 @@ impl<T> Hchan<T> {
             wakes.fire();
             if !more {
                 if watched {
-                    self.notify_watchers();
+                    wakes.and(|| self.notify_watchers());
                 }
+                wakes.resume();
                 return true;
             }
         }
@@ -63,12 +67,13 @@ impl<T> Hchan<T> {
                 self.lock()
                     .recv(slot.as_mut_ptr(), ptr::null_mut(), &mut after)
             };
-            after.run(self);
-            if got != Got::Received {
-                return;
-            }
             // SAFETY: `Received` says that the slot was written.
-            each(unsafe { slot.assume_init() });
+            let value = (got == Got::Received).then(|| unsafe { slot.assume_init() });
+            after.run(self);
+            match value {
+                Some(value) => each(value),
+                None => return,
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The steps of a channel whose lock is held: `chansend` and `chanrecv` of Go's `runtime/chan.go` (1.27; R13, R16).
 
-use super::{After, Buf, Dir, Got, Hchan, READABLE, Sent, State, WRITABLE};
+use super::{After, Buf, Dir, Got, Hchan, READABLE, Sent, State, WRITABLE, fire_received};
 use crate::list::Block;
 use crate::sync::Ordering;
 use crate::waitq::{Node, Outcome, Wake, fire};
@@ -10,7 +10,6 @@ use std::ptr;
 #[derive(Debug)]
 pub(crate) struct Locked<'a, T> {
     pub(super) chan: &'a Hchan<T>,
-    pub(super) state: *mut State<T>,
 }
 
 impl<T> Drop for Locked<'_, T> {
@@ -24,7 +23,7 @@ impl<T> Drop for Locked<'_, T> {
 /// What a send or a receive finds that [cannot pass](Locked::can_pass).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// The other side stands in line with a plain receive or send: [`Locked::give`] and [`Locked::take`].
+    /// The other side stands in line, and nobody else is to be told: [`Locked::meet`] may do.
     Meet,
     /// There is nothing to be had, and nobody to be told: [`Locked::stand_in_line`].
     Wait,
@@ -51,7 +50,7 @@ impl<T> Locked<'_, T> {
         let (chan, qcount) = (self.chan, self.qcount());
         let state = self.state();
         let mut hint = 0;
-        if qcount > 0 || !state.sendq.is_empty() || state.stash.is_some() {
+        if qcount > 0 || !state.sendq.is_empty() || !state.stash.is_empty() {
             hint |= READABLE;
         }
         if has_room(qcount, state.spoken, chan.cap) || !state.recvq.is_empty() {
@@ -68,7 +67,7 @@ impl<T> Locked<'_, T> {
     #[inline(always)]
     pub(super) fn state(&mut self) -> &mut State<T> {
         // SAFETY: the lock is held as long as this guard lives, and the guard is borrowed.
-        unsafe { &mut *self.state }
+        self.chan.state.with_mut(|state| unsafe { &mut *state })
     }
 
     #[inline(always)]
@@ -120,10 +119,9 @@ impl<T> Locked<'_, T> {
             Dir::Send => (&state.recvq, !has_room(qcount, state.spoken, cap)),
             Dir::Recv => (&state.sendq, qcount == 0),
         };
-        // SAFETY: under the lock.
-        match unsafe { partners.starts_plain() } {
-            true if qcount == 0 => Turn::Meet,
-            false if must_wait && partners.is_empty() => Turn::Wait,
+        match partners.is_empty() {
+            false if qcount == 0 => Turn::Meet,
+            true if must_wait => Turn::Wait,
             _ => Turn::Other,
         }
     }
@@ -157,40 +155,26 @@ impl<T> Locked<'_, T> {
         }
     }
 
-    /// A send from hand to hand, to the first receiver in line, and the unlock and the wake.
+    /// A send or a receive from hand to hand, with the first in line of the other side, and the unlock and the wake.
+    /// Gives the guard back if the first is a select that is no longer to be had, or that has its value later.
     ///
     /// # Safety
-    /// It is its [turn](Turn::Meet). `src` holds a value, which is moved out of it.
-    #[inline(never)]
-    pub(crate) unsafe fn give(self, src: *mut T) {
-        // SAFETY: passed on.
-        fire(unsafe { self.meet(Dir::Send, src) });
-    }
-
-    /// A receive from hand to hand, from the first sender in line, and the unlock and the wake.
-    ///
-    /// # Safety
-    /// It is its [turn](Turn::Meet). `dst` may be written, and is.
-    #[inline(never)]
-    pub(crate) unsafe fn take(self, dst: *mut T) {
-        // SAFETY: passed on.
-        fire(unsafe { self.meet(Dir::Recv, dst) });
-    }
-
-    /// # Safety
-    /// As [`give`](Self::give) or [`take`](Self::take).
+    /// It is its [turn](Turn::Meet). `value` holds a value, which is moved out of it (send); or it may be written, and is
+    /// (receive).
     #[inline(always)]
-    unsafe fn meet(mut self, dir: Dir, value: *mut T) -> Option<Wake> {
-        let cap = self.chan.cap;
+    pub(crate) unsafe fn meet(mut self, dir: Dir, value: *mut T) -> Result<(), Self> {
         let state = self.state();
         let queue = match dir {
             Dir::Send => &mut state.recvq,
             Dir::Recv => &mut state.sendq,
         };
-        // SAFETY: under the lock. A plain node that was unlinked is ours to finish, and its slot takes a value or holds
+        // SAFETY: under the lock. The first node is won, so it is ours to finish, and its slot takes a value or holds
         // one.
         let wake = unsafe {
-            let partner = queue.dequeue_plain();
+            if !queue.win_first() {
+                return Err(self);
+            }
+            let partner = queue.dequeue_first();
             let slot = (*partner).slot.cast::<T>();
             match dir {
                 Dir::Send => ptr::copy_nonoverlapping(value, slot, 1),
@@ -199,9 +183,15 @@ impl<T> Locked<'_, T> {
             Node::finish(partner, Outcome::Passed)
         };
         let readable = !state.sendq.is_empty();
-        let writable = !state.recvq.is_empty() || has_room(0, state.spoken, cap);
+        let writable = !state.recvq.is_empty() || has_room(0, state.spoken, self.chan.cap);
+        let chan = self.chan;
         self.unlock_with(u8::from(readable) * READABLE + u8::from(writable) * WRITABLE);
-        wake
+        match dir {
+            Dir::Send => fire(wake),
+            // SAFETY: the value was just received.
+            Dir::Recv => unsafe { fire_received(wake, chan, value) },
+        }
+        Ok(())
     }
 
     /// Puts a waiter that came now at the end of the line, and unlocks. It is its [turn](Turn::Wait).
@@ -240,18 +230,25 @@ impl<T> Locked<'_, T> {
         self.state().closed
     }
 
-    /// A receive would not block now.
-    pub(crate) fn readable(&mut self) -> bool {
+    /// A receive would not block now, or for no longer than until a task that sends is polled, if `tasks` are good enough.
+    pub(crate) fn readable(&mut self, tasks: bool) -> bool {
         let qcount = self.qcount();
         let state = self.state();
+        if qcount > 0 || state.closed || !state.stash.is_empty() {
+            return true;
+        }
         // SAFETY: under the lock.
-        qcount > 0 || state.closed || state.stash.is_some() || unsafe { state.sendq.any_open() }
+        unsafe {
+            state
+                .sendq
+                .any_open(|node| tasks || !node.is_tasks_promise())
+        }
     }
 
     /// A send would not block now.
     pub(crate) fn writable(&mut self) -> bool {
         // SAFETY: under the lock.
-        self.room() || self.closed() || unsafe { self.state().recvq.any_open() }
+        self.room() || self.closed() || unsafe { self.state().recvq.any_open(|_| true) }
     }
 
     pub(crate) fn give_block(&mut self, block: Box<Block<T>>) -> Option<Box<Block<T>>> {
@@ -314,7 +311,8 @@ impl<T> Locked<'_, T> {
                 self.admit(&mut after.wake);
                 return Got::Received;
             }
-            if !self.state().sendq.is_empty() {
+            // Who still stands in line at a closed channel is about to be refused.
+            if !self.state().closed && !self.state().sendq.is_empty() {
                 match self.take_from_sender(dst, partner, after) {
                     Got::Empty => {}
                     got => return got,
@@ -336,7 +334,7 @@ impl<T> Locked<'_, T> {
     unsafe fn pop(&mut self, dst: *mut T, after: &mut After<T>) -> bool {
         let qcount = self.qcount();
         let state = self.state();
-        if state.cold && state.stash.is_some() {
+        if state.cold && !state.stash.is_empty() {
             // SAFETY: passed on.
             return unsafe { self.unstash(dst) };
         }
@@ -357,7 +355,7 @@ impl<T> Locked<'_, T> {
     /// Lets the first queued sender in, after room was made.
     #[inline]
     pub(super) fn admit(&mut self, wake: &mut Option<Wake>) {
-        if self.state().sendq.is_empty() || !self.room() {
+        if self.state().sendq.is_empty() || self.state().closed || !self.room() {
             return;
         }
         // SAFETY: under the lock; a dequeued sender is ours to finish. There is room for one value. Only bounded
@@ -393,6 +391,7 @@ impl<T> Locked<'_, T> {
     ///
     /// # Safety
     /// The node is in no queue and stays in place until it was unlinked, or its waiter was finished through it.
+    #[inline]
     pub(crate) unsafe fn enqueue(&mut self, node: *mut Node, dir: Dir) -> bool {
         // SAFETY: by contract.
         unsafe {
@@ -406,6 +405,17 @@ impl<T> Locked<'_, T> {
             }
             state.cold
         }
+    }
+
+    /// Adds what a newly queued waiter means for others to the hint, which was right before.
+    #[inline]
+    pub(super) fn hint_at(&mut self, queued: Dir) {
+        let more = match queued {
+            Dir::Send => READABLE,
+            Dir::Recv => WRITABLE,
+        };
+        let hint = self.chan.hint.load(Ordering::Relaxed);
+        self.chan.hint.store(hint | more, Ordering::Release);
     }
 
     /// Takes a node out of whatever queue of this channel it stands in. True if it stood in one.

@@ -9,7 +9,7 @@
 //! pending head would block values that are already there, and a withdrawal would have to shift the ring.
 
 use super::{After, Got, Hchan, Locked, Sent};
-use crate::waitq::{Node, Outcome, Wake, Wakes};
+use crate::waitq::{Haste, Node, Outcome, Wake, Wakes};
 use std::cell::Cell;
 use std::ptr;
 
@@ -70,7 +70,7 @@ impl<T> Hchan<T> {
             match promise {
                 Promise::Receiver(pairing) => {
                     if let Some(node) = state.matched.take_pairing(pairing) {
-                        if (*node).select {
+                        if (*node).select || (*node).haste != Haste::Patient {
                             wakes.push(Node::finish(node, Outcome::Retry));
                         } else {
                             (*node).pairing = 0;
@@ -96,8 +96,9 @@ impl<T> Hchan<T> {
         drop(locked);
         wakes.fire();
         if watched {
-            self.notify_watchers();
+            wakes.and(|| self.notify_watchers());
         }
+        wakes.resume();
     }
 }
 
@@ -115,14 +116,18 @@ impl<T> Locked<'_, T> {
         let deferred = Cell::new(false);
         // SAFETY: under the lock; a dequeued sender is ours to finish, and its slot holds its value.
         unsafe {
+            // Who does not wait passes over senders that are tasks: this thread may be the one they need.
             let node = if partner.is_null() {
-                // Pass over deferred senders that are tasks (this thread may be the one they need), stop at others.
+                // And stops at other selects.
                 self.state().sendq.dequeue_if(|node| {
                     if node.deferred && !node.task {
                         deferred.set(true);
                     }
                     !node.deferred && !deferred.get()
                 })
+            } else if (*partner).haste == Haste::Now {
+                let sendq = &mut self.state().sendq;
+                sendq.dequeue_if(|node| !node.is_tasks_promise())
             } else {
                 self.state().sendq.dequeue()
             };
@@ -151,6 +156,7 @@ impl<T> Locked<'_, T> {
         // SAFETY: by contract; the receiver stays in `matched` until the sender keeps or breaks its promise.
         unsafe {
             (*receiver).pairing = pairing;
+            (*receiver).with_task = (*sender).task;
             (*sender).pairing = pairing;
             self.state().matched.push_back(receiver);
             Node::finish(sender, Outcome::Matched)
@@ -176,6 +182,8 @@ impl<T> Locked<'_, T> {
             };
             let pairing = self.draw_ticket();
             (*receiver).pairing = pairing;
+            // Whoever chooses this send is running.
+            (*receiver).with_task = false;
             self.state().matched.push_back(receiver);
             Promise::Receiver(pairing)
         }
@@ -190,12 +198,12 @@ impl<T> Locked<'_, T> {
         if wakes.nearly_full() {
             return true;
         }
-        let buffered = self.qcount() > 0 || self.state().stash.is_some();
+        let buffered = self.qcount() > 0 || !self.state().stash.is_empty();
         let state = self.state();
         // SAFETY: under the lock; dequeued waiters are ours to finish or to put back, and a receiver's slot takes one
         // value.
         unsafe {
-            let queued = state.sendq.any_open();
+            let queued = !state.closed && state.sendq.any_open(|_| true);
             if !state.recvq.is_empty() && (buffered || queued || state.closed) {
                 let Some(receiver) = state.recvq.dequeue() else {
                     return false;

@@ -7,12 +7,12 @@ impl<T> Hchan<T> {
     /// Wakes the watching selects for which the channel looks ready.
     #[cold]
     pub(crate) fn notify_watchers(&self) {
+        let mut wakes = Wakes::default();
         loop {
-            let mut wakes = Wakes::default();
             let mut locked = self.lock();
             // SAFETY: under the lock; a dequeued node's waiter is ours to finish.
             unsafe {
-                let (readable, writable) = (locked.readable(), locked.writable());
+                let (readable, writable) = (locked.readable(true), locked.writable());
                 let state = locked.state();
                 while !wakes.is_full() {
                     let mut node = None;
@@ -31,6 +31,7 @@ impl<T> Hchan<T> {
             drop(locked);
             wakes.fire();
             if !more {
+                wakes.resume();
                 return;
             }
         }
@@ -57,6 +58,6 @@ impl<T> Locked<'_, T> {
     pub(super) fn refresh_cold(&mut self) {
         let state = self.state();
         state.cold =
-            state.stash.is_some() || !state.watch_recv.is_empty() || !state.watch_send.is_empty();
+            !state.stash.is_empty() || !state.watch_recv.is_empty() || !state.watch_send.is_empty();
     }
 }

@@ -22,7 +22,8 @@ impl Nodes {
         }
     }
 
-    /// Fills it, once.
+    /// Takes them in, once.
+    #[inline]
     pub(crate) fn fill(&mut self, nodes: impl ExactSizeIterator<Item = Node>) {
         debug_assert_eq!(self.len, 0);
         self.len = nodes.len();

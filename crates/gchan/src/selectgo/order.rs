@@ -1,8 +1,8 @@
 //! The orders in which a select goes through its cases: Go's `pollorder` and `lockorder` (`runtime/select.go`, 1.27).
 
-use super::Case;
 use crate::lock::RawLock;
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::ptr;
 
 /// Fewer than this many cases need no allocation.
@@ -83,66 +83,86 @@ impl Order {
     }
 }
 
-/// The locks of the cases' channels, in the order in which they are taken, each once.
+/// The locks of the cases' channels, in the order in which they are taken.
 pub(crate) struct Locks<'a> {
-    few: [Option<&'a RawLock>; FEW],
-    many: Vec<Option<&'a RawLock>>,
+    few: [MaybeUninit<&'a RawLock>; FEW],
+    /// All of them, if they are many.
+    many: Vec<&'a RawLock>,
     len: usize,
 }
 
 impl<'a> Locks<'a> {
-    #[inline(always)]
-    pub(crate) fn of(cases: &[Case<'a>]) -> Self {
-        let mut locks = Self {
-            few: [None; FEW],
+    #[inline]
+    pub(crate) fn none() -> Self {
+        Self {
+            few: [const { MaybeUninit::uninit() }; FEW],
             many: Vec::new(),
             len: 0,
-        };
-        let found = cases.iter().filter_map(|case| case.handle.lock());
-        if cases.len() <= FEW {
-            for lock in found {
-                locks.insert(lock);
-            }
-        } else {
-            locks.many = found.map(Some).collect();
-            locks.many.sort_unstable_by_key(Self::key);
-            locks.many.dedup_by_key(|lock| Self::key(lock));
-            locks.len = locks.many.len();
         }
-        locks
     }
 
-    fn key(lock: &Option<&RawLock>) -> usize {
-        lock.map_or(0, RawLock::key)
-    }
-
-    /// A call of the general sort costs more than sorting four.
+    /// Takes one in. [`sort`](Self::sort) follows the last, and does what is left: a call of the general sort costs more
+    /// than sorting four.
     #[inline]
-    fn insert(&mut self, lock: &'a RawLock) {
-        let mut at = self.len;
-        while at > 0 && lock.key() < Self::key(&self.few[at - 1]) {
-            at -= 1;
-        }
-        if at > 0 && lock.key() == Self::key(&self.few[at - 1]) {
+    pub(crate) fn push(&mut self, lock: &'a RawLock) {
+        if self.len >= FEW {
+            self.push_many(lock);
             return;
         }
-        self.few.copy_within(at..self.len, at + 1);
-        self.few[at] = Some(lock);
+        self.few[self.len].write(lock);
+        self.len += 1;
+        let mut at = self.len - 1;
+        let few = self.few();
+        while at > 0 && few[at - 1].key() > few[at].key() {
+            few.swap(at - 1, at);
+            at -= 1;
+        }
+    }
+
+    #[cold]
+    fn push_many(&mut self, lock: &'a RawLock) {
+        if self.len == FEW {
+            self.many = self.few().to_vec();
+        }
+        self.many.push(lock);
         self.len += 1;
     }
 
+    #[inline]
+    pub(crate) fn sort(&mut self) {
+        if self.len > FEW {
+            self.many.sort_unstable_by_key(|lock| lock.key());
+        }
+    }
+
+    /// How many were taken in.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     #[inline]
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &'a RawLock> + '_ {
-        let slice = if self.many.is_empty() {
-            &self.few[..self.len]
-        } else {
+    fn few(&mut self) -> &mut [&'a RawLock] {
+        debug_assert!(self.len <= FEW);
+        // SAFETY: the first `len` are written, and there are no more as long as they are few.
+        unsafe { std::slice::from_raw_parts_mut(self.few.as_mut_ptr().cast(), self.len) }
+    }
+
+    /// Calls `f` with each, once also if it was taken in twice.
+    #[inline]
+    pub(crate) fn for_each(&self, f: impl Fn(&RawLock)) {
+        let all = if self.len > FEW {
             &self.many[..]
+        } else {
+            // SAFETY: the first `len` are written.
+            unsafe { std::slice::from_raw_parts(self.few.as_ptr().cast(), self.len) }
         };
-        slice.iter().flatten().copied()
+        let mut last = ptr::null();
+        for &lock in all {
+            if !ptr::eq(lock, last) {
+                f(lock);
+                last = lock;
+            }
+        }
     }
 }
 
@@ -153,10 +173,8 @@ fn seed() -> u64 {
     thread_local! { static STATE: Cell<u64> = const { Cell::new(0) } }
     let mut x = STATE.get();
     if x == 0 {
-        // The cell's address tells threads apart, the time tells runs apart.
-        let address = STATE.with(|cell| ptr::from_ref(cell).addr() as u64);
-        let time = std::time::SystemTime::UNIX_EPOCH.elapsed();
-        x = address ^ time.map_or(0, |t| u64::from(t.subsec_nanos()) << 32) | 1;
+        // The cell's address tells threads apart.
+        x = first_seed(STATE.with(|cell| ptr::from_ref(cell).addr() as u64));
     }
     // xorshift64*
     x ^= x >> 12;
@@ -164,6 +182,13 @@ fn seed() -> u64 {
     x ^= x >> 27;
     STATE.set(x);
     x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+}
+
+/// Not 0. The time tells runs apart.
+#[cold]
+fn first_seed(address: u64) -> u64 {
+    let time = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    address ^ time.map_or(0, |t| u64::from(t.subsec_nanos()) << 32) | 1
 }
 
 /// A number below `n`: the high half of a linear congruential generator.

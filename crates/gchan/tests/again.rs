@@ -1,0 +1,188 @@
+//! Waits that start again: a partner withdraws, or a promise is broken, and the waiter stands in line a second time.
+
+mod common {
+    pub(crate) mod bell;
+}
+
+use common::bell::{Bell, poll_with};
+use gchan::{
+    RecvTimeoutError, Select, SelectCase, Sender, TryRecvError, bounded, make, select,
+    try_select_cases,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Chooses a send to whoever waits, and withdraws.
+fn choose_and_withdraw(s: &Sender<u32>) {
+    fn leave(s: &Sender<u32>) -> Option<()> {
+        let value = None;
+        select! {
+            send(s, value?) -> _ => unreachable!("there is no value"),
+            default => panic!("nobody waits"),
+        }
+    }
+    assert_eq!(leave(s), None);
+}
+
+#[test]
+fn a_select_future_is_woken_the_second_time_too() {
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let mut select = Select::new();
+    select.recv(&r);
+    let mut future = select.select_async();
+    assert!(poll_with(Pin::new(&mut future), &bell).is_pending());
+    for round in 0..3 {
+        choose_and_withdraw(&s);
+        assert_eq!(bell.rings(), round + 1);
+        assert!(poll_with(Pin::new(&mut future), &bell).is_pending());
+    }
+    s.try_send(7).unwrap();
+    assert_eq!(bell.rings(), 4);
+    match poll_with(Pin::new(&mut future), &bell) {
+        Poll::Ready(chosen) => assert_eq!(chosen.recv(&r), Ok(7)),
+        Poll::Pending => panic!("the value was sent"),
+    }
+}
+
+#[test]
+fn a_dropped_operation_is_a_withdrawal_too() {
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let mut receive = pin!(r.recv_async());
+    assert!(poll_with(receive.as_mut(), &bell).is_pending());
+    let mut other = Select::new();
+    other.send(&s);
+    let chosen = other.try_select().unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(chosen))).is_err());
+    assert!(poll_with(receive.as_mut(), &bell).is_pending());
+    let before = bell.rings();
+    s.try_send(8).unwrap();
+    assert_eq!(bell.rings(), before + 1);
+    assert_eq!(poll_with(receive, &bell), Poll::Ready(Ok(8)));
+}
+
+/// Chooses a send as soon as somebody waits for it, and leaves from within its expression, which does `first` before.
+fn choose_and_leave(s: &Sender<u32>, first: impl Fn()) {
+    let leave = || {
+        select! {
+            send(s, {
+                first();
+                None::<u32>?
+            }) -> sent => Some(sent),
+        }
+    };
+    assert_eq!(leave(), None);
+}
+
+#[test]
+fn a_receive_whose_deadline_passed_in_a_broken_promise_ends() {
+    let (s, r) = bounded(0);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let got = r.recv_timeout(Duration::from_millis(5));
+                assert_eq!(got, Err(RecvTimeoutError::Timeout));
+            }
+        });
+        // Longer than the receiver waits, so that its deadline passes while it is paired.
+        choose_and_leave(&s, || thread::sleep(Duration::from_millis(50)));
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_try_recv_that_chose_a_select_which_leaves_finds_nothing() {
+    let (s, r) = bounded(0);
+    let left = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            choose_and_leave(&s, || thread::sleep(Duration::from_millis(5)));
+            left.store(true, Ordering::Relaxed);
+        });
+        while !left.load(Ordering::Relaxed) {
+            assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+        }
+    });
+}
+
+#[test]
+fn nobody_who_may_not_wait_waits_for_a_task() {
+    let c = make::<u32>(0);
+    let (s, r) = (c.tx(), c.rx());
+    let bell = Arc::<Bell>::default();
+    let mut select = Select::new();
+    select.send(s);
+    let mut future = select.select_async();
+    assert!(poll_with(Pin::new(&mut future), &bell).is_pending());
+    assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+    let timeout = Err(RecvTimeoutError::Timeout);
+    assert_eq!(r.recv_timeout(Duration::ZERO), timeout);
+    assert_eq!(r.recv_deadline(Instant::now()), timeout);
+    select! {
+        recv(r) -> value => panic!("{value:?}"),
+        default => {}
+    }
+    select! {
+        recv(r) -> value => panic!("{value:?}"),
+        default(Duration::ZERO) => {}
+    }
+    assert_eq!(try_select_cases(&mut [SelectCase::Recv(&c)]), None);
+    let mut look = Select::new();
+    look.recv(r);
+    assert!(look.try_ready().is_err());
+    assert_eq!(bell.rings(), 0, "nobody chose it");
+    // Who may wait finds it ready, and it is.
+    assert_eq!(look.ready(), 0);
+    thread::scope(|scope| {
+        let receiver = scope.spawn(|| r.recv());
+        let chosen = loop {
+            match poll_with(Pin::new(&mut future), &bell) {
+                Poll::Ready(chosen) => break chosen,
+                Poll::Pending => thread::yield_now(),
+            }
+        };
+        chosen.send(s, 4).unwrap();
+        assert_eq!(receiver.join().unwrap(), Ok(4));
+    });
+}
+
+#[test]
+fn a_deadline_ends_a_wait_for_a_task() {
+    let (s, r) = bounded(0);
+    for with_select in [false, true] {
+        let bell = Arc::<Bell>::default();
+        let mut select = Select::new();
+        select.send(&s);
+        let mut future = select.select_async();
+        assert!(poll_with(Pin::new(&mut future), &bell).is_pending());
+        let mut timeout = Duration::from_millis(1);
+        // Until it was chosen: a machine may be so slow that the time is up before.
+        while bell.rings() == 0 {
+            if with_select {
+                select! {
+                    recv(r) -> value => panic!("{value:?}"),
+                    default(timeout) => {}
+                }
+            } else {
+                assert_eq!(r.recv_timeout(timeout), Err(RecvTimeoutError::Timeout));
+            }
+            timeout *= 2;
+        }
+        // Its receiver is gone, so it sends to the next.
+        let Poll::Ready(chosen) = poll_with(Pin::new(&mut future), &bell) else {
+            panic!("it was chosen");
+        };
+        thread::scope(|scope| {
+            let receiver = scope.spawn(|| r.recv());
+            chosen.send(&s, 5).unwrap();
+            assert_eq!(receiver.join().unwrap(), Ok(5));
+        });
+    }
+}
