@@ -295,3 +295,29 @@ fn a_hundred_thousand_channels_with_a_future_waiting_on_each() {
         assert_eq!(future.as_mut().poll(&mut cx), Poll::Ready(Ok(n)));
     }
 }
+
+#[test]
+fn block_on_hears_a_wake_that_came_before_the_future_blocked_on_something_else() {
+    use std::task::Poll;
+    use std::time::Duration;
+    let (_s, r) = bounded::<u8>(0);
+    let mut polls = 0;
+    gchan::block_on(std::future::poll_fn(|cx| {
+        polls += 1;
+        if polls == 3 {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        // Both park on the permit that the wake gave.
+        if polls == 1 {
+            assert!(r.recv_timeout(Duration::from_millis(1)).is_err());
+        } else {
+            gchan::block_on(async {
+                let past = gchan::after(Duration::from_millis(1));
+                assert!(past.recv_async().await.is_ok());
+            });
+        }
+        Poll::Pending
+    }));
+    assert_eq!(polls, 3);
+}
