@@ -234,6 +234,10 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// The future gives [`RecvError`] once the channel is empty and all senders are gone.
+    ///
+    /// # Panics
+    /// The future of an [`after`](crate::after), [`at`](crate::at) or [`tick`](crate::tick) panics when it is polled, if
+    /// the thread that keeps alarms cannot be started. It can be polled again.
     pub fn recv_async(&self) -> RecvFut<'_, T> {
         RecvFut {
             receiver: Held::Borrowed(self),

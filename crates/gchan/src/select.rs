@@ -188,6 +188,10 @@ impl<'a> Select<'a> {
     /// A chosen send whose receiver is a task that is dropped in the same moment waits in
     /// [`SelectedOperation::send`] for the next receiver.
     ///
+    /// # Panics
+    /// The future panics when it is polled, if it waits for an [`after`](crate::after), [`at`](crate::at) or
+    /// [`tick`](crate::tick) and the thread that keeps alarms cannot be started. It can be polled again.
+    ///
     /// ```
     /// use gchan::{Select, bounded};
     ///
