@@ -14,7 +14,7 @@ use std::fmt;
 /// Makes a channel with room for `cap` values, as Go's `make(chan T, cap)`.
 ///
 /// # Panics
-/// "makechan: size out of range" if the buffer would be larger than the address space (R11).
+/// "makechan: size out of range" if the buffer would be larger than the address space, or the allocator, allows (R11).
 ///
 /// ```
 /// let c = gchan::make(0);

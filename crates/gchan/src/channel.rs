@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 /// receivers are served in the order they came, and nobody who comes later overtakes them.
 ///
 /// # Panics
-/// If a buffer of `cap` messages is larger than the address space allows (R11).
+/// If a buffer of `cap` messages is larger than the address space, or the allocator, allows (R11).
 ///
 /// ```
 /// let (s, r) = gchan::bounded(1);
