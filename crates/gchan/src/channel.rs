@@ -91,7 +91,7 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 }
 
 /// Delivers a message every `duration`, the first after one `duration`. Ticks that nobody is there to take are not
-/// heaped up. It never disconnects.
+/// heaped up; those that follow keep to the times that they would have had. It never disconnects.
 #[must_use]
 pub fn tick(duration: Duration) -> Receiver<Instant> {
     match Instant::now().checked_add(duration) {

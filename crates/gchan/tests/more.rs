@@ -321,3 +321,30 @@ fn block_on_hears_a_wake_that_came_before_the_future_blocked_on_something_else()
     }));
     assert_eq!(polls, 3);
 }
+
+#[test]
+fn r57_ticks_keep_to_the_grid_of_the_first_however_late_they_are_taken() {
+    use std::time::{Duration, Instant};
+    let period = Duration::from_millis(2);
+    let ticks = gchan::tick(period);
+    let first = ticks.recv().unwrap();
+    let mut last = first;
+    for round in 1..=10 {
+        // Half a period late, and a period and a half, and on time.
+        thread::sleep(period / 2 * (round % 3 * round % 4));
+        let tick = ticks.recv().unwrap();
+        assert!(tick > last && tick <= Instant::now());
+        let since = (tick - first).as_nanos();
+        assert_eq!(since % period.as_nanos(), 0, "{since} ns after the first");
+        last = tick;
+    }
+    // What was missed is not heaped up: one tick, and then none before its time.
+    thread::sleep(period * 5);
+    let missed = ticks.try_recv().unwrap();
+    let next = ticks.recv().unwrap();
+    assert!(next >= missed + period * 5);
+
+    // Without a period there is always one.
+    let always = gchan::tick(Duration::ZERO);
+    (0..100).for_each(|_| assert!(always.try_recv().is_ok()));
+}
