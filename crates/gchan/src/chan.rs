@@ -388,7 +388,8 @@ pub enum SelectCase<'a, T> {
 /// receive, the value, or `None` if that channel is closed. Nil channels are never chosen. May park.
 ///
 /// # Panics
-/// "send on closed channel" if that is what the chosen send does, or if a send case has no value.
+/// "send on closed channel" if that is what the chosen send does, if a send case has no value, or if there are more than
+/// 65,536 cases, as in Go.
 ///
 /// ```
 /// use gchan::{Chan, SelectCase, make, select_cases};

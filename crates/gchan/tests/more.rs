@@ -369,3 +369,32 @@ fn r57_ticks_keep_to_the_grid_of_the_first_however_late_they_are_taken() {
     let always = gchan::tick(Duration::ZERO);
     (0..100).for_each(|_| assert!(always.try_recv().is_ok()));
 }
+
+#[test]
+fn a_select_has_as_many_cases_as_go_allows_and_no_more() {
+    let (s, r) = bounded::<u8>(1);
+    let mut select = gchan::Select::new();
+    for _ in 0..65_536 {
+        select.recv(&r);
+    }
+    assert!(select.try_select().is_err() && select.try_ready().is_err());
+    s.send(1).unwrap();
+    let chosen = select.select();
+    assert_eq!(chosen.recv(&r), Ok(1));
+
+    select.recv(&r);
+    let panic = catch_unwind(AssertUnwindSafe(|| select.try_ready())).unwrap_err();
+    let message = panic.downcast_ref::<&str>().copied();
+    assert_eq!(message, Some("select: too many cases (max 65536)"));
+}
+
+#[test]
+fn a_select_future_of_no_cases_is_pending() {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+    let mut select = gchan::Select::new();
+    let mut future = std::pin::pin!(select.select_async());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(future.as_mut().poll(&mut cx).is_pending());
+    assert!(future.as_mut().poll(&mut cx).is_pending());
+}
