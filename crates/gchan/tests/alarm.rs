@@ -20,10 +20,8 @@ fn limit_memory(bytes: Option<u64>) {
         rlim_max: libc::RLIM_INFINITY,
     };
     // SAFETY: the limit may be read.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) },
-        0
-    );
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    assert_eq!(set, 0);
 }
 
 fn address_space() -> u64 {
