@@ -14,7 +14,7 @@ use std::fmt;
 /// Makes a channel with room for `cap` values, as Go's `make(chan T, cap)`.
 ///
 /// # Panics
-/// "makechan: size out of range" if the buffer would be larger than the address space (R11).
+/// "makechan: size out of range" if the buffer would be larger than the address space, or the allocator, allows (R11).
 ///
 /// ```
 /// let c = gchan::make(0);
@@ -388,7 +388,8 @@ pub enum SelectCase<'a, T> {
 /// receive, the value, or `None` if that channel is closed. Nil channels are never chosen. May park.
 ///
 /// # Panics
-/// "send on closed channel" if that is what the chosen send does, or if a send case has no value.
+/// "send on closed channel" if that is what the chosen send does, if a send case has no value, or if there are more than
+/// 65,536 cases, as in Go.
 ///
 /// ```
 /// use gchan::{Chan, SelectCase, make, select_cases};

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// receivers are served in the order they came, and nobody who comes later overtakes them.
 ///
 /// # Panics
-/// If a buffer of `cap` messages is larger than the address space allows (R11).
+/// If a buffer of `cap` messages is larger than the address space, or the allocator, allows (R11).
 ///
 /// ```
 /// let (s, r) = gchan::bounded(1);
@@ -92,7 +92,7 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 }
 
 /// Delivers a message every `duration`, the first after one `duration`. Ticks that nobody is there to take are not
-/// heaped up. It never disconnects.
+/// heaped up; those that follow keep to the times that they would have had. It never disconnects.
 #[must_use]
 pub fn tick(duration: Duration) -> Receiver<Instant> {
     match Instant::now().checked_add(duration) {

@@ -242,6 +242,10 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// The future gives [`RecvError`] once the channel is empty and all senders are gone.
+    ///
+    /// # Panics
+    /// The future of an [`after`](crate::after), [`at`](crate::at) or [`tick`](crate::tick) panics when it is polled, if
+    /// the thread that keeps alarms cannot be started. It can be polled again.
     pub fn recv_async(&self) -> RecvFut<'_, T> {
         RecvFut {
             receiver: Held::Borrowed(self),
@@ -404,29 +408,45 @@ impl<T> fmt::Debug for RecvStream<'_, T> {
     }
 }
 
-/// Runs a future to its end on this thread, for examples and small programs. May park.
+/// Runs a future to its end on this thread, for examples and small programs. May park. What the future calls may block
+/// too.
 #[cfg(not(loom))]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     use std::sync::Arc;
-    use std::task::Wake as TaskWake;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// Wakes a blocked caller. The waiter's word is not used: the permit is enough.
-    struct Unpark(crate::park::Handle);
-    impl TaskWake for Unpark {
+    /// Wakes a blocked caller. The flag says that a wake came: the permit alone may be used up by whatever else the
+    /// future blocks on. It is released before the permit is given, so who is unparked sees it.
+    struct Alert {
+        woken: AtomicBool,
+        whom: crate::park::Handle,
+    }
+    impl std::task::Wake for Alert {
         fn wake(self: Arc<Self>) {
-            self.0.unpark();
+            self.wake_by_ref();
+        }
+
+        fn wake_by_ref(self: &Arc<Self>) {
+            self.woken.store(true, Ordering::Release);
+            self.whom.unpark();
         }
     }
 
     let mut future = std::pin::pin!(future);
     crate::wait::as_blocker(|blocker| {
-        let waker = Waker::from(Arc::new(Unpark(blocker.handle())));
+        let alert = Arc::new(Alert {
+            woken: AtomicBool::new(false),
+            whom: blocker.handle(),
+        });
+        let waker = Waker::from(alert.clone());
         let mut cx = Context::from_waker(&waker);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return output;
             }
-            blocker.pause();
+            while !alert.woken.swap(false, Ordering::Acquire) {
+                blocker.pause();
+            }
         }
     })
 }

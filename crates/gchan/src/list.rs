@@ -2,7 +2,8 @@
 //!
 //! Blocks hold [`SLOTS`] values. Sends fill the last block, receives empty the first. An emptied block is kept as the
 //! one spare if there is none, so that a channel that hovers around a few messages allocates nothing; every further one
-//! is handed out to be freed. A drained channel holds one block, or none if a block is larger than a page.
+//! is handed out to be freed. A drained channel holds one block. Blocks larger than a page are not kept at all: a drained
+//! channel holds none.
 //!
 //! Nothing is allocated or freed here: both happen outside the channel's lock, because an allocator may be slow and is
 //! user code. So a push that finds no room says so, and the caller comes back with a block.
@@ -41,6 +42,9 @@ impl<T> Block<T> {
     }
 
     pub(crate) const LAYOUT: Layout = Layout::new::<Self>();
+
+    /// Too large to be kept while it is empty.
+    const LARGE: bool = size_of::<Self>() > 4096;
 }
 
 #[derive(Debug)]
@@ -73,13 +77,31 @@ impl<T> List<T> {
         self.tail_at == SLOTS && self.spare.is_none()
     }
 
-    /// Hands in a block; comes back if there is a spare already.
+    /// Hands in a block for the next push; comes back if there is a spare already.
     pub(crate) fn give(&mut self, block: Box<Block<T>>) -> Option<Box<Block<T>>> {
         if self.spare.is_some() {
             return Some(block);
         }
         self.spare = Some(block);
         None
+    }
+
+    /// The block that was handed in, if it was not needed and is too large to be kept. To be freed outside the lock.
+    pub(crate) fn take_surplus(&mut self) -> Option<Box<Block<T>>> {
+        if Block::<T>::LARGE {
+            self.spare.take()
+        } else {
+            None
+        }
+    }
+
+    /// Keeps an emptied block as the spare, or lets it go.
+    fn keep(&mut self, block: Box<Block<T>>) -> Option<Box<Block<T>>> {
+        if Block::<T>::LARGE {
+            Some(block)
+        } else {
+            self.give(block)
+        }
     }
 
     /// # Safety
@@ -173,7 +195,7 @@ impl<T> List<T> {
         let block = unsafe { Box::from_raw(self.head) };
         self.head = block.next;
         self.head_at = 0;
-        self.give(block)
+        self.keep(block)
     }
 
     /// The only block is empty: use it from its start again, or let it go if it is large.
@@ -181,7 +203,7 @@ impl<T> List<T> {
     fn drained(&mut self) -> Option<Box<Block<T>>> {
         self.head_at = 0;
         self.tail_at = 0;
-        if size_of::<Block<T>>() <= 4096 {
+        if !Block::<T>::LARGE {
             return self.spare.take();
         }
         // SAFETY: as in `retire_head`, with nothing left behind it.
@@ -189,7 +211,7 @@ impl<T> List<T> {
         self.head = ptr::null_mut();
         self.tail = ptr::null_mut();
         self.tail_at = SLOTS;
-        self.give(block)
+        Some(block)
     }
 }
 

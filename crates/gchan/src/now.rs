@@ -70,11 +70,12 @@ unsafe fn send_with_block<T>(chan: &Hchan<T>, src: *const T) -> Sent {
         };
         let mut after = After::nothing();
         let mut locked = chan.lock();
-        let surplus = locked.give_block(block);
+        let refused = locked.give_block(block);
         // SAFETY: passed on.
         let sent = unsafe { locked.send(src, &mut after) };
+        let surplus = locked.take_surplus();
         drop(locked);
-        drop(surplus);
+        drop((refused, surplus));
         if sent != Sent::NeedBlock {
             after.run(chan);
             return sent;

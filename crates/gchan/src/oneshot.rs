@@ -7,6 +7,7 @@ use crate::err::{RecvError, RecvTimeoutError, SendError, TryRecvError};
 use crate::future::RecvFut;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,7 +29,11 @@ use std::time::Duration;
 #[must_use]
 pub fn channel<T>() -> (OneSender<T>, OneReceiver<T>) {
     let (sender, receiver) = bounded(1);
-    (OneSender { sender }, OneReceiver { receiver })
+    let receiver = OneReceiver {
+        receiver,
+        taken: AtomicBool::new(false),
+    };
+    (OneSender { sender }, receiver)
 }
 
 /// Sends the one value. Dropped without sending, it lets the receiver know.
@@ -41,6 +46,9 @@ pub struct OneSender<T> {
 #[derive(Debug)]
 pub struct OneReceiver<T> {
     receiver: Receiver<T>,
+    /// The value was received by reference. The channel alone does not say that nothing can come any more: a sender's
+    /// handle goes a moment after its value. Orders nothing: the value did.
+    taken: AtomicBool,
 }
 
 impl<T> OneSender<T> {
@@ -67,9 +75,12 @@ impl<T> OneReceiver<T> {
     /// Waits for the value, at most `timeout`. May park.
     ///
     /// # Errors
-    /// [`RecvTimeoutError`]
+    /// [`RecvTimeoutError`]; `Disconnected` too after the value was received.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.receiver.recv_timeout(timeout)
+        if self.taken.load(Ordering::Relaxed) {
+            return Err(RecvTimeoutError::Disconnected);
+        }
+        self.take(self.receiver.recv_timeout(timeout))
     }
 
     /// The value, if it is there.
@@ -77,10 +88,21 @@ impl<T> OneReceiver<T> {
     /// # Errors
     /// [`TryRecvError`]; `Disconnected` too after the value was received.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.receiver.try_recv()
+        if self.taken.load(Ordering::Relaxed) {
+            return Err(TryRecvError::Disconnected);
+        }
+        self.take(self.receiver.try_recv())
     }
 
-    /// The receiver for a select.
+    fn take<E>(&self, received: Result<T, E>) -> Result<T, E> {
+        if received.is_ok() {
+            self.taken.store(true, Ordering::Relaxed);
+        }
+        received
+    }
+
+    /// The receiver for a select. It is an ordinary receiver of an ordinary channel: after it has received the value, it
+    /// and [`try_recv`](Self::try_recv) may find the channel `Empty` for a moment, until the sender's handle is gone.
     #[must_use]
     pub fn as_receiver(&self) -> &Receiver<T> {
         &self.receiver

@@ -18,15 +18,18 @@ pub(crate) struct Ring<T> {
 
 impl<T> Ring<T> {
     /// # Panics
-    /// As Go's `makechan`, if the buffer would be larger than the address space allows (R11).
+    /// As Go's `makechan`, if the buffer would be larger than the address space allows (R11). How much that is the
+    /// allocator knows, so it is asked; where it has no memory for less the panic is the same.
     pub(crate) fn new(cap: usize) -> Self {
-        let bytes = cap.checked_mul(size_of::<T>());
+        let mut slots = Vec::new();
         assert!(
-            bytes.is_some_and(|n| n <= isize::MAX as usize),
+            slots.try_reserve_exact(cap).is_ok(),
             "makechan: size out of range"
         );
+        // SAFETY: there is room for `cap`, and slots need not be initialised.
+        unsafe { slots.set_len(cap) };
         Self {
-            slots: Box::new_uninit_slice(cap),
+            slots: slots.into_boxed_slice(),
             sendx: 0,
             recvx: 0,
         }

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// Among ready operations one is chosen uniformly at random. A chosen operation must be completed with
 /// [`SelectedOperation::send`] or [`SelectedOperation::recv`]. For a fixed list there is [`select!`](crate::select).
 ///
+/// # Panics
+/// All that choose or look panic if the list has more than 65,536 operations, Go's limit.
+///
 /// ```
 /// use gchan::{Select, unbounded};
 ///
@@ -186,7 +189,12 @@ impl<'a> Select<'a> {
     /// As [`select`](Self::select), as a future. Cancel-safe: dropped before it resolves, it has chosen nothing.
     ///
     /// A chosen send whose receiver is a task that is dropped in the same moment waits in
-    /// [`SelectedOperation::send`] for the next receiver.
+    /// [`SelectedOperation::send`] for the next receiver. Of an empty list nothing is ever chosen: the future stays
+    /// pending, where [`select`](Self::select) panics.
+    ///
+    /// # Panics
+    /// The future panics when it is polled, if it waits for an [`after`](crate::after), [`at`](crate::at) or
+    /// [`tick`](crate::tick) and the thread that keeps alarms cannot be started. It can be polled again.
     ///
     /// ```
     /// use gchan::{Select, bounded};

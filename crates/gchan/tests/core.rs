@@ -59,7 +59,16 @@ fn r7_indexes_wrap_and_order_is_kept() {
 
 #[test]
 fn r11_a_size_out_of_range_panics_as_makechan_does() {
-    for cap in [usize::MAX, usize::MAX / 8, isize::MAX as usize / 8 + 1] {
+    // Also if a `usize` counts the bytes, but no address space has so many.
+    let far = isize::MAX as usize / 8;
+    for cap in [
+        usize::MAX,
+        usize::MAX / 8,
+        far + 1,
+        far,
+        far >> 8,
+        far >> 15,
+    ] {
         let panic = std::panic::catch_unwind(|| bounded::<u64>(cap)).unwrap_err();
         let text = panic.downcast_ref::<&str>().copied();
         assert_eq!(text, Some("makechan: size out of range"), "cap {cap}");

@@ -295,3 +295,106 @@ fn a_hundred_thousand_channels_with_a_future_waiting_on_each() {
         assert_eq!(future.as_mut().poll(&mut cx), Poll::Ready(Ok(n)));
     }
 }
+
+#[test]
+fn after_its_value_a_oneshot_is_disconnected_at_once() {
+    use std::time::Duration;
+    let (hand, handed) = bounded::<oneshot::OneSender<u8>>(0);
+    let sender = thread::spawn(move || handed.iter().for_each(|tell| tell.send(1).unwrap()));
+    for round in 0..20_000 {
+        let (tell, told) = oneshot::channel();
+        hand.send(tell).unwrap();
+        while told.try_recv().is_err() {}
+        // The sender is perhaps still in `send`.
+        if round % 2 == 0 {
+            assert_eq!(told.try_recv(), Err(TryRecvError::Disconnected));
+        } else {
+            let again = told.recv_timeout(Duration::ZERO);
+            assert_eq!(again, Err(gchan::RecvTimeoutError::Disconnected));
+        }
+    }
+    drop(hand);
+    sender.join().unwrap();
+}
+
+#[test]
+fn block_on_hears_a_wake_that_came_before_the_future_blocked_on_something_else() {
+    use std::task::Poll;
+    use std::time::Duration;
+    let (_s, r) = bounded::<u8>(0);
+    let mut polls = 0;
+    gchan::block_on(std::future::poll_fn(|cx| {
+        polls += 1;
+        if polls == 3 {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        // Both park on the permit that the wake gave.
+        if polls == 1 {
+            assert!(r.recv_timeout(Duration::from_millis(1)).is_err());
+        } else {
+            gchan::block_on(async {
+                let past = gchan::after(Duration::from_millis(1));
+                assert!(past.recv_async().await.is_ok());
+            });
+        }
+        Poll::Pending
+    }));
+    assert_eq!(polls, 3);
+}
+
+#[test]
+fn r57_ticks_keep_to_the_grid_of_the_first_however_late_they_are_taken() {
+    use std::time::{Duration, Instant};
+    let period = Duration::from_millis(2);
+    let ticks = gchan::tick(period);
+    let first = ticks.recv().unwrap();
+    let mut last = first;
+    for round in 1..=10 {
+        // Half a period late, and a period and a half, and on time.
+        thread::sleep(period / 2 * (round % 3 * round % 4));
+        let tick = ticks.recv().unwrap();
+        assert!(tick > last && tick <= Instant::now());
+        let since = (tick - first).as_nanos();
+        assert_eq!(since % period.as_nanos(), 0, "{since} ns after the first");
+        last = tick;
+    }
+    // What was missed is not heaped up: one tick, and then none before its time.
+    thread::sleep(period * 5);
+    let missed = ticks.try_recv().unwrap();
+    let next = ticks.recv().unwrap();
+    assert!(next >= missed + period * 5);
+
+    // Without a period there is always one.
+    let always = gchan::tick(Duration::ZERO);
+    (0..100).for_each(|_| assert!(always.try_recv().is_ok()));
+}
+
+#[test]
+fn a_select_has_as_many_cases_as_go_allows_and_no_more() {
+    let (s, r) = bounded::<u8>(1);
+    let mut select = gchan::Select::new();
+    for _ in 0..65_536 {
+        select.recv(&r);
+    }
+    assert!(select.try_select().is_err() && select.try_ready().is_err());
+    s.send(1).unwrap();
+    let chosen = select.select();
+    assert_eq!(chosen.recv(&r), Ok(1));
+
+    select.recv(&r);
+    let panic = catch_unwind(AssertUnwindSafe(|| select.try_ready())).unwrap_err();
+    let message = panic.downcast_ref::<&str>().copied();
+    assert_eq!(message, Some("select: too many cases (max 65536)"));
+}
+
+#[test]
+fn a_select_future_of_no_cases_is_pending() {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+    let mut select = gchan::Select::new();
+    let mut future = std::pin::pin!(select.select_async());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(future.as_mut().poll(&mut cx).is_pending());
+    assert!(future.as_mut().poll(&mut cx).is_pending());
+}

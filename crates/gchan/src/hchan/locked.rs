@@ -258,6 +258,14 @@ impl<T> Locked<'_, T> {
         }
     }
 
+    /// The block that was given, if it was not needed and is not to be kept.
+    pub(crate) fn take_surplus(&mut self) -> Option<Box<Block<T>>> {
+        match &mut self.state().buf {
+            Buf::List(list) => list.take_surplus(),
+            Buf::Ring(_) => None,
+        }
+    }
+
     /// Sends if that needs no waiting (R13): closed, then a waiting receiver, then the buffer.
     ///
     /// # Safety

@@ -8,6 +8,9 @@ use std::ptr;
 /// Fewer than this many cases need no allocation.
 const FEW: usize = 8;
 
+/// Go's limit, so that a case's number fits sixteen bits.
+const MOST: usize = 1 << 16;
+
 /// Numbers of cases, in an order that is drawn as it is asked for.
 pub(crate) struct Order {
     few: [u16; FEW],
@@ -19,6 +22,8 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// # Panics
+    /// As Go's `reflect.Select`, if the cases are more than 65,536.
     #[inline]
     pub(crate) fn identity(len: usize) -> Self {
         let mut order = Self {
@@ -29,8 +34,8 @@ impl Order {
             random: 0,
         };
         if len > FEW {
-            let len = u16::try_from(len).expect("a select of more than 65535 cases");
-            order.many = (0..len).collect();
+            assert!(len <= MOST, "select: too many cases (max 65536)");
+            order.many = (0..=u16::MAX).take(len).collect();
         }
         order
     }
