@@ -13,10 +13,10 @@ use gchan::{
     Chan, Select, SelectCase, TryRecvError, after, bounded, make, select, select_biased,
     select_cases, try_select_cases, unbounded,
 };
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -181,6 +181,67 @@ fn try_recv_meets_a_blocked_select_that_sends() {
             thread::yield_now();
         }
     });
+}
+
+#[test]
+fn try_recv_that_meets_a_select_whose_send_panics_is_empty() {
+    let (s, r) = bounded::<i32>(0);
+    let chosen = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let value = || -> i32 {
+                chosen.store(true, Ordering::Release);
+                resume_unwind(Box::new("no value"))
+            };
+            select! { send(s, value()) -> _ => unreachable!() }
+        });
+        while !chosen.load(Ordering::Acquire) {
+            assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+        }
+        assert!(sender.join().is_err());
+    });
+}
+
+#[test]
+fn a_receive_in_time_that_meets_a_send_that_is_taken_back_times_out() {
+    let (s, r) = bounded::<i32>(0);
+    thread::scope(|scope| {
+        let receiver = scope.spawn(|| r.recv_timeout(Duration::from_millis(20)));
+        let mut select = Select::new();
+        select.send(&s);
+        // The receiver may have come and gone on a slow machine.
+        if let Ok(chosen) = select.select_timeout(Duration::from_millis(20)) {
+            thread::sleep(Duration::from_millis(60));
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(chosen))).is_err());
+        }
+        assert!(receiver.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn a_select_whose_partner_withdrew_is_woken_again() {
+    let (s, r) = bounded(0);
+    let (_quiet, never) = bounded::<()>(0);
+    let bell = Arc::<Bell>::default();
+    let mut select = Select::new();
+    select.recv(&r);
+    select.recv(&never);
+    let mut receiver = pin!(select.select_async());
+    assert!(poll_with(receiver.as_mut(), &bell).is_pending());
+    for times in 1..=3 {
+        let mut sender = Select::new();
+        sender.send(&s);
+        let chosen = sender.try_select().unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(chosen))).is_err());
+        assert_eq!(bell.rings(), times);
+        assert!(poll_with(receiver.as_mut(), &bell).is_pending());
+    }
+    s.try_send(5).unwrap();
+    assert_eq!(bell.rings(), 4);
+    match poll_with(receiver, &bell) {
+        Poll::Ready(chosen) => assert_eq!(chosen.recv(&r), Ok(5)),
+        Poll::Pending => panic!("it was woken for nothing"),
+    }
 }
 
 #[test]
