@@ -17,7 +17,7 @@
 //! **Seats.** Beside each deadline is a seat number. An item takes a free seat when it comes, learns
 //! its number once ([`Item::seated`]) and keeps it until it leaves; `places` says where in the heap
 //! the seat's entry lies. So an item can be removed or moved in place, and a sift writes to the
-//! heap's own arrays alone: at a million timers `places` is 4 MB, where the timers are 112 MB.
+//! heap's own arrays alone: at a million timers `places` is 4 MB, where the timers are 96 MB.
 //!
 //! Invariants, under the owner's lock:
 //! - entry `i > 0` is not earlier than entry `(i - 1) / 4`;

@@ -1,5 +1,7 @@
 //! Models of the status machine, the modified list and the waiting protocol.
 
+use super::node::{Body, Node};
+use super::owned::Owned;
 use super::{Handle, Status, Timers};
 use crate::callback::Callback;
 use crate::waiter::Waiter;
@@ -336,5 +338,47 @@ fn loom_a_reader_misses_no_deadline_during_the_drain() {
         };
         assert_eq!(timers.check(15), (30, 0));
         assert!(reader.join().unwrap() <= 30);
+    });
+}
+
+/// Sees, when it is dropped, what its owners did before.
+struct Probe {
+    done: std::sync::Arc<AtomicUsize>,
+    dropped: std::sync::Arc<AtomicUsize>,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // Relaxed: only the order of the owners' count can make this see them all.
+        assert_eq!(self.done.load(Relaxed), 3);
+        self.dropped.fetch_add(1, Relaxed);
+    }
+}
+
+/// Whichever of three owners is the last frees the timer, once, and after the others are done with it.
+#[test]
+fn loom_the_last_owner_frees_after_the_others() {
+    model(|| {
+        let (done, dropped) = (counter(), counter());
+        let probe = Probe {
+            done: std::sync::Arc::clone(&done),
+            dropped: std::sync::Arc::clone(&dropped),
+        };
+        let mut body = Body::idle();
+        body.callback = Callback::once(move || drop(probe));
+        let node = Owned::new(Node::new(Status::NoStatus, body));
+        let others = [node.clone(), node.clone()].map(|node| {
+            let done = std::sync::Arc::clone(&done);
+            thread::spawn(move || {
+                done.fetch_add(1, Relaxed);
+                drop(node);
+            })
+        });
+        done.fetch_add(1, Relaxed);
+        drop(node);
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(dropped.load(Relaxed), 1);
     });
 }

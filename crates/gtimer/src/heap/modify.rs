@@ -1,6 +1,7 @@
 //! Arming, resetting and stopping (`addtimer`, `modtimer`, `deltimer`).
 
 use super::node::{Held, Node};
+use super::owned::Owned;
 use super::run::Garbage;
 use super::status::Status;
 use super::{Handle, Shared, Timers};
@@ -54,7 +55,7 @@ impl Timers {
     /// Arms a timer that is in no heap.
     fn add_again(
         &self,
-        node: &Arc<Node>,
+        node: &Owned,
         mut held: Held<'_>,
         when: i64,
         change: Change,
@@ -67,7 +68,7 @@ impl Timers {
         // Waiting for the lock in `Modifying` is allowed here: no holder of a lock waits for a
         // timer that is in no heap.
         let mut heap = self.shared.lock();
-        let (earliest, garbage) = self.shared.add_locked(&mut heap, when, Arc::clone(node));
+        let (earliest, garbage) = self.shared.add_locked(&mut heap, when, node.clone());
         held.leave(Waiting);
         drop(heap);
         drop(garbage);
@@ -127,14 +128,16 @@ impl Shared {
     fn modified_earlier(&self, node: &Node, when: i64) -> bool {
         // Linked first, announced second: a drain that resets the announcement then finds it.
         self.modified.push(node);
-        let before = self.modified_earliest.fetch_min(when, Ordering::AcqRel);
+        if when >= self.modified_earliest.fetch_min(when, Ordering::AcqRel) {
+            return false;
+        }
         // Pairs with the waiter's fence; see the head comment of the engine.
         fence(Ordering::SeqCst);
-        when < before && when < self.first.load(Ordering::Acquire)
+        when < self.first.load(Ordering::Acquire)
     }
 
     /// Adds a timer at `Waiting`, or `Modifying` by this thread.
-    pub(super) fn add(&self, when: i64, node: Arc<Node>) -> (bool, Garbage) {
+    pub(super) fn add(&self, when: i64, node: Owned) -> (bool, Garbage) {
         self.add_locked(&mut self.lock(), when, node)
     }
 
@@ -142,7 +145,7 @@ impl Shared {
         &self,
         heap: &mut super::Heap,
         when: i64,
-        node: Arc<Node>,
+        node: Owned,
     ) -> (bool, Garbage) {
         let mut garbage = Garbage::default();
         self.clean_head(heap, &mut garbage);

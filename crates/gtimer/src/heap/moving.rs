@@ -1,6 +1,7 @@
 //! Moving the timers of a dying P to another (`moveTimers`), and the death of a heap.
 
-use super::node::{Node, Ref};
+use super::node::Ref;
+use super::owned::Owned;
 use super::run::{Garbage, corrupt};
 use super::status::Status;
 use super::{Heap, Shared, Timers};
@@ -51,7 +52,7 @@ impl Timers {
 impl Shared {
     /// Takes up to a chunk of timers out of the heap, each at `Moving`. Stopped ones are removed
     /// instead.
-    fn give(&self, chunk: &mut [Option<(i64, Arc<Node>)>; CHUNK]) -> (usize, Garbage) {
+    fn give(&self, chunk: &mut [Option<(i64, Owned)>; CHUNK]) -> (usize, Garbage) {
         let mut n = 0;
         let mut garbage = Garbage::default();
         let mut heap = self.lock();
@@ -72,7 +73,7 @@ impl Shared {
         heap: &mut Heap,
         node: Ref,
         garbage: &mut Garbage,
-    ) -> Option<(i64, Arc<Node>)> {
+    ) -> Option<(i64, Owned)> {
         let mut turn = 0;
         loop {
             let status = node.status();
@@ -104,13 +105,13 @@ impl Shared {
     }
 
     /// Adds what `give` took.
-    fn receive(self: &Arc<Self>, chunk: [Option<(i64, Arc<Node>)>; CHUNK]) -> bool {
+    fn receive(self: &Arc<Self>, chunk: [Option<(i64, Owned)>; CHUNK]) -> bool {
         let mut heap = self.lock();
         let before = self.next_when();
         let mut earliest = false;
         for (when, owned) in chunk.into_iter().flatten() {
             // SAFETY: the heap owns the node from the next statement on, and is locked.
-            let node = unsafe { Ref::new(core::ptr::NonNull::from(&*owned)) };
+            let node = unsafe { Ref::new(owned.as_ptr()) };
             heap.entries.push(when, owned);
             // SAFETY: `give` entered `Moving` on this thread and dropped its token.
             let mut held = unsafe { node.resume(Moving) };

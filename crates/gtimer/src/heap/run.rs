@@ -1,13 +1,13 @@
 //! Running what is due, and putting entries right (`checkTimers`, `runtimer`, `runOneTimer`,
 //! `adjusttimers`, `cleantimers`, `clearDeletedTimers`).
 
-use super::node::{Node, Ref};
+use super::node::Ref;
+use super::owned::Owned;
 use super::status::Status;
 use super::{Heap, Shared, Timers};
 use crate::callback::Callback;
 use crate::sync::{Ordering, relax};
 use crate::when::{NEVER, next_tick};
-use alloc::sync::Arc;
 
 use Status::{
     Deleted, ModifiedEarlier, ModifiedLater, Modifying, Moving, NoStatus, Removed, Removing,
@@ -23,7 +23,7 @@ const SWEEPS: usize = 64;
 /// callback, which is a user's value.
 #[derive(Debug, Default)]
 pub(super) struct Garbage {
-    nodes: [Option<Arc<Node>>; 8],
+    nodes: [Option<Owned>; 8],
     len: usize,
 }
 
@@ -32,7 +32,7 @@ impl Garbage {
         self.len == self.nodes.len()
     }
 
-    pub(super) fn push(&mut self, node: Arc<Node>) {
+    pub(super) fn push(&mut self, node: Owned) {
         self.nodes[self.len] = Some(node);
         self.len += 1;
     }
@@ -40,8 +40,8 @@ impl Garbage {
 
 /// What the root of the heap asks for.
 enum Next {
-    /// To run a callback; the heap's count of the timer comes along if it left the heap.
-    Due(Callback, Option<Arc<Node>>),
+    /// To run a callback; the heap's share of the timer comes along if it left the heap.
+    Due(Callback, Option<Owned>),
     /// To drop garbage before looking further.
     Flush,
     /// Nothing: no timer is due.
@@ -55,8 +55,6 @@ enum Next {
 #[must_use = "the callback in it has to be run"]
 pub struct Due {
     callback: Option<Callback>,
-    /// The heap's count of the timer that fired.
-    node: Option<Arc<Node>>,
     garbage: Garbage,
     now: i64,
     next: i64,
@@ -107,7 +105,6 @@ impl Timers {
         let now = now.min(NEVER - 1);
         let mut due = Due {
             callback: None,
-            node: None,
             garbage: Garbage::default(),
             now,
             next: self.shared.next_when(),
@@ -126,15 +123,17 @@ impl Shared {
         if self.modified_earliest.load(Ordering::Acquire) <= due.now {
             self.adjust(&mut heap);
         }
+        let mut fired = None;
         if let Next::Due(callback, node) = self.next_due(&mut heap, due.now, &mut due.garbage) {
             due.callback = Some(callback);
-            due.node = node;
+            fired = node;
         }
         if self.deleted_exceed(&heap) {
             self.sweep(&mut heap, &mut due.garbage);
         }
         self.publish(&heap);
         drop(heap);
+        drop(fired);
         due.next = self.next_when();
     }
 
@@ -164,8 +163,8 @@ impl Shared {
             drop((garbage, spare));
             if let Next::Due(callback, node) = next {
                 ran += 1;
-                callback.run(now);
                 drop(node);
+                callback.run(now);
             }
             if (idle && !crowded) || ran == limit {
                 return (self.next_when(), ran);
@@ -204,7 +203,7 @@ impl Shared {
 
     /// Go's `runOneTimer`, up to the call: takes the callback out of a due timer, and the timer out
     /// of the heap or on to its next tick. None if it is no longer `Waiting`.
-    fn fire(&self, heap: &mut Heap, node: Ref, now: i64) -> Option<(Callback, Option<Arc<Node>>)> {
+    fn fire(&self, heap: &mut Heap, node: Ref, now: i64) -> Option<(Callback, Option<Owned>)> {
         let mut held = node.enter(Waiting, Running)?;
         self.unlink(heap, node);
         let (callback, tick) = held.body(|body| {
