@@ -199,6 +199,21 @@ impl Shared {
         self.len.store(bucket.entries.len(), Ordering::Relaxed);
     }
 
+    /// Disarms all timers.
+    fn empty(&self) {
+        loop {
+            let mut bucket = self.bucket.lock();
+            let last = bucket.entries.len().wrapping_sub(1);
+            let Some(node) = bucket.entries.nth(last).map(Arc::clone) else {
+                return;
+            };
+            let owned = bucket.remove(&node);
+            self.publish(&bucket);
+            drop(bucket);
+            drop(owned);
+        }
+    }
+
     fn stop(&self, node: &Node) -> bool {
         let mut bucket = self.bucket.lock();
         let owned = bucket.remove(node);
@@ -426,20 +441,17 @@ impl Drop for Handle {
 impl Drop for Timers {
     /// Disarms all timers.
     fn drop(&mut self) {
-        loop {
-            let mut bucket = self.shared.bucket.lock();
-            let Some(node) = bucket
-                .entries
-                .nth(bucket.entries.len().wrapping_sub(1))
-                .map(Arc::clone)
-            else {
-                return;
-            };
-            let owned = bucket.remove(&node);
-            self.shared.publish(&bucket);
-            drop(bucket);
-            drop(owned);
-        }
+        let dying = Dying(&self.shared);
+        dying.0.empty();
+    }
+}
+
+/// Takes out what is left when a value that was dropped has panicked: timer and bucket own each other.
+struct Dying<'a>(&'a Shared);
+
+impl Drop for Dying<'_> {
+    fn drop(&mut self) {
+        self.0.empty();
     }
 }
 

@@ -276,13 +276,13 @@ impl<E: Engine> Driver<E> {
         }
     }
 
-    /// Entries in the driver's heap.
+    /// Entries in the driver's heap. Stopped timers that have not been cleared yet are among them.
     #[must_use]
     pub fn len(&self) -> usize {
         self.owner.core.timers.len()
     }
 
-    /// Whether no timer is armed.
+    /// Whether the driver's heap has no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

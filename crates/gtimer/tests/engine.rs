@@ -267,6 +267,30 @@ fn a_heap_may_die_first<E: Engine>() {
     assert_eq!(dropped.get(), 100);
 }
 
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a user's mistake");
+    }
+}
+
+/// What a dying heap drops may panic: its other timers have left it all the same.
+fn a_panic_in_a_drop_leaves_no_timer_in_a_dying_heap<E: Engine>() {
+    let (timers, dropped) = (E::default(), Count::default());
+    let handles: Vec<_> = (0..100)
+        .map(|when| timers.insert(when, 0, callback_of(&dropped)).0)
+        .collect();
+    let bomb = Bomb;
+    E::detach(timers.insert(100, 0, Callback::once(move || drop(bomb))).0);
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(timers))).is_err());
+    assert!(handles.iter().all(|timer| !E::stop(timer)));
+    assert_eq!(dropped.get(), 0);
+    drop(handles);
+    assert_eq!(dropped.get(), 100);
+}
+
 /// R60: timeouts that are created and stopped do not pile up, even if nobody ever checks.
 fn r60_stopped_timers_do_not_pile_up<E: Engine>() {
     for live in [0_i64, 100, 10_000] {
@@ -329,6 +353,7 @@ both! {
     a_detached_timer_fires_without_its_handle
     arming_drops_the_callback_it_replaces
     a_heap_may_die_first
+    a_panic_in_a_drop_leaves_no_timer_in_a_dying_heap
     r60_stopped_timers_do_not_pile_up
     r60_a_burst_of_stops_clears_itself
 }

@@ -1,11 +1,43 @@
-//! A timer with more owners than can be counted ends the program: no count wraps round to zero.
+//! Who owns a timer of the heap engine, and when what it holds is dropped.
 
 use gtimer::{Callback, heap};
 use std::mem;
 use std::process::Command;
+use std::sync::mpsc::{TryRecvError, channel};
+use std::sync::{Arc, Mutex};
 
 const CHILD: &str = "GTIMER_TEST_LEAK";
 
+/// A callback may wait for what another timer holds, once it has dropped that one's handle: although both
+/// were due at one look, and the other, stopped, has left the heap already.
+#[test]
+fn a_callback_that_drops_a_handle_sees_its_value_dropped() {
+    let timers = heap::Timers::new();
+    let (held, gone) = channel::<()>();
+    let other = timers.insert(1, 0, Callback::once(move || drop(held))).0;
+    let other = Arc::new(Mutex::new(Some(other)));
+    let (tx, seen) = channel();
+    let to_drop = Arc::clone(&other);
+    let callback = Callback::once(move || {
+        assert_eq!(gone.try_recv(), Err(TryRecvError::Empty));
+        to_drop.lock().unwrap().take();
+        tx.send(gone.try_recv()).expect("the test waits");
+    });
+    let _timer = timers.insert(2, 0, callback).0;
+    assert!(other.lock().unwrap().as_ref().expect("kept").stop());
+    assert_eq!(timers.len(), 2, "not cleared yet");
+    loop {
+        let due = timers.take(5);
+        let more = due.next_when() <= 5;
+        due.run();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(seen.recv(), Ok(Err(TryRecvError::Disconnected)));
+}
+
+/// No count wraps round to zero.
 #[test]
 fn too_many_owners_of_a_timer_end_the_program() {
     if std::env::var_os(CHILD).is_some() {

@@ -40,8 +40,9 @@ impl Timers {
             let mut chunk = [const { None }; CHUNK];
             let (n, garbage) = dying.shared.give(&mut chunk);
             let more = n > 0 || garbage.is_full();
-            drop(garbage);
+            // Before anything is dropped: a user's value may panic, and the chunk is in no heap.
             earliest |= self.shared.receive(chunk);
+            drop(garbage);
             if !more {
                 return earliest;
             }
@@ -127,27 +128,42 @@ impl Shared {
 impl Drop for Timers {
     /// Disarms all timers: they never fire, and what their handles still own can be armed elsewhere.
     fn drop(&mut self) {
-        let shared = &*self.shared;
-        loop {
-            let mut garbage = Garbage::default();
-            let mut turn = 0;
-            let mut heap = shared.lock();
-            while !garbage.is_full() {
-                let Some(node) = heap.last() else { break };
-                shared.retire(&mut heap, node, &mut garbage, &mut turn);
-            }
-            shared.publish(&heap);
-            drop(heap);
-            if !garbage.is_full() {
-                // Each count went with its timer.
-                debug_assert_eq!(shared.deleted.load(Ordering::Relaxed), 0);
-                return;
-            }
-        }
+        let dying = Dying(&self.shared);
+        dying.0.retire_all();
+    }
+}
+
+/// Takes out what is left when a value that was dropped has panicked: a timer that stayed would point
+/// to a heap that is gone.
+struct Dying<'a>(&'a Shared);
+
+impl Drop for Dying<'_> {
+    fn drop(&mut self) {
+        self.0.retire_all();
     }
 }
 
 impl Shared {
+    /// Empties the heap. Dropping what it held may run user code.
+    fn retire_all(&self) {
+        loop {
+            let mut garbage = Garbage::default();
+            let mut turn = 0;
+            let mut heap = self.lock();
+            while !garbage.is_full() {
+                let Some(node) = heap.last() else { break };
+                self.retire(&mut heap, node, &mut garbage, &mut turn);
+            }
+            self.publish(&heap);
+            drop(heap);
+            if !garbage.is_full() {
+                // Each count went with its timer.
+                debug_assert_eq!(self.deleted.load(Ordering::Relaxed), 0);
+                return;
+            }
+        }
+    }
+
     /// Stops a timer and removes it.
     fn retire(&self, heap: &mut Heap, node: Ref, garbage: &mut Garbage, turn: &mut u32) {
         let status = node.status();

@@ -28,6 +28,10 @@ pub(super) struct Garbage {
 }
 
 impl Garbage {
+    const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(super) const fn is_full(&self) -> bool {
         self.len == self.nodes.len()
     }
@@ -62,7 +66,7 @@ pub struct Due {
 }
 
 impl Due {
-    /// Whether a timer fired.
+    /// Whether a timer fired. If none did, there may be something to drop, and more to take after it.
     #[must_use]
     pub const fn fired(&self) -> bool {
         self.callback.is_some()
@@ -185,6 +189,8 @@ impl Shared {
             let status = node.status();
             match status {
                 Waiting if when > now => return Next::Idle,
+                // Dropped first, with no callback in hand: dropping may panic, or be waited for by it.
+                Waiting if !garbage.is_empty() => return Next::Flush,
                 Waiting => {
                     if let Some((callback, node)) = self.fire(heap, node, now) {
                         return Next::Due(callback, node);
