@@ -117,6 +117,10 @@ impl Builder {
     /// # Errors
     ///
     /// If the system gives no thread.
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a zero byte.
     pub fn build(self) -> io::Result<Driver> {
         self.build_with()
     }
@@ -132,6 +136,10 @@ impl Builder {
     /// # Errors
     ///
     /// If the system gives no thread.
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a zero byte.
     pub fn build_with<E: Engine>(self) -> io::Result<Driver<E>> {
         let driver = Driver::with_clock(Clock::Thread {
             waiter: Waiter::new(),
