@@ -37,6 +37,31 @@ fn a_callback_that_drops_a_handle_sees_its_value_dropped() {
     assert_eq!(seen.recv(), Ok(Err(TryRecvError::Disconnected)));
 }
 
+/// Nor by whoever has cleared the timer, and keeps what it cleared: here by who drops the handle.
+#[test]
+fn a_dropped_handle_takes_its_value_from_a_timer_that_was_cleared() {
+    let timers = heap::Timers::new();
+    let (held, gone) = channel::<()>();
+    let timer = timers.insert(1, 0, Callback::once(move || drop(held))).0;
+    assert!(timer.stop());
+    let due = timers.take(5);
+    assert_eq!(timer.status(), heap::Status::Removed);
+    assert!(!due.fired());
+    drop(timer);
+    assert_eq!(gone.try_recv(), Err(TryRecvError::Disconnected));
+}
+
+/// A timer that is stopped and then detached can never fire.
+#[test]
+fn a_stopped_timer_that_is_detached_is_dropped_at_once() {
+    let timers = heap::Timers::new();
+    let (held, gone) = channel::<()>();
+    let timer = timers.insert(1, 0, Callback::once(move || drop(held))).0;
+    assert!(timer.stop());
+    timer.detach();
+    assert_eq!(gone.try_recv(), Err(TryRecvError::Disconnected));
+}
+
 /// No count wraps round to zero.
 #[test]
 fn too_many_owners_of_a_timer_end_the_program() {

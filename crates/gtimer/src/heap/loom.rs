@@ -341,6 +341,47 @@ fn loom_a_reader_misses_no_deadline_during_the_drain() {
     });
 }
 
+/// Must be dropped by the thread that made it.
+struct Mine(thread::ThreadId);
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        assert_eq!(thread::current().id(), self.0);
+    }
+}
+
+/// What a stopped timer holds is dropped by whoever drops its handle, also while another thread clears
+/// it: that one may hold a lock that the value's drop takes, or other timers at `Moving`.
+fn the_dropper_of_a_handle_drops_its_value(clear: fn(&Timers)) {
+    model(move || {
+        let timers = Arc::new(Timers::new());
+        let mine = Mine(thread::current().id());
+        let timer = timers.insert(5, 0, Callback::once(move || drop(mine))).0;
+        let _others = [6, 7].map(|when| timers.insert(when, 0, Callback::none()).0);
+        assert!(timer.stop());
+        let clearer = {
+            let timers = Arc::clone(&timers);
+            thread::spawn(move || clear(&timers))
+        };
+        drop(timer);
+        clearer.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_the_dropper_of_a_handle_drops_its_value_under_an_insertion() {
+    the_dropper_of_a_handle_drops_its_value(|timers| {
+        drop(timers.insert(8, 0, Callback::none()));
+    });
+}
+
+#[test]
+fn loom_the_dropper_of_a_handle_drops_its_value_under_an_adoption() {
+    the_dropper_of_a_handle_drops_its_value(|timers| {
+        assert!(Timers::new().adopt(timers));
+    });
+}
+
 /// Sees, when it is dropped, what its owners did before.
 struct Probe {
     done: std::sync::Arc<AtomicUsize>,

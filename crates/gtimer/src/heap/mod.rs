@@ -310,8 +310,12 @@ impl Handle {
         self.node.status()
     }
 
-    /// Lets the timer go on without a handle: it fires, or dies with its heap.
+    /// Lets the timer go on without a handle: it fires, or dies with its heap. One that is not armed is
+    /// dropped.
     pub fn detach(self) {
+        if !self.is_pending() {
+            return;
+        }
         let this = core::mem::ManuallyDrop::new(self);
         // SAFETY: the handle is not used again, so its share moves.
         drop(unsafe { core::ptr::read(&raw const this.node) });

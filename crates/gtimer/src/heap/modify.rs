@@ -181,25 +181,41 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Whether it is pending, once whoever is changing it is done.
+    pub(super) fn is_pending(&self) -> bool {
+        let mut turn = 0;
+        loop {
+            match self.status() {
+                Running | Removing | Moving | Modifying => relax(&mut turn),
+                status => return status.is_pending(),
+            }
+        }
+    }
+}
+
 impl Drop for Handle {
-    /// Stops the timer and drops its callback now, not when its entry is cleared.
+    /// Stops the timer and drops its callback now and here: not when its entry is cleared, nor by whoever
+    /// clears it, who may hold a lock that the callback's drop takes.
     fn drop(&mut self) {
         let node = &*self.node;
         let mut turn = 0;
         loop {
             let status = node.status();
             match status {
-                Waiting | ModifiedEarlier | ModifiedLater | Deleted => {
+                Waiting | ModifiedEarlier | ModifiedLater | Deleted | Removed | NoStatus => {
                     if let Some(mut held) = node.enter(status, Modifying) {
                         let callback = held.body(|body| mem::take(&mut body.callback));
-                        delete(held, status != Deleted);
+                        match status {
+                            // In no heap and without a handle: nobody looks at its status again.
+                            Removed | NoStatus => {}
+                            _ => delete(held, status != Deleted),
+                        }
                         drop(callback);
                         return;
                     }
                 }
-                // In no heap: the callback goes with the node.
-                Removing | Removed | NoStatus => return,
-                Running | Moving | Modifying => relax(&mut turn),
+                Running | Removing | Moving | Modifying => relax(&mut turn),
             }
         }
     }

@@ -40,7 +40,7 @@ impl Timers {
             let mut chunk = [const { None }; CHUNK];
             let (n, garbage) = dying.shared.give(&mut chunk);
             let more = n > 0 || garbage.is_full();
-            // Before anything is dropped: a user's value may panic, and the chunk is in no heap.
+            // First: others wait for timers at `Moving`.
             earliest |= self.shared.receive(chunk);
             drop(garbage);
             if !more {

@@ -19,8 +19,10 @@ const SWEEP: usize = 16;
 /// Sweeps at the end of a check: what bounds the time it takes from its caller.
 const SWEEPS: usize = 64;
 
-/// Removed timers, to be dropped after the lock is released: the last owner of a timer drops its
-/// callback, which is a user's value.
+/// Removed timers, to be dropped after the lock is released, which is short so.
+///
+/// No user code runs then: a handle takes its callback with it, so a stopped timer whose handle is gone
+/// has none. Only a heap that dies removes timers that have one and no handle (`detach`).
 #[derive(Debug, Default)]
 pub(super) struct Garbage {
     nodes: [Option<Owned>; 8],
@@ -28,10 +30,6 @@ pub(super) struct Garbage {
 }
 
 impl Garbage {
-    const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub(super) const fn is_full(&self) -> bool {
         self.len == self.nodes.len()
     }
@@ -46,7 +44,7 @@ impl Garbage {
 enum Next {
     /// To run a callback; the heap's share of the timer comes along if it left the heap.
     Due(Callback, Option<Owned>),
-    /// To drop garbage before looking further.
+    /// To drop garbage, of which there may be more.
     Flush,
     /// Nothing: no timer is due.
     Idle,
@@ -54,7 +52,7 @@ enum Next {
 
 /// What [`Timers::take`] took: a callback to run, and what there is to drop.
 ///
-/// Running and dropping it may run user code. It owns a share of what it drops: 32,768 of them kept or
+/// Running it, and dropping it unrun, may run user code. It owns a share of what it drops: 32,768 of them kept or
 /// leaked, all for one timer, end the program.
 #[derive(Debug)]
 #[must_use = "the callback in it has to be run"]
@@ -189,8 +187,6 @@ impl Shared {
             let status = node.status();
             match status {
                 Waiting if when > now => return Next::Idle,
-                // Dropped first, with no callback in hand: dropping may panic, or be waited for by it.
-                Waiting if !garbage.is_empty() => return Next::Flush,
                 Waiting => {
                     if let Some((callback, node)) = self.fire(heap, node, now) {
                         return Next::Due(callback, node);
