@@ -289,12 +289,33 @@ impl Timers {
     ///
     /// As [`insert`](Self::insert), and if the timer was made in another bucket.
     pub fn arm(&self, timer: &Handle, when: i64, period: i64, callback: Callback) -> Armed {
+        let (armed, old) = self.exchange(timer, when, period, callback);
+        drop(old);
+        armed
+    }
+
+    /// As [`arm`](Self::arm), and hands out the callback that was replaced; see
+    /// [`Engine::exchange`](crate::Engine::exchange).
+    ///
+    /// # Panics
+    ///
+    /// As `arm`.
+    #[must_use = "whoever waits may have to be woken; and the old callback should be dropped after that"]
+    pub fn exchange(
+        &self,
+        timer: &Handle,
+        when: i64,
+        period: i64,
+        callback: Callback,
+    ) -> (Armed, Callback) {
         check_period(period, &callback);
-        let (was_pending, wake) = self.add(timer, when, Some((period, callback)));
-        Armed {
+        let (was_pending, wake, old) = self.add(timer, when, Some((period, callback)));
+        let earliest = wake != Wake::No;
+        let armed = Armed {
             was_pending,
-            earliest: wake != Wake::No,
-        }
+            earliest,
+        };
+        (armed, old)
     }
 
     /// Gives a timer of this bucket another deadline; see [`Engine::reset`](crate::Engine::reset).
@@ -303,7 +324,7 @@ impl Timers {
     ///
     /// If the timer was made in another bucket.
     pub fn reset(&self, timer: &Handle, when: i64) -> Armed {
-        let (was_pending, wake) = self.add(timer, when, None);
+        let (was_pending, wake, _) = self.add(timer, when, None);
         Armed {
             was_pending,
             earliest: wake != Wake::No,
@@ -319,8 +340,14 @@ impl Timers {
         self.add(timer, when, None).1
     }
 
-    /// Go 1.12's reset, `deltimer` then `addtimer`, under one lock.
-    fn add(&self, timer: &Handle, when: i64, change: Option<(i64, Callback)>) -> (bool, Wake) {
+    /// Go 1.12's reset, `deltimer` then `addtimer`, under one lock. Whether it was pending, what to do about
+    /// the timerproc, and the callback that was replaced.
+    fn add(
+        &self,
+        timer: &Handle,
+        when: i64,
+        change: Option<(i64, Callback)>,
+    ) -> (bool, Wake, Callback) {
         let node = &timer.node;
         assert!(
             Arc::ptr_eq(&self.shared, &node.home),
@@ -348,9 +375,7 @@ impl Timers {
             Wake::No
         };
         self.shared.publish(&bucket);
-        drop(bucket);
-        drop(old);
-        (was_pending, wake)
+        (was_pending, wake, old.unwrap_or_default())
     }
 
     /// The timerproc's loop, up to its wait; see [`Engine::check`](crate::Engine::check). It parks if the deadline returned

@@ -310,7 +310,11 @@ impl<E: Engine> Host for Driver<E> {
 
     fn arm(&self, timer: &E::Handle, when: i64, period: i64, callback: Callback) -> bool {
         let core = &self.owner.core;
-        core.armed(core.timers.arm(timer, when, period, callback))
+        let (armed, old) = core.timers.exchange(timer, when, period, callback);
+        let was_pending = core.armed(armed);
+        // A user's value, which may panic: the thread has been woken by then.
+        drop(old);
+        was_pending
     }
 
     fn reset(&self, timer: &E::Handle, when: i64) -> bool {

@@ -231,10 +231,27 @@ impl Timers {
     ///
     /// As [`insert`](Self::insert).
     pub fn arm(&self, timer: &Handle, when: i64, period: i64, callback: Callback) -> Armed {
-        check_period(period, &callback);
-        let (armed, old) = self.modify(timer, clamp(when), Some((period, callback)));
+        let (armed, old) = self.exchange(timer, when, period, callback);
         drop(old);
         armed
+    }
+
+    /// As [`arm`](Self::arm), and hands out the callback that was replaced; see
+    /// [`Engine::exchange`](crate::Engine::exchange).
+    ///
+    /// # Panics
+    ///
+    /// As [`insert`](Self::insert).
+    #[must_use = "whoever waits may have to be woken; and the old callback should be dropped after that"]
+    pub fn exchange(
+        &self,
+        timer: &Handle,
+        when: i64,
+        period: i64,
+        callback: Callback,
+    ) -> (Armed, Callback) {
+        check_period(period, &callback);
+        self.modify(timer, clamp(when), Some((period, callback)))
     }
 
     /// Gives a timer another deadline; see [`Engine::reset`](crate::Engine::reset) and [`arm`](Self::arm).
