@@ -173,7 +173,7 @@ fn low_slack() {}
 
 /// Drops what a callback panicked with: a user's value, whose drop may panic in turn, and so on. A chain
 /// of such panics may have no end: its tenth link is leaked.
-fn discard(mut payload: Box<dyn Any + Send>) {
+pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {
     for _ in 0..10 {
         match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             Ok(()) => return,
