@@ -267,6 +267,22 @@ fn a_heap_may_die_first<E: Engine>() {
     assert_eq!(dropped.get(), 100);
 }
 
+/// A timer that was stopped in one heap, and not cleared yet, goes into the one it is armed or reset in.
+#[test]
+fn a_stopped_timer_is_armed_in_another_heap() {
+    let (old, new, fired) = (heap::Timers::new(), heap::Timers::new(), Count::default());
+    let timers = [100, 200].map(|when| old.insert(when, 0, fired.shared()).0);
+    assert!(timers.iter().all(heap::Handle::stop));
+    assert_eq!(old.len(), 2, "not cleared yet");
+    let armed = new.arm(&timers[0], 5, 0, fired.shared());
+    assert!(armed.earliest && !armed.was_pending);
+    assert!(!new.reset(&timers[1], 6).was_pending);
+    assert_eq!((old.len(), new.len(), new.next_when()), (0, 2, 5));
+    drop(old);
+    assert_eq!(new.check(10), (NEVER, 2));
+    assert_eq!(fired.get(), 2);
+}
+
 /// Panics when it is dropped.
 struct Bomb;
 

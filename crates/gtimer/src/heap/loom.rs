@@ -259,6 +259,63 @@ fn loom_stops_that_clear_agree_with_a_reset() {
     });
 }
 
+/// A timer that was stopped in one heap is armed in another, while the first clears it or dies.
+fn a_stopped_timer_is_armed_elsewhere(meanwhile: fn(Timers)) {
+    model(move || {
+        let (here, there) = (Timers::new(), Arc::new(Timers::new()));
+        let fired = counter();
+        let timer = here.insert(50, 0, Callback::none()).0;
+        let _others = [60, 70].map(|when| here.insert(when, 0, Callback::none()).0);
+        assert!(timer.stop());
+        let armer = {
+            let (there, callback) = (Arc::clone(&there), count(&fired));
+            thread::spawn(move || {
+                let armed = there.arm(&timer, 5, 0, callback);
+                assert!(armed.earliest && !armed.was_pending);
+                timer
+            })
+        };
+        meanwhile(here);
+        let _timer = armer.join().unwrap();
+        assert_eq!(there.len(), 1);
+        assert_eq!(there.check(9), (NEVER, 1));
+        assert_eq!(fired.load(Relaxed), 1);
+    });
+}
+
+#[test]
+fn loom_a_stopped_timer_is_armed_elsewhere_while_it_is_cleared() {
+    a_stopped_timer_is_armed_elsewhere(|here| {
+        drop(here.insert(80, 0, Callback::none()));
+        assert_eq!(here.check(9).1, 0);
+    });
+}
+
+#[test]
+fn loom_a_stopped_timer_is_armed_elsewhere_while_its_heap_dies() {
+    a_stopped_timer_is_armed_elsewhere(drop);
+}
+
+/// Armed in two heaps at once it is in one of them, and the second arming finds it armed.
+#[test]
+fn loom_a_stopped_timer_is_armed_in_one_of_two_heaps() {
+    model(|| {
+        let (here, there) = (Arc::new(Timers::new()), Arc::new(Timers::new()));
+        let fired = counter();
+        let timer = Arc::new(here.insert(50, 0, Callback::none()).0);
+        let _others = [60, 70].map(|when| here.insert(when, 0, Callback::none()).0);
+        assert!(timer.stop());
+        let armer = {
+            let (there, timer, callback) = (Arc::clone(&there), Arc::clone(&timer), count(&fired));
+            thread::spawn(move || there.arm(&timer, 5, 0, callback).was_pending)
+        };
+        let pending = here.arm(&timer, 7, 0, count(&fired)).was_pending;
+        assert!(pending ^ armer.join().unwrap(), "one came first");
+        assert_eq!(here.check(9).1 + there.check(9).1, 1);
+        assert_eq!(fired.load(Relaxed), 1);
+    });
+}
+
 /// Two threads arm the same idle timer: it is in the heap once.
 #[test]
 fn loom_two_arm_an_idle_timer() {

@@ -225,7 +225,7 @@ impl Timers {
     /// Arms a timer anew; see [`Engine::arm`](crate::Engine::arm).
     ///
     /// A timer that is armed stays in the heap it is in, whichever that is; otherwise it goes
-    /// into this one. [`Armed::earliest`] speaks of the heap it is in.
+    /// into this one, also if it was stopped in another a moment ago. [`Armed::earliest`] speaks of the heap it is in.
     ///
     /// # Panics
     ///

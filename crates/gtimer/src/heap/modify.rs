@@ -1,6 +1,6 @@
 //! Arming, resetting and stopping (`addtimer`, `modtimer`, `deltimer`).
 
-use super::node::{Held, Node};
+use super::node::{Held, Node, Ref};
 use super::owned::Owned;
 use super::run::Garbage;
 use super::status::Status;
@@ -9,7 +9,7 @@ use crate::callback::Callback;
 use crate::engine::Armed;
 use crate::sync::{Ordering, fence, relax};
 use alloc::sync::Arc;
-use core::mem;
+use core::{mem, ptr};
 
 use Status::{
     Deleted, ModifiedEarlier, ModifiedLater, Modifying, Moving, NoStatus, Removed, Removing,
@@ -35,7 +35,14 @@ impl Timers {
             let status = node.status();
             match status {
                 Waiting | ModifiedEarlier | ModifiedLater | Deleted => {
-                    if let Some(held) = node.enter(status, Modifying) {
+                    if let Some(mut held) = node.enter(status, Modifying) {
+                        if status == Deleted
+                            && let Some(other) = self.other_heap(&mut held)
+                        {
+                            held.leave(Deleted);
+                            other.evict(node);
+                            continue;
+                        }
                         let done = modify_in_heap(node, held, status, when, change);
                         // This heap, not the timer's: that one may be gone by now.
                         self.shared.adjust_some();
@@ -50,6 +57,14 @@ impl Timers {
                 Running | Removing | Moving | Modifying => relax(&mut turn),
             }
         }
+    }
+
+    /// The heap of a timer that is in one, if it is another one.
+    fn other_heap(&self, held: &mut Held<'_>) -> Option<Arc<Shared>> {
+        let here = Arc::as_ptr(&self.shared);
+        let there = held.body(|body| body.owner);
+        // SAFETY: the owner of a timer that is in a heap and in `Modifying`.
+        (there != here).then(|| unsafe { share(there) })
     }
 
     /// Arms a timer that is in no heap.
@@ -112,6 +127,20 @@ fn modify_in_heap(
     (armed, old)
 }
 
+/// A share of the heap that a timer is in.
+///
+/// # Safety
+///
+/// `owner` must be the owner of a timer that is in a heap and whose `Modifying` the caller holds.
+unsafe fn share(owner: *const Shared) -> Arc<Shared> {
+    // SAFETY: the pointer came from `Arc::as_ptr`, and the heap is alive: it cannot let go of the timer,
+    // nor die, before `Modifying` has been left.
+    unsafe {
+        Arc::increment_strong_count(owner);
+        Arc::from_raw(owner)
+    }
+}
+
 fn replace(period: &mut i64, callback: &mut Callback, change: Change) -> Callback {
     match change {
         Some((p, c)) => {
@@ -134,6 +163,26 @@ impl Shared {
         // Pairs with the waiter's fence; see the head comment of the engine.
         fence(Ordering::SeqCst);
         when < self.first.load(Ordering::Acquire)
+    }
+
+    /// Removes a stopped timer of this heap, unless it is no longer that.
+    fn evict(&self, node: &Owned) {
+        let mut garbage = Garbage::default();
+        let mut heap = self.lock();
+        let Some(mut held) = node.enter(Deleted, Modifying) else {
+            return;
+        };
+        let here = held.body(|body| ptr::eq(body.owner, self));
+        held.leave(Deleted);
+        if here {
+            // Whatever it becomes now, it is in this heap for as long as that is locked.
+            // SAFETY: the caller has a share of it.
+            let node = unsafe { Ref::new(node.as_ptr()) };
+            self.remove(&mut heap, node, &mut garbage);
+            self.publish(&heap);
+        }
+        drop(heap);
+        drop(garbage);
     }
 
     /// Adds a timer at `Waiting`, or `Modifying` by this thread.
@@ -242,13 +291,8 @@ fn delete(mut held: Held<'_>, count: bool) {
 /// As `delete`, of a timer that is counted, and clears some of the others.
 #[cold]
 fn delete_and_clear(mut held: Held<'_>) {
-    let owner = held.body(|body| {
-        // SAFETY: the pointer came from `Arc::as_ptr`, and the heap is alive, as in `modify_in_heap`.
-        unsafe {
-            Arc::increment_strong_count(body.owner);
-            Arc::from_raw(body.owner)
-        }
-    });
+    // SAFETY: the timer is in a heap, and held.
+    let owner = held.body(|body| unsafe { share(body.owner) });
     held.leave(Deleted);
     owner.clear_some();
 }
