@@ -217,9 +217,22 @@ impl Shared {
     fn stop(&self, node: &Node) -> bool {
         let mut bucket = self.bucket.lock();
         let owned = bucket.remove(node);
+        let spare = bucket.entries.spare_of_few();
         self.publish(&bucket);
         drop(bucket);
+        self.shrink(spare);
         owned.is_some()
+    }
+
+    /// Goes on in smaller arrays, if [`Dary::spare`] said so.
+    fn shrink(&self, spare: Option<usize>) {
+        let Some(room) = spare.and_then(Dary::with_room) else {
+            return;
+        };
+        let mut bucket = self.bucket.lock();
+        let old = bucket.entries.move_into(room);
+        drop(bucket);
+        drop(old);
     }
 }
 
@@ -398,9 +411,9 @@ impl Timers {
                 bucket.rest();
                 shared.publish(&bucket);
                 let next = bucket.entries.earliest();
-                let spare = bucket.entries.spare();
+                let spare = bucket.entries.spare(now);
                 drop(bucket);
-                drop(spare);
+                shared.shrink(spare);
                 return (next, ran);
             };
             shared.publish(&bucket);

@@ -44,6 +44,8 @@ impl Timers {
             earliest |= self.shared.receive(chunk);
             drop(garbage);
             if !more {
+                // And its arrays.
+                dying.shared.clear_some();
                 return earliest;
             }
         }

@@ -6,8 +6,11 @@ use super::owned::Owned;
 use super::status::Status;
 use super::{Heap, Shared, Timers};
 use crate::callback::Callback;
+use crate::dary::Dary;
 use crate::sync::{Ordering, relax};
 use crate::when::{NEVER, next_tick};
+use alloc::sync::Arc;
+use core::fmt;
 
 use Status::{
     Deleted, ModifiedEarlier, ModifiedLater, Modifying, Moving, NoStatus, Removed, Removing,
@@ -54,13 +57,23 @@ enum Next {
 ///
 /// Running it, and dropping it unrun, may run user code. It owns a share of what it drops: 32,768 of them kept or
 /// leaked, all for one timer, end the program.
-#[derive(Debug)]
 #[must_use = "the callback in it has to be run"]
 pub struct Due {
     callback: Option<Callback>,
     garbage: Garbage,
+    /// The heap, if it needs its arrays no more, and for how many it should have room.
+    spare: Option<(Arc<Shared>, usize)>,
     now: i64,
     next: i64,
+}
+
+impl fmt::Debug for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Due")
+            .field("callback", &self.callback)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Due {
@@ -80,6 +93,9 @@ impl Due {
     pub fn run(self) {
         if let Some(callback) = self.callback {
             callback.run(self.now);
+        }
+        if let Some((shared, room)) = self.spare {
+            shared.shrink(Some(room));
         }
     }
 }
@@ -109,6 +125,7 @@ impl Timers {
         let mut due = Due {
             callback: None,
             garbage: Garbage::default(),
+            spare: None,
             now,
             next: self.shared.next_when(),
         };
@@ -121,7 +138,7 @@ impl Timers {
 }
 
 impl Shared {
-    fn take(&self, due: &mut Due) {
+    fn take(self: &Arc<Self>, due: &mut Due) {
         let mut heap = self.lock();
         if self.modified_earliest.load(Ordering::Acquire) <= due.now {
             self.adjust(&mut heap);
@@ -135,7 +152,9 @@ impl Shared {
             self.sweep(&mut heap, &mut due.garbage);
         }
         self.publish(&heap);
+        let spare = heap.entries.spare(due.now);
         drop(heap);
+        due.spare = spare.map(|room| (Arc::clone(self), room));
         drop(fired);
         due.next = self.next_when();
     }
@@ -161,15 +180,17 @@ impl Shared {
                 sweeps += 1;
             }
             self.publish(&heap);
-            let spare = if idle { heap.entries.spare() } else { None };
+            ran += usize::from(matches!(next, Next::Due(..)));
+            let done = (idle && !crowded) || ran == limit;
+            let spare = if done { heap.entries.spare(now) } else { None };
             drop(heap);
-            drop((garbage, spare));
+            drop(garbage);
             if let Next::Due(callback, node) = next {
-                ran += 1;
                 drop(node);
                 callback.run(now);
             }
-            if (idle && !crowded) || ran == limit {
+            if done {
+                self.shrink(spare);
                 return (self.next_when(), ran);
             }
             heap = self.lock();
@@ -292,9 +313,22 @@ impl Shared {
         let mut garbage = Garbage::default();
         self.sweep(&mut heap, &mut garbage);
         self.publish(&heap);
-        let spare = heap.entries.spare();
+        let spare = heap.entries.spare_of_few();
         drop(heap);
-        drop((garbage, spare));
+        drop(garbage);
+        self.shrink(spare);
+    }
+
+    /// Goes on in smaller arrays, if [`Dary::spare`] said so. To be called when what was due has run: the
+    /// allocator may take its time.
+    fn shrink(&self, spare: Option<usize>) {
+        let Some(room) = spare.and_then(Dary::with_room) else {
+            return;
+        };
+        let mut heap = self.lock();
+        let old = heap.entries.move_into(room);
+        drop(heap);
+        drop(old);
     }
 
     /// Moves a modified timer to the place of its new deadline; leaves others alone.
