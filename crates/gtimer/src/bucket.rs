@@ -217,16 +217,19 @@ impl Shared {
     fn stop(&self, node: &Node) -> bool {
         let mut bucket = self.bucket.lock();
         let owned = bucket.remove(node);
-        let spare = bucket.entries.spare_of_few();
+        let spare = owned.as_ref().and_then(|_| bucket.entries.spare_of_few());
         self.publish(&bucket);
         drop(bucket);
-        self.shrink(spare);
+        if let Some(room) = spare {
+            self.shrink(room);
+        }
         owned.is_some()
     }
 
     /// Goes on in smaller arrays, if [`Dary::spare`] said so.
-    fn shrink(&self, spare: Option<usize>) {
-        let Some(room) = spare.and_then(Dary::with_room) else {
+    #[cold]
+    fn shrink(&self, room: usize) {
+        let Some(room) = Dary::with_room(room) else {
             return;
         };
         let mut bucket = self.bucket.lock();
@@ -302,9 +305,8 @@ impl Timers {
     ///
     /// As [`insert`](Self::insert), and if the timer was made in another bucket.
     pub fn arm(&self, timer: &Handle, when: i64, period: i64, callback: Callback) -> Armed {
-        let (armed, old) = self.exchange(timer, when, period, callback);
-        drop(old);
-        armed
+        check_period(period, &callback);
+        self.armed(timer, when, Some(&mut (period, callback)))
     }
 
     /// As [`arm`](Self::arm), and hands out the callback that was replaced; see
@@ -322,13 +324,9 @@ impl Timers {
         callback: Callback,
     ) -> (Armed, Callback) {
         check_period(period, &callback);
-        let (was_pending, wake, old) = self.add(timer, when, Some((period, callback)));
-        let earliest = wake != Wake::No;
-        let armed = Armed {
-            was_pending,
-            earliest,
-        };
-        (armed, old)
+        let mut change = (period, callback);
+        let armed = self.armed(timer, when, Some(&mut change));
+        (armed, change.1)
     }
 
     /// Gives a timer of this bucket another deadline; see [`Engine::reset`](crate::Engine::reset).
@@ -337,11 +335,7 @@ impl Timers {
     ///
     /// If the timer was made in another bucket.
     pub fn reset(&self, timer: &Handle, when: i64) -> Armed {
-        let (was_pending, wake, _) = self.add(timer, when, None);
-        Armed {
-            was_pending,
-            earliest: wake != Wake::No,
-        }
+        self.armed(timer, when, None)
     }
 
     /// As [`reset`](Self::reset), and says what to do about the timerproc.
@@ -353,14 +347,16 @@ impl Timers {
         self.add(timer, when, None).1
     }
 
-    /// Go 1.12's reset, `deltimer` then `addtimer`, under one lock. Whether it was pending, what to do about
-    /// the timerproc, and the callback that was replaced.
-    fn add(
-        &self,
-        timer: &Handle,
-        when: i64,
-        change: Option<(i64, Callback)>,
-    ) -> (bool, Wake, Callback) {
+    fn armed(&self, timer: &Handle, when: i64, change: Option<&mut (i64, Callback)>) -> Armed {
+        let (was_pending, wake) = self.add(timer, when, change);
+        Armed {
+            was_pending,
+            earliest: wake != Wake::No,
+        }
+    }
+
+    /// Go 1.12's reset, `deltimer` then `addtimer`, under one lock. What is replaced is left in `change`.
+    fn add(&self, timer: &Handle, when: i64, change: Option<&mut (i64, Callback)>) -> (bool, Wake) {
         let node = &timer.node;
         assert!(
             Arc::ptr_eq(&self.shared, &node.home),
@@ -370,10 +366,10 @@ impl Timers {
         let mut bucket = self.shared.bucket.lock();
         let mut body = node.body.lock();
         body.when = when;
-        let old = change.map(|(period, callback)| {
-            body.period = period;
-            mem::replace(&mut body.callback, callback)
-        });
+        if let Some((period, callback)) = change {
+            mem::swap(&mut body.period, period);
+            mem::swap(&mut body.callback, callback);
+        }
         drop(body);
         let seat = node.seat.load(Ordering::Relaxed);
         let was_pending = seat != NONE;
@@ -388,7 +384,7 @@ impl Timers {
             Wake::No
         };
         self.shared.publish(&bucket);
-        (was_pending, wake, old.unwrap_or_default())
+        (was_pending, wake)
     }
 
     /// The timerproc's loop, up to its wait; see [`Engine::check`](crate::Engine::check). It parks if the deadline returned
@@ -413,7 +409,9 @@ impl Timers {
                 let next = bucket.entries.earliest();
                 let spare = bucket.entries.spare(now);
                 drop(bucket);
-                shared.shrink(spare);
+                if let Some(room) = spare {
+                    shared.shrink(room);
+                }
                 return (next, ran);
             };
             shared.publish(&bucket);

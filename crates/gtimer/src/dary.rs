@@ -71,8 +71,8 @@ pub(crate) struct Dary<T> {
     places: Vec<u32>,
     /// The first free seat, `NONE` if all are taken.
     free: u32,
-    /// Entries.
-    len: usize,
+    /// Entries: fewer than `NONE`.
+    len: u32,
     /// Since when there has been room for four times as many; `NEVER` if there is not.
     sparse_since: i64,
 }
@@ -106,7 +106,7 @@ impl<T: Item> Dary<T> {
 
     #[inline]
     pub(crate) const fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     #[inline]
@@ -143,7 +143,7 @@ impl<T: Item> Dary<T> {
     /// The item of entry `i`, if there are so many. The last one is cheapest to remove.
     #[inline]
     pub(crate) fn nth(&self, i: usize) -> Option<&T> {
-        (i < self.len).then(|| self.at(self.entry(i).seat))?
+        (i < self.len()).then(|| self.at(self.entry(i).seat))?
     }
 
     /// The earliest deadline, `NEVER` if there is none.
@@ -154,7 +154,7 @@ impl<T: Item> Dary<T> {
 
     /// Adds an item.
     pub(crate) fn push(&mut self, when: i64, item: T) {
-        let i = self.len;
+        let i = self.len();
         let seat = self.seat(item);
         if (i + SHIFT) / 4 == self.lines.len() {
             self.lines.push(Line([FREE; 4]));
@@ -191,8 +191,8 @@ impl<T: Item> Dary<T> {
         };
         let i = mem::replace(&mut self.places[seat as usize], self.free) as usize;
         self.free = seat;
-        let last = self.len - 1;
-        self.len = last;
+        let last = self.len() - 1;
+        self.len -= 1;
         let tail = mem::replace(self.entry_mut(last), FREE);
         if (last + SHIFT).is_multiple_of(4) {
             self.lines.pop();
@@ -298,21 +298,21 @@ impl<T: Item> Dary<T> {
         }
         self.sparse_since = self.sparse_since.min(now);
         let cost = SLOT * i64::try_from(self.items.capacity()).unwrap_or(NEVER / SLOT);
-        let idle = self.len == 0 || self.earliest().saturating_sub(now) >= cost;
+        let idle = self.len() == 0 || self.earliest().saturating_sub(now) >= cost;
         let over = now.saturating_sub(self.sparse_since) / PATIENCE >= cost;
-        (idle || over).then_some(2 * self.len)
+        (idle || over).then_some(2 * self.len())
     }
 
     /// The same where the time is not known, if so few are left that they are moved in no time.
     #[inline]
     pub(crate) fn spare_of_few(&self) -> Option<usize> {
-        self.fills_at_most(64).then_some(2 * self.len)
+        self.fills_at_most(64).then_some(2 * self.len())
     }
 
     #[inline]
     fn fills_at_most(&self, share: usize) -> bool {
         let capacity = self.items.capacity();
-        capacity > SMALL && self.len <= capacity / share
+        capacity > SMALL && self.len() <= capacity / share
     }
 
     /// An empty heap whose arrays have room for `len` items, if there is memory for it. To be made, and
@@ -330,10 +330,10 @@ impl<T: Item> Dary<T> {
     /// Goes on in the arrays of `room`, an empty heap, if they have room for all, and hands out those that
     /// it needs no more. O(capacity); each item is told a new seat.
     pub(crate) fn move_into(&mut self, mut room: Self) -> Self {
-        if room.items.capacity() < self.len {
+        if room.items.capacity() < self.len() {
             return room;
         }
-        if self.len > 0 {
+        if self.len() > 0 {
             room.lines
                 .extend(self.lines.iter().map(|line| Line(line.0)));
         }
@@ -361,15 +361,15 @@ impl<T: Item> Dary<T> {
             assert!(self.at(seat).is_none());
             (seat, free) = (*next, free + 1);
         }
-        free + self.len == self.items.len()
-            && (0..self.len).all(|i| {
+        free + self.len() == self.items.len()
+            && (0..self.len()).all(|i| {
                 let Entry { when, seat } = *self.entry(i);
                 let item = self.at(seat).expect("an empty seat in the heap");
                 seat_of(item) == seat
                     && self.places[seat as usize] as usize == i
                     && (i == 0 || self.entry((i - 1) / 4).when <= when)
             })
-            && (self.len..self.lines.len() * 4)
+            && (self.len()..self.lines.len() * 4)
                 .filter(|i| (i + SHIFT) / 4 < self.lines.len())
                 .all(|i| self.entry(i).when == NEVER)
     }

@@ -95,7 +95,7 @@ impl Due {
             callback.run(self.now);
         }
         if let Some((shared, room)) = self.spare {
-            shared.shrink(Some(room));
+            shared.shrink(room);
         }
     }
 }
@@ -190,7 +190,9 @@ impl Shared {
                 callback.run(now);
             }
             if done {
-                self.shrink(spare);
+                if let Some(room) = spare {
+                    self.shrink(room);
+                }
                 return (self.next_when(), ran);
             }
             heap = self.lock();
@@ -316,13 +318,16 @@ impl Shared {
         let spare = heap.entries.spare_of_few();
         drop(heap);
         drop(garbage);
-        self.shrink(spare);
+        if let Some(room) = spare {
+            self.shrink(room);
+        }
     }
 
     /// Goes on in smaller arrays, if [`Dary::spare`] said so. To be called when what was due has run: the
     /// allocator may take its time.
-    fn shrink(&self, spare: Option<usize>) {
-        let Some(room) = spare.and_then(Dary::with_room) else {
+    #[cold]
+    fn shrink(&self, room: usize) {
+        let Some(room) = Dary::with_room(room) else {
             return;
         };
         let mut heap = self.lock();
