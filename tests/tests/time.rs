@@ -395,30 +395,38 @@ fn a_panic_in_an_after_func_leaves_the_others_alive() {
 /// One look at the clock may find many due: here all five, while the only P computes.
 #[test]
 fn those_that_are_due_at_once_run_in_the_order_of_their_deadlines() {
+    const APART: Duration = Duration::from_micros(100);
     let round = || {
         let (tx, rx) = chan::unbounded();
+        let (began, begins) = chan::unbounded();
         let base = Instant::now() + MS * 5;
         for i in [5_u32, 1, 4, 2, 3] {
-            let tx = tx.clone();
+            let (tx, began) = (tx.clone(), began.clone());
             drop(go(move || {
-                let left =
-                    (base + Duration::from_micros(10) * i).checked_duration_since(Instant::now());
-                gort::sleep(left.unwrap_or_default());
-                tx.send((i, left.is_some())).unwrap();
+                let now = Instant::now();
+                began.send(now).unwrap();
+                gort::sleep((base + APART * i).saturating_duration_since(now));
+                tx.send(i).unwrap();
             }));
         }
         drop(tx);
         gort::yield_now();
+        began.send(Instant::now()).unwrap();
+        drop(began);
         while Instant::now() < base + MS {
             std::hint::spin_loop();
         }
-        rx.iter().unzip::<_, _, Vec<_>, Vec<_>>()
+        let order: Vec<_> = rx.iter().collect();
+        (order, begins.iter().collect::<Vec<_>>(), base)
     };
     runtime(1).run(move || {
-        // Where the machine held one up until its deadline had passed, it did not sleep: once more.
+        // A sleep looks at the clock again: before the next of them began, and the last one before `round`
+        // went on. If each of these came soon enough, the deadlines are in the order meant. Where the machine
+        // held one up, once more.
         let order = loop {
-            let (order, in_time) = round();
-            if in_time.iter().all(|x| *x) {
+            let (order, begins, base) = round();
+            let soon = |pair: &[Instant]| pair[1] - pair[0] < APART;
+            if begins.windows(2).all(soon) && begins.iter().all(|began| *began < base) {
                 break order;
             }
         };

@@ -51,11 +51,12 @@ impl<H: Host> Alarm<H> {
         {
             return Poll::Pending;
         }
-        let waker = cx.waker().clone();
+        // Not armed for what it says any more, whatever panics below: a waker's clone, or its drop.
+        self.armed = None;
         let handle = self.handle.get_or_insert_with(|| self.host.handle());
-        self.host
-            .arm(handle, deadline, 0, Callback::wake(waker.clone()));
-        self.armed = Some((waker, deadline));
+        let callback = Callback::wake(cx.waker().clone());
+        self.host.arm(handle, deadline, 0, callback);
+        self.armed = Some((cx.waker().clone(), deadline));
         Poll::Pending
     }
 }

@@ -199,12 +199,43 @@ impl Shared {
         self.len.store(bucket.entries.len(), Ordering::Relaxed);
     }
 
+    /// Disarms all timers.
+    fn empty(&self) {
+        loop {
+            let mut bucket = self.bucket.lock();
+            let last = bucket.entries.len().wrapping_sub(1);
+            let Some(node) = bucket.entries.nth(last).map(Arc::clone) else {
+                return;
+            };
+            let owned = bucket.remove(&node);
+            self.publish(&bucket);
+            drop(bucket);
+            drop(owned);
+        }
+    }
+
     fn stop(&self, node: &Node) -> bool {
         let mut bucket = self.bucket.lock();
         let owned = bucket.remove(node);
+        let spare = owned.as_ref().and_then(|_| bucket.entries.spare_of_few());
         self.publish(&bucket);
         drop(bucket);
+        if let Some(room) = spare {
+            self.shrink(room);
+        }
         owned.is_some()
+    }
+
+    /// Goes on in smaller arrays, if [`Dary::spare`] said so.
+    #[cold]
+    fn shrink(&self, room: usize) {
+        let Some(room) = Dary::with_room(room) else {
+            return;
+        };
+        let mut bucket = self.bucket.lock();
+        let old = bucket.entries.move_into(room);
+        drop(bucket);
+        drop(old);
     }
 }
 
@@ -275,11 +306,27 @@ impl Timers {
     /// As [`insert`](Self::insert), and if the timer was made in another bucket.
     pub fn arm(&self, timer: &Handle, when: i64, period: i64, callback: Callback) -> Armed {
         check_period(period, &callback);
-        let (was_pending, wake) = self.add(timer, when, Some((period, callback)));
-        Armed {
-            was_pending,
-            earliest: wake != Wake::No,
-        }
+        self.armed(timer, when, Some(&mut (period, callback)))
+    }
+
+    /// As [`arm`](Self::arm), and hands out the callback that was replaced; see
+    /// [`Engine::exchange`](crate::Engine::exchange).
+    ///
+    /// # Panics
+    ///
+    /// As `arm`.
+    #[must_use = "whoever waits may have to be woken; and the old callback should be dropped after that"]
+    pub fn exchange(
+        &self,
+        timer: &Handle,
+        when: i64,
+        period: i64,
+        callback: Callback,
+    ) -> (Armed, Callback) {
+        check_period(period, &callback);
+        let mut change = (period, callback);
+        let armed = self.armed(timer, when, Some(&mut change));
+        (armed, change.1)
     }
 
     /// Gives a timer of this bucket another deadline; see [`Engine::reset`](crate::Engine::reset).
@@ -288,11 +335,7 @@ impl Timers {
     ///
     /// If the timer was made in another bucket.
     pub fn reset(&self, timer: &Handle, when: i64) -> Armed {
-        let (was_pending, wake) = self.add(timer, when, None);
-        Armed {
-            was_pending,
-            earliest: wake != Wake::No,
-        }
+        self.armed(timer, when, None)
     }
 
     /// As [`reset`](Self::reset), and says what to do about the timerproc.
@@ -304,8 +347,16 @@ impl Timers {
         self.add(timer, when, None).1
     }
 
-    /// Go 1.12's reset, `deltimer` then `addtimer`, under one lock.
-    fn add(&self, timer: &Handle, when: i64, change: Option<(i64, Callback)>) -> (bool, Wake) {
+    fn armed(&self, timer: &Handle, when: i64, change: Option<&mut (i64, Callback)>) -> Armed {
+        let (was_pending, wake) = self.add(timer, when, change);
+        Armed {
+            was_pending,
+            earliest: wake != Wake::No,
+        }
+    }
+
+    /// Go 1.12's reset, `deltimer` then `addtimer`, under one lock. What is replaced is left in `change`.
+    fn add(&self, timer: &Handle, when: i64, change: Option<&mut (i64, Callback)>) -> (bool, Wake) {
         let node = &timer.node;
         assert!(
             Arc::ptr_eq(&self.shared, &node.home),
@@ -315,10 +366,10 @@ impl Timers {
         let mut bucket = self.shared.bucket.lock();
         let mut body = node.body.lock();
         body.when = when;
-        let old = change.map(|(period, callback)| {
-            body.period = period;
-            mem::replace(&mut body.callback, callback)
-        });
+        if let Some((period, callback)) = change {
+            mem::swap(&mut body.period, period);
+            mem::swap(&mut body.callback, callback);
+        }
         drop(body);
         let seat = node.seat.load(Ordering::Relaxed);
         let was_pending = seat != NONE;
@@ -333,8 +384,6 @@ impl Timers {
             Wake::No
         };
         self.shared.publish(&bucket);
-        drop(bucket);
-        drop(old);
         (was_pending, wake)
     }
 
@@ -358,9 +407,11 @@ impl Timers {
                 bucket.rest();
                 shared.publish(&bucket);
                 let next = bucket.entries.earliest();
-                let spare = bucket.entries.spare();
+                let spare = bucket.entries.spare(now);
                 drop(bucket);
-                drop(spare);
+                if let Some(room) = spare {
+                    shared.shrink(room);
+                }
                 return (next, ran);
             };
             shared.publish(&bucket);
@@ -426,20 +477,17 @@ impl Drop for Handle {
 impl Drop for Timers {
     /// Disarms all timers.
     fn drop(&mut self) {
-        loop {
-            let mut bucket = self.shared.bucket.lock();
-            let Some(node) = bucket
-                .entries
-                .nth(bucket.entries.len().wrapping_sub(1))
-                .map(Arc::clone)
-            else {
-                return;
-            };
-            let owned = bucket.remove(&node);
-            self.shared.publish(&bucket);
-            drop(bucket);
-            drop(owned);
-        }
+        let dying = Dying(&self.shared);
+        dying.0.empty();
+    }
+}
+
+/// Takes out what is left when a value that was dropped has panicked: timer and bucket own each other.
+struct Dying<'a>(&'a Shared);
+
+impl Drop for Dying<'_> {
+    fn drop(&mut self) {
+        self.0.empty();
     }
 }
 

@@ -17,7 +17,7 @@
 //! **Seats.** Beside each deadline is a seat number. An item takes a free seat when it comes, learns
 //! its number once ([`Item::seated`]) and keeps it until it leaves; `places` says where in the heap
 //! the seat's entry lies. So an item can be removed or moved in place, and a sift writes to the
-//! heap's own arrays alone: at a million timers `places` is 4 MB, where the timers are 112 MB.
+//! heap's own arrays alone: at a million timers `places` is 4 MB, where the timers are 96 MB.
 //!
 //! Invariants, under the owner's lock:
 //! - entry `i > 0` is not earlier than entry `(i - 1) / 4`;
@@ -71,15 +71,20 @@ pub(crate) struct Dary<T> {
     places: Vec<u32>,
     /// The first free seat, `NONE` if all are taken.
     free: u32,
-    /// Entries.
-    len: usize,
+    /// Entries: fewer than `NONE`.
+    len: u32,
+    /// Since when there has been room for four times as many; `NEVER` if there is not.
+    sparse_since: i64,
 }
 
-/// What [`Dary::spare`] hands out.
-#[derive(Debug)]
-pub(crate) struct Spare<T> {
-    _dary: Dary<T>,
-}
+/// Arrays for so many are kept.
+const SMALL: usize = 256;
+
+/// What giving an array back takes, in nanoseconds for each item that it has room for.
+const SLOT: i64 = 256;
+
+/// How many times as long a peak has to be over for arrays to be given back while timers are about to fire.
+const PATIENCE: i64 = 64;
 
 /// Slots before the root in line 0.
 const SHIFT: usize = 3;
@@ -95,12 +100,13 @@ impl<T: Item> Dary<T> {
             places: Vec::new(),
             free: NONE,
             len: 0,
+            sparse_since: NEVER,
         }
     }
 
     #[inline]
     pub(crate) const fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     #[inline]
@@ -137,7 +143,7 @@ impl<T: Item> Dary<T> {
     /// The item of entry `i`, if there are so many. The last one is cheapest to remove.
     #[inline]
     pub(crate) fn nth(&self, i: usize) -> Option<&T> {
-        (i < self.len).then(|| self.at(self.entry(i).seat))?
+        (i < self.len()).then(|| self.at(self.entry(i).seat))?
     }
 
     /// The earliest deadline, `NEVER` if there is none.
@@ -148,7 +154,7 @@ impl<T: Item> Dary<T> {
 
     /// Adds an item.
     pub(crate) fn push(&mut self, when: i64, item: T) {
-        let i = self.len;
+        let i = self.len();
         let seat = self.seat(item);
         if (i + SHIFT) / 4 == self.lines.len() {
             self.lines.push(Line([FREE; 4]));
@@ -185,8 +191,8 @@ impl<T: Item> Dary<T> {
         };
         let i = mem::replace(&mut self.places[seat as usize], self.free) as usize;
         self.free = seat;
-        let last = self.len - 1;
-        self.len = last;
+        let last = self.len() - 1;
+        self.len -= 1;
         let tail = mem::replace(self.entry_mut(last), FREE);
         if (last + SHIFT).is_multiple_of(4) {
             self.lines.pop();
@@ -277,14 +283,73 @@ impl<T: Item> Dary<T> {
         *self.entry_mut(i) = entry;
     }
 
-    /// The memory of a heap that has become empty, for the caller to drop once nothing is waiting.
+    /// For how many items smaller arrays should have room, if the heap's peak is over at `now`: a quarter
+    /// of its arrays would do. The caller then makes them ([`with_room`](Self::with_room)) and moves in
+    /// ([`move_into`](Self::move_into)).
     ///
-    /// Freeing a large block makes glibc merge all small blocks freed so far. After a million
-    /// timers that took 170 ms: whatever is still to fire, or to lock the heap, would be late by that.
-    pub(crate) fn spare(&mut self) -> Option<Spare<T>> {
-        (self.len == 0 && self.items.capacity() > 256).then(|| Spare {
-            _dary: mem::replace(self, Self::new()),
-        })
+    /// Freeing a large block, or asking for one, makes glibc merge all small blocks freed so far. After a
+    /// million timers that takes 170 ms: whatever is still to fire would be late by that. So this waits
+    /// until nothing is due for so long, or until the peak is long over, as when there is always some ticker.
+    #[inline]
+    pub(crate) fn spare(&mut self, now: i64) -> Option<usize> {
+        if !self.fills_at_most(4) {
+            self.sparse_since = NEVER;
+            return None;
+        }
+        self.sparse_since = self.sparse_since.min(now);
+        let cost = SLOT * i64::try_from(self.items.capacity()).unwrap_or(NEVER / SLOT);
+        let idle = self.len() == 0 || self.earliest().saturating_sub(now) >= cost;
+        let over = now.saturating_sub(self.sparse_since) / PATIENCE >= cost;
+        (idle || over).then_some(2 * self.len())
+    }
+
+    /// The same where the time is not known, if so few are left that they are moved in no time.
+    #[inline]
+    pub(crate) fn spare_of_few(&self) -> Option<usize> {
+        self.fills_at_most(64).then_some(2 * self.len())
+    }
+
+    #[inline]
+    fn fills_at_most(&self, share: usize) -> bool {
+        let capacity = self.items.capacity();
+        capacity > SMALL && self.len() <= capacity / share
+    }
+
+    /// An empty heap whose arrays have room for `len` items, if there is memory for it. To be made, and
+    /// dropped, while nothing is waiting.
+    pub(crate) fn with_room(len: usize) -> Option<Self> {
+        let mut room = Self::new();
+        if len > 0 {
+            room.lines.try_reserve_exact(len / 4 + 2).ok()?;
+            room.items.try_reserve_exact(len).ok()?;
+            room.places.try_reserve_exact(len).ok()?;
+        }
+        Some(room)
+    }
+
+    /// Goes on in the arrays of `room`, an empty heap, if they have room for all, and hands out those that
+    /// it needs no more. O(capacity); each item is told a new seat.
+    pub(crate) fn move_into(&mut self, mut room: Self) -> Self {
+        if room.items.capacity() < self.len() {
+            return room;
+        }
+        if self.len() > 0 {
+            room.lines
+                .extend(self.lines.iter().map(|line| Line(line.0)));
+        }
+        // By seats, not by deadlines: those who came together lie together.
+        for (item, place) in self.items.iter_mut().zip(&self.places) {
+            if let Some(item) = item.take() {
+                // As many as there were at most, so this fits.
+                let seat = room.items.len() as u32;
+                item.seated(seat);
+                room.entry_mut(*place as usize).seat = seat;
+                room.items.push(Some(item));
+                room.places.push(*place);
+            }
+        }
+        room.len = self.len;
+        mem::replace(self, room)
     }
 
     /// Whether the invariants of the head comment hold, given where each item believes it sits.
@@ -296,15 +361,15 @@ impl<T: Item> Dary<T> {
             assert!(self.at(seat).is_none());
             (seat, free) = (*next, free + 1);
         }
-        free + self.len == self.items.len()
-            && (0..self.len).all(|i| {
+        free + self.len() == self.items.len()
+            && (0..self.len()).all(|i| {
                 let Entry { when, seat } = *self.entry(i);
                 let item = self.at(seat).expect("an empty seat in the heap");
                 seat_of(item) == seat
                     && self.places[seat as usize] as usize == i
                     && (i == 0 || self.entry((i - 1) / 4).when <= when)
             })
-            && (self.len..self.lines.len() * 4)
+            && (self.len()..self.lines.len() * 4)
                 .filter(|i| (i + SHIFT) / 4 < self.lines.len())
                 .all(|i| self.entry(i).when == NEVER)
     }
@@ -425,19 +490,66 @@ mod tests {
         }
     }
 
+    fn full(len: i64) -> Dary<Probe> {
+        let mut heap = Dary::new();
+        for i in 0..len {
+            heap.push(i * 7919 % len, Rc::new((0, Cell::new(0))));
+        }
+        heap
+    }
+
+    /// What the engines do.
+    fn shrink(heap: &mut Dary<Probe>, now: i64) -> bool {
+        let room = heap.spare(now).and_then(Dary::with_room);
+        room.map(|room| heap.move_into(room)).is_some()
+    }
+
     #[test]
-    fn an_emptied_heap_gives_its_memory_back() {
-        let mut heap: Dary<Probe> = Dary::new();
-        for i in 0..10_000 {
-            heap.push(i, Rc::new((0, Cell::new(0))));
-        }
-        while heap.len() > 0 {
-            assert!(heap.spare().is_none());
+    fn a_heap_gives_its_memory_back_as_it_empties() {
+        let mut heap = full(3_000);
+        for when in 0..3_000 {
+            assert_eq!(heap.earliest(), when);
             heap.remove(root(&heap));
+            let sparse = heap.fills_at_most(4);
+            assert_eq!(shrink(&mut heap, i64::MIN), sparse);
+            assert!(heap.is_heap(|item| item.1.get()));
+            assert!(!heap.fills_at_most(4));
         }
-        assert!(heap.spare().is_some());
-        assert_eq!(heap.lines.capacity(), 0);
+        assert!(heap.items.capacity() <= SMALL && heap.len() == 0);
         heap.push(1, Rc::new((0, Cell::new(0))));
         assert_eq!(heap.earliest(), 1);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_there_is_time_or_the_peak_is_long_over() {
+        let mut heap = full(3_000);
+        while heap.earliest() < 2_990 {
+            heap.remove(root(&heap));
+        }
+        let cost = SLOT * heap.items.capacity() as i64;
+        assert!(!shrink(&mut heap, 2_990 - cost + 1));
+        assert!(shrink(&mut heap, 2_990 - cost));
+        assert!(!shrink(&mut heap, i64::MIN), "once");
+
+        let mut heap = full(3_000);
+        assert!(!shrink(&mut heap, 0));
+        while heap.len() > 1 {
+            heap.remove(root(&heap));
+        }
+        for now in [2_990, 2_990 + PATIENCE * cost - 1] {
+            assert!(!shrink(&mut heap, now));
+            heap.change(root(&heap), now + 10);
+        }
+        assert!(shrink(&mut heap, 2_990 + PATIENCE * cost));
+        heap.remove(root(&heap));
+        assert!(heap.spare_of_few().is_none(), "small by now");
+    }
+
+    #[test]
+    fn a_heap_that_has_grown_meanwhile_stays_where_it_is() {
+        let mut heap = full(100);
+        let room = heap.move_into(Dary::with_room(99).expect("memory"));
+        assert_eq!((room.len(), heap.len()), (0, 100));
+        assert!(heap.is_heap(|item| item.1.get()));
     }
 }

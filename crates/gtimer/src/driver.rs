@@ -117,6 +117,10 @@ impl Builder {
     /// # Errors
     ///
     /// If the system gives no thread.
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a zero byte.
     pub fn build(self) -> io::Result<Driver> {
         self.build_with()
     }
@@ -132,6 +136,10 @@ impl Builder {
     /// # Errors
     ///
     /// If the system gives no thread.
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a zero byte.
     pub fn build_with<E: Engine>(self) -> io::Result<Driver<E>> {
         let driver = Driver::with_clock(Clock::Thread {
             waiter: Waiter::new(),
@@ -165,7 +173,7 @@ fn low_slack() {}
 
 /// Drops what a callback panicked with: a user's value, whose drop may panic in turn, and so on. A chain
 /// of such panics may have no end: its tenth link is leaked.
-fn discard(mut payload: Box<dyn Any + Send>) {
+pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {
     for _ in 0..10 {
         match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             Ok(()) => return,
@@ -276,13 +284,13 @@ impl<E: Engine> Driver<E> {
         }
     }
 
-    /// Entries in the driver's heap.
+    /// Entries in the driver's heap. Stopped timers that have not been cleared yet are among them.
     #[must_use]
     pub fn len(&self) -> usize {
         self.owner.core.timers.len()
     }
 
-    /// Whether no timer is armed.
+    /// Whether the driver's heap has no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -302,7 +310,11 @@ impl<E: Engine> Host for Driver<E> {
 
     fn arm(&self, timer: &E::Handle, when: i64, period: i64, callback: Callback) -> bool {
         let core = &self.owner.core;
-        core.armed(core.timers.arm(timer, when, period, callback))
+        let (armed, old) = core.timers.exchange(timer, when, period, callback);
+        let was_pending = core.armed(armed);
+        // A user's value, which may panic: the thread has been woken by then.
+        drop(old);
+        was_pending
     }
 
     fn reset(&self, timer: &E::Handle, when: i64) -> bool {

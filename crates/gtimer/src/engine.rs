@@ -72,7 +72,35 @@ pub trait Engine: Default + Send + Sync + 'static {
     /// # Panics
     ///
     /// As [`insert`](Engine::insert).
-    fn arm(&self, timer: &Self::Handle, when: i64, period: i64, callback: Callback) -> Armed;
+    fn arm(&self, timer: &Self::Handle, when: i64, period: i64, callback: Callback) -> Armed {
+        let (armed, old) = self.exchange(timer, when, period, callback);
+        drop(old);
+        armed
+    }
+
+    /// As [`arm`](Engine::arm), and hands out the callback that was replaced. Dropping that may run
+    /// user code, which may panic: the caller first sees to [`Armed::earliest`], and leaves whatever lock
+    /// it holds.
+    ///
+    /// ```
+    /// use gtimer::{Callback, heap::Timers};
+    /// let timers = Timers::new();
+    /// let timer = timers.insert(20, 0, Callback::once(|| println!("late"))).0;
+    /// let (armed, old) = timers.exchange(&timer, 10, 0, Callback::once(|| println!("soon")));
+    /// assert!(armed.was_pending && armed.earliest); // wake whoever waits, and then:
+    /// drop(old);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`insert`](Engine::insert).
+    fn exchange(
+        &self,
+        timer: &Self::Handle,
+        when: i64,
+        period: i64,
+        callback: Callback,
+    ) -> (Armed, Callback);
 
     /// Arms `timer` anew for `when`, keeping its period and its callback. A callback that can run
     /// only once and has run is gone: the timer then fires without effect.
@@ -125,6 +153,16 @@ macro_rules! engine {
 
             fn arm(&self, timer: &$handle, when: i64, period: i64, callback: Callback) -> Armed {
                 $timers::arm(self, timer, when, period, callback)
+            }
+
+            fn exchange(
+                &self,
+                timer: &$handle,
+                when: i64,
+                period: i64,
+                callback: Callback,
+            ) -> (Armed, Callback) {
+                $timers::exchange(self, timer, when, period, callback)
             }
 
             fn reset(&self, timer: &$handle, when: i64) -> Armed {

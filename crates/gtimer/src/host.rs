@@ -22,6 +22,9 @@ pub trait Host: Clone + Send + Sync + Unpin + core::fmt::Debug + 'static {
     fn handle(&self) -> <Self::Engine as Engine>::Handle;
 
     /// Arms a timer ([`Engine::arm`]) and sees to it that it is run in time. True if it was pending.
+    ///
+    /// It must not run timers itself: its caller may hold a lock that their callbacks take. The callback
+    /// that is replaced may panic when it is dropped: [`Engine::exchange`] leaves that to the end.
     fn arm(
         &self,
         timer: &<Self::Engine as Engine>::Handle,

@@ -14,11 +14,13 @@
 //! been released. Wakers are cloned, called and dropped while the mailbox is not locked.
 
 use crate::callback::{Callback, Fire};
+use crate::driver::discard;
 use crate::engine::Engine;
 use crate::host::{HandleOf, Host};
 use core::mem;
 use core::task::{Context, Poll, Waker};
 use smallvec::SmallVec;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Those who wait: one as a rule, for whom nothing is allocated.
@@ -68,7 +70,23 @@ impl Fire for Mailbox {
         state.value.get_or_insert(now);
         let waiting = mem::take(&mut state.waiting);
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        wake_all(waiting);
+    }
+}
+
+/// Wakes all, and goes on with the first panic when the others have been woken.
+fn wake_all(wakers: Wakers) {
+    let mut first = None;
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            match first {
+                None => first = Some(payload),
+                Some(_) => discard(payload),
+            }
+        }
+    }
+    if let Some(payload) = first {
+        resume_unwind(payload);
     }
 }
 
@@ -184,5 +202,40 @@ impl State {
                 Some(mem::take(&mut self.armed) || unread)
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::Wake;
+
+    /// Panics when the task is to run, or else counts.
+    struct Task {
+        panics: bool,
+        woken: AtomicUsize,
+    }
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.woken.fetch_add(1, Relaxed);
+            assert!(!self.panics, "a user's mistake");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_else_asleep() {
+        let mailbox = Mailbox::new(Stale::Discard);
+        let tasks = [true, false, true, false].map(|panics| {
+            let woken = AtomicUsize::new(0);
+            Arc::new(Task { panics, woken })
+        });
+        let wakers = tasks.each_ref().map(|task| Waker::from(Arc::clone(task)));
+        mailbox.lock().waiting.extend(wakers);
+        let fire = AssertUnwindSafe(|| mailbox.fire(0, 7));
+        assert!(std::panic::catch_unwind(fire).is_err());
+        assert_eq!(mailbox.try_recv(), Some(7));
+        assert!(tasks.iter().all(|task| task.woken.load(Relaxed) == 1));
     }
 }

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -59,6 +59,97 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Wakers of which one panics when it is dropped.
+#[derive(Default)]
+struct Grumpy {
+    woken: AtomicUsize,
+    /// The how manyth drop from now on panics; none if zero.
+    panics_at: AtomicUsize,
+}
+
+impl Grumpy {
+    const TABLE: RawWakerVTable = RawWakerVTable::new(
+        |this| RawWaker::new(this, &Self::TABLE),
+        |this| {
+            // SAFETY: as in `waker`.
+            unsafe { Self::of(this) }.woken.fetch_add(1, SeqCst);
+        },
+        |this| {
+            // SAFETY: as in `waker`.
+            unsafe { Self::of(this) }.woken.fetch_add(1, SeqCst);
+        },
+        |this| {
+            // SAFETY: as in `waker`.
+            let left = &unsafe { Self::of(this) }.panics_at;
+            let last = left.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1));
+            assert_ne!(last, Ok(1), "a user's mistake");
+        },
+    );
+
+    fn new() -> &'static Self {
+        Box::leak(Box::default())
+    }
+
+    /// # Safety
+    ///
+    /// `this` must be the data of a waker made by `waker`.
+    unsafe fn of(this: *const ()) -> &'static Self {
+        // SAFETY: that is a reference for ever.
+        unsafe { &*this.cast::<Self>() }
+    }
+
+    fn waker(&'static self) -> Waker {
+        let this = std::ptr::from_ref(self).cast();
+        // SAFETY: the table's functions may be called on any thread, with the reference given here: one
+        // for ever, to what is Sync.
+        unsafe { Waker::from_raw(RawWaker::new(this, &Self::TABLE)) }
+    }
+}
+
+/// A poll that a waker's drop has cut short is made good by the next, whichever task polls.
+fn a_panic_in_a_wakers_drop_loses_no_wake_up<E: Engine>() {
+    for n in 1..=3 {
+        let (driver, clock) = Driver::<E>::virtual_clock_with();
+        let mut sleep = driver.delay(MS);
+        let (first, second) = (Grumpy::new(), Grumpy::new());
+        let mut poll = |waker: &Waker| {
+            let mut cx = Context::from_waker(waker);
+            catch_unwind(AssertUnwindSafe(|| Pin::new(&mut sleep).poll(&mut cx)))
+        };
+        let (first_waker, second_waker) = (first.waker(), second.waker());
+        assert!(poll(&first_waker).is_ok_and(|polled| polled.is_pending()));
+        first.panics_at.store(n, SeqCst);
+        assert_eq!(poll(&second_waker).is_err(), n < 3, "it holds two");
+        first.panics_at.store(0, SeqCst);
+        assert!(poll(&first_waker).is_ok_and(|polled| polled.is_pending()));
+        assert_eq!(clock.advance(MS), 1);
+        assert_eq!(first.woken.load(SeqCst), 1, "{n}");
+    }
+}
+
+/// Nor is the thread left asleep that is to run the timer.
+fn a_panic_in_a_wakers_drop_leaves_no_driver_asleep<E: Engine>() {
+    let driver = driver::<E>();
+    for _ in 0..10 {
+        let mut sleep = driver.delay(HOUR);
+        let old = Grumpy::new();
+        let waker = old.waker();
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut sleep).poll(&mut cx).is_pending());
+        thread::sleep(MS);
+        sleep.reset(MS);
+        old.panics_at.store(1, SeqCst);
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let poll = || Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
+        assert!(catch_unwind(AssertUnwindSafe(poll)).is_err());
+        let start = std::time::Instant::now();
+        while Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker)) == Poll::Pending {
+            assert!(start.elapsed() < PATIENCE, "never woken");
+            thread::park_timeout(PATIENCE);
+        }
+    }
 }
 
 fn driver<E: Engine>() -> Driver<E> {
@@ -352,6 +443,8 @@ both! {
     an_earlier_timer_fires_although_the_thread_sleeps_long
     a_panic_in_a_function_leaves_the_driver_alive
     a_panic_in_a_panics_payload_leaves_the_driver_alive
+    a_panic_in_a_wakers_drop_loses_no_wake_up
+    a_panic_in_a_wakers_drop_leaves_no_driver_asleep
     dropping_the_driver_ends_its_thread
     a_stop_or_reset_discards_what_was_not_received
     the_old_rule_keeps_what_was_not_received

@@ -267,6 +267,46 @@ fn a_heap_may_die_first<E: Engine>() {
     assert_eq!(dropped.get(), 100);
 }
 
+/// A timer that was stopped in one heap, and not cleared yet, goes into the one it is armed or reset in.
+#[test]
+fn a_stopped_timer_is_armed_in_another_heap() {
+    let (old, new, fired) = (heap::Timers::new(), heap::Timers::new(), Count::default());
+    let timers = [100, 200].map(|when| old.insert(when, 0, fired.shared()).0);
+    assert!(timers.iter().all(heap::Handle::stop));
+    assert_eq!(old.len(), 2, "not cleared yet");
+    let armed = new.arm(&timers[0], 5, 0, fired.shared());
+    assert!(armed.earliest && !armed.was_pending);
+    assert!(!new.reset(&timers[1], 6).was_pending);
+    assert_eq!((old.len(), new.len(), new.next_when()), (0, 2, 5));
+    drop(old);
+    assert_eq!(new.check(10), (NEVER, 2));
+    assert_eq!(fired.get(), 2);
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a user's mistake");
+    }
+}
+
+/// What a dying heap drops may panic: its other timers have left it all the same.
+fn a_panic_in_a_drop_leaves_no_timer_in_a_dying_heap<E: Engine>() {
+    let (timers, dropped) = (E::default(), Count::default());
+    let handles: Vec<_> = (0..100)
+        .map(|when| timers.insert(when, 0, callback_of(&dropped)).0)
+        .collect();
+    let bomb = Bomb;
+    E::detach(timers.insert(100, 0, Callback::once(move || drop(bomb))).0);
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(timers))).is_err());
+    assert!(handles.iter().all(|timer| !E::stop(timer)));
+    assert_eq!(dropped.get(), 0);
+    drop(handles);
+    assert_eq!(dropped.get(), 100);
+}
+
 /// R60: timeouts that are created and stopped do not pile up, even if nobody ever checks.
 fn r60_stopped_timers_do_not_pile_up<E: Engine>() {
     for live in [0_i64, 100, 10_000] {
@@ -329,6 +369,7 @@ both! {
     a_detached_timer_fires_without_its_handle
     arming_drops_the_callback_it_replaces
     a_heap_may_die_first
+    a_panic_in_a_drop_leaves_no_timer_in_a_dying_heap
     r60_stopped_timers_do_not_pile_up
     r60_a_burst_of_stops_clears_itself
 }

@@ -1,5 +1,7 @@
 //! Models of the status machine, the modified list and the waiting protocol.
 
+use super::node::{Body, Node};
+use super::owned::Owned;
 use super::{Handle, Status, Timers};
 use crate::callback::Callback;
 use crate::waiter::Waiter;
@@ -257,6 +259,63 @@ fn loom_stops_that_clear_agree_with_a_reset() {
     });
 }
 
+/// A timer that was stopped in one heap is armed in another, while the first clears it or dies.
+fn a_stopped_timer_is_armed_elsewhere(meanwhile: fn(Timers)) {
+    model(move || {
+        let (here, there) = (Timers::new(), Arc::new(Timers::new()));
+        let fired = counter();
+        let timer = here.insert(50, 0, Callback::none()).0;
+        let _others = [60, 70].map(|when| here.insert(when, 0, Callback::none()).0);
+        assert!(timer.stop());
+        let armer = {
+            let (there, callback) = (Arc::clone(&there), count(&fired));
+            thread::spawn(move || {
+                let armed = there.arm(&timer, 5, 0, callback);
+                assert!(armed.earliest && !armed.was_pending);
+                timer
+            })
+        };
+        meanwhile(here);
+        let _timer = armer.join().unwrap();
+        assert_eq!(there.len(), 1);
+        assert_eq!(there.check(9), (NEVER, 1));
+        assert_eq!(fired.load(Relaxed), 1);
+    });
+}
+
+#[test]
+fn loom_a_stopped_timer_is_armed_elsewhere_while_it_is_cleared() {
+    a_stopped_timer_is_armed_elsewhere(|here| {
+        drop(here.insert(80, 0, Callback::none()));
+        assert_eq!(here.check(9).1, 0);
+    });
+}
+
+#[test]
+fn loom_a_stopped_timer_is_armed_elsewhere_while_its_heap_dies() {
+    a_stopped_timer_is_armed_elsewhere(drop);
+}
+
+/// Armed in two heaps at once it is in one of them, and the second arming finds it armed.
+#[test]
+fn loom_a_stopped_timer_is_armed_in_one_of_two_heaps() {
+    model(|| {
+        let (here, there) = (Arc::new(Timers::new()), Arc::new(Timers::new()));
+        let fired = counter();
+        let timer = Arc::new(here.insert(50, 0, Callback::none()).0);
+        let _others = [60, 70].map(|when| here.insert(when, 0, Callback::none()).0);
+        assert!(timer.stop());
+        let armer = {
+            let (there, timer, callback) = (Arc::clone(&there), Arc::clone(&timer), count(&fired));
+            thread::spawn(move || there.arm(&timer, 5, 0, callback).was_pending)
+        };
+        let pending = here.arm(&timer, 7, 0, count(&fired)).was_pending;
+        assert!(pending ^ armer.join().unwrap(), "one came first");
+        assert_eq!(here.check(9).1 + there.check(9).1, 1);
+        assert_eq!(fired.load(Relaxed), 1);
+    });
+}
+
 /// Two threads arm the same idle timer: it is in the heap once.
 #[test]
 fn loom_two_arm_an_idle_timer() {
@@ -336,5 +395,88 @@ fn loom_a_reader_misses_no_deadline_during_the_drain() {
         };
         assert_eq!(timers.check(15), (30, 0));
         assert!(reader.join().unwrap() <= 30);
+    });
+}
+
+/// Must be dropped by the thread that made it.
+struct Mine(thread::ThreadId);
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        assert_eq!(thread::current().id(), self.0);
+    }
+}
+
+/// What a stopped timer holds is dropped by whoever drops its handle, also while another thread clears
+/// it: that one may hold a lock that the value's drop takes, or other timers at `Moving`.
+fn the_dropper_of_a_handle_drops_its_value(clear: fn(&Timers)) {
+    model(move || {
+        let timers = Arc::new(Timers::new());
+        let mine = Mine(thread::current().id());
+        let timer = timers.insert(5, 0, Callback::once(move || drop(mine))).0;
+        let _others = [6, 7].map(|when| timers.insert(when, 0, Callback::none()).0);
+        assert!(timer.stop());
+        let clearer = {
+            let timers = Arc::clone(&timers);
+            thread::spawn(move || clear(&timers))
+        };
+        drop(timer);
+        clearer.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_the_dropper_of_a_handle_drops_its_value_under_an_insertion() {
+    the_dropper_of_a_handle_drops_its_value(|timers| {
+        drop(timers.insert(8, 0, Callback::none()));
+    });
+}
+
+#[test]
+fn loom_the_dropper_of_a_handle_drops_its_value_under_an_adoption() {
+    the_dropper_of_a_handle_drops_its_value(|timers| {
+        assert!(Timers::new().adopt(timers));
+    });
+}
+
+/// Sees, when it is dropped, what its owners did before.
+struct Probe {
+    done: std::sync::Arc<AtomicUsize>,
+    dropped: std::sync::Arc<AtomicUsize>,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // Relaxed: only the order of the owners' count can make this see them all.
+        assert_eq!(self.done.load(Relaxed), 3);
+        self.dropped.fetch_add(1, Relaxed);
+    }
+}
+
+/// Whichever of three owners is the last frees the timer, once, and after the others are done with it.
+#[test]
+fn loom_the_last_owner_frees_after_the_others() {
+    model(|| {
+        let (done, dropped) = (counter(), counter());
+        let probe = Probe {
+            done: std::sync::Arc::clone(&done),
+            dropped: std::sync::Arc::clone(&dropped),
+        };
+        let mut body = Body::idle();
+        body.callback = Callback::once(move || drop(probe));
+        let node = Owned::new(Node::new(Status::NoStatus, body));
+        let others = [node.clone(), node.clone()].map(|node| {
+            let done = std::sync::Arc::clone(&done);
+            thread::spawn(move || {
+                done.fetch_add(1, Relaxed);
+                drop(node);
+            })
+        });
+        done.fetch_add(1, Relaxed);
+        drop(node);
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(dropped.load(Relaxed), 1);
     });
 }

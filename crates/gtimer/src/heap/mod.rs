@@ -39,6 +39,7 @@ mod modified;
 mod modify;
 mod moving;
 mod node;
+mod owned;
 mod run;
 mod status;
 
@@ -55,11 +56,12 @@ use alloc::sync::Arc;
 use core::fmt;
 use modified::Modified;
 use node::{Body, Node, Ref};
+use owned::Owned;
 
 /// One heap of timers: one per P, or one for a whole program.
 ///
 /// See [`Engine`](crate::Engine) for the rules of the operations, which are also methods here. The heap is
-/// 0.3 KiB when empty, and a timer takes 112 bytes plus 28 in the heap's arrays.
+/// 0.3 KiB when empty, and a timer takes 88 bytes plus 28 in the heap's arrays.
 ///
 /// ```
 /// use gtimer::{Callback, NEVER, heap::Timers};
@@ -88,7 +90,7 @@ pub struct Timers {
 /// send_and_sync::<gtimer::heap::Timers>();
 /// ```
 pub struct Handle {
-    node: Arc<Node>,
+    node: Owned,
 }
 
 /// What threads share of one heap.
@@ -112,7 +114,7 @@ struct Shared {
 /// What the lock protects.
 #[derive(Debug)]
 struct Heap {
-    entries: Dary<Arc<Node>>,
+    entries: Dary<Owned>,
     /// Entries that this round of sweeping for stopped timers has still to look at: those below.
     cursor: usize,
 }
@@ -164,10 +166,10 @@ impl Heap {
     }
 
     #[inline]
-    fn alive(node: &Arc<Node>) -> Ref {
-        // SAFETY: `node` is in a heap reached through its lock, and callers take it out only as an
-        // `Arc`, which they keep until they are done with the `Ref`.
-        unsafe { Ref::new(core::ptr::NonNull::from(&**node)) }
+    fn alive(node: &Owned) -> Ref {
+        // SAFETY: `node` is in a heap reached through its lock, and callers take its share
+        // out only to keep it until they are done with the `Ref`.
+        unsafe { Ref::new(node.as_ptr()) }
     }
 }
 
@@ -204,7 +206,7 @@ impl Timers {
     pub fn insert(&self, when: i64, period: i64, callback: Callback) -> (Handle, bool) {
         check_period(period, &callback);
         let when = clamp(when);
-        let node = Node::new(
+        let node = Owned::new(Node::new(
             Status::Waiting,
             Body {
                 owner: Arc::as_ptr(&self.shared),
@@ -213,10 +215,8 @@ impl Timers {
                 period,
                 callback,
             },
-        );
-        let handle = Handle {
-            node: Arc::clone(&node),
-        };
+        ));
+        let handle = Handle { node: node.clone() };
         let (earliest, garbage) = self.shared.add(when, node);
         drop(garbage);
         (handle, earliest)
@@ -225,16 +225,33 @@ impl Timers {
     /// Arms a timer anew; see [`Engine::arm`](crate::Engine::arm).
     ///
     /// A timer that is armed stays in the heap it is in, whichever that is; otherwise it goes
-    /// into this one. [`Armed::earliest`] speaks of the heap it is in.
+    /// into this one, also if it was stopped in another a moment ago. [`Armed::earliest`] speaks of the heap it is in.
     ///
     /// # Panics
     ///
     /// As [`insert`](Self::insert).
     pub fn arm(&self, timer: &Handle, when: i64, period: i64, callback: Callback) -> Armed {
-        check_period(period, &callback);
-        let (armed, old) = self.modify(timer, clamp(when), Some((period, callback)));
+        let (armed, old) = self.exchange(timer, when, period, callback);
         drop(old);
         armed
+    }
+
+    /// As [`arm`](Self::arm), and hands out the callback that was replaced; see
+    /// [`Engine::exchange`](crate::Engine::exchange).
+    ///
+    /// # Panics
+    ///
+    /// As [`insert`](Self::insert).
+    #[must_use = "whoever waits may have to be woken; and the old callback should be dropped after that"]
+    pub fn exchange(
+        &self,
+        timer: &Handle,
+        when: i64,
+        period: i64,
+        callback: Callback,
+    ) -> (Armed, Callback) {
+        check_period(period, &callback);
+        self.modify(timer, clamp(when), Some((period, callback)))
     }
 
     /// Gives a timer another deadline; see [`Engine::reset`](crate::Engine::reset) and [`arm`](Self::arm).
@@ -300,7 +317,7 @@ impl Handle {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            node: Node::new(Status::NoStatus, Body::idle()),
+            node: Owned::new(Node::new(Status::NoStatus, Body::idle())),
         }
     }
 
@@ -310,12 +327,15 @@ impl Handle {
         self.node.status()
     }
 
-    /// Lets the timer go on without a handle: it fires, or dies with its heap.
+    /// Lets the timer go on without a handle: it fires, or dies with its heap. One that is not armed is
+    /// dropped.
     pub fn detach(self) {
-        let node = Arc::as_ptr(&self.node);
-        core::mem::forget(self);
-        // SAFETY: the handle owned one count of the node, and is forgotten.
-        unsafe { Arc::decrement_strong_count(node) };
+        if !self.is_pending() {
+            return;
+        }
+        let this = core::mem::ManuallyDrop::new(self);
+        // SAFETY: the handle is not used again, so its share moves.
+        drop(unsafe { core::ptr::read(&raw const this.node) });
     }
 }
 

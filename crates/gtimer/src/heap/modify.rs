@@ -1,6 +1,7 @@
 //! Arming, resetting and stopping (`addtimer`, `modtimer`, `deltimer`).
 
-use super::node::{Held, Node};
+use super::node::{Held, Node, Ref};
+use super::owned::Owned;
 use super::run::Garbage;
 use super::status::Status;
 use super::{Handle, Shared, Timers};
@@ -8,7 +9,7 @@ use crate::callback::Callback;
 use crate::engine::Armed;
 use crate::sync::{Ordering, fence, relax};
 use alloc::sync::Arc;
-use core::mem;
+use core::{mem, ptr};
 
 use Status::{
     Deleted, ModifiedEarlier, ModifiedLater, Modifying, Moving, NoStatus, Removed, Removing,
@@ -34,7 +35,14 @@ impl Timers {
             let status = node.status();
             match status {
                 Waiting | ModifiedEarlier | ModifiedLater | Deleted => {
-                    if let Some(held) = node.enter(status, Modifying) {
+                    if let Some(mut held) = node.enter(status, Modifying) {
+                        if status == Deleted
+                            && let Some(other) = self.other_heap(&mut held)
+                        {
+                            held.leave(Deleted);
+                            other.evict(node);
+                            continue;
+                        }
                         let done = modify_in_heap(node, held, status, when, change);
                         // This heap, not the timer's: that one may be gone by now.
                         self.shared.adjust_some();
@@ -51,10 +59,18 @@ impl Timers {
         }
     }
 
+    /// The heap of a timer that is in one, if it is another one.
+    fn other_heap(&self, held: &mut Held<'_>) -> Option<Arc<Shared>> {
+        let here = Arc::as_ptr(&self.shared);
+        let there = held.body(|body| body.owner);
+        // SAFETY: the owner of a timer that is in a heap and in `Modifying`.
+        (there != here).then(|| unsafe { share(there) })
+    }
+
     /// Arms a timer that is in no heap.
     fn add_again(
         &self,
-        node: &Arc<Node>,
+        node: &Owned,
         mut held: Held<'_>,
         when: i64,
         change: Change,
@@ -67,7 +83,7 @@ impl Timers {
         // Waiting for the lock in `Modifying` is allowed here: no holder of a lock waits for a
         // timer that is in no heap.
         let mut heap = self.shared.lock();
-        let (earliest, garbage) = self.shared.add_locked(&mut heap, when, Arc::clone(node));
+        let (earliest, garbage) = self.shared.add_locked(&mut heap, when, node.clone());
         held.leave(Waiting);
         drop(heap);
         drop(garbage);
@@ -111,6 +127,20 @@ fn modify_in_heap(
     (armed, old)
 }
 
+/// A share of the heap that a timer is in.
+///
+/// # Safety
+///
+/// `owner` must be the owner of a timer that is in a heap and whose `Modifying` the caller holds.
+unsafe fn share(owner: *const Shared) -> Arc<Shared> {
+    // SAFETY: the pointer came from `Arc::as_ptr`, and the heap is alive: it cannot let go of the timer,
+    // nor die, before `Modifying` has been left.
+    unsafe {
+        Arc::increment_strong_count(owner);
+        Arc::from_raw(owner)
+    }
+}
+
 fn replace(period: &mut i64, callback: &mut Callback, change: Change) -> Callback {
     match change {
         Some((p, c)) => {
@@ -127,14 +157,36 @@ impl Shared {
     fn modified_earlier(&self, node: &Node, when: i64) -> bool {
         // Linked first, announced second: a drain that resets the announcement then finds it.
         self.modified.push(node);
-        let before = self.modified_earliest.fetch_min(when, Ordering::AcqRel);
+        if when >= self.modified_earliest.fetch_min(when, Ordering::AcqRel) {
+            return false;
+        }
         // Pairs with the waiter's fence; see the head comment of the engine.
         fence(Ordering::SeqCst);
-        when < before && when < self.first.load(Ordering::Acquire)
+        when < self.first.load(Ordering::Acquire)
+    }
+
+    /// Removes a stopped timer of this heap, unless it is no longer that.
+    fn evict(&self, node: &Owned) {
+        let mut garbage = Garbage::default();
+        let mut heap = self.lock();
+        let Some(mut held) = node.enter(Deleted, Modifying) else {
+            return;
+        };
+        let here = held.body(|body| ptr::eq(body.owner, self));
+        held.leave(Deleted);
+        if here {
+            // Whatever it becomes now, it is in this heap for as long as that is locked.
+            // SAFETY: the caller has a share of it.
+            let node = unsafe { Ref::new(node.as_ptr()) };
+            self.remove(&mut heap, node, &mut garbage);
+            self.publish(&heap);
+        }
+        drop(heap);
+        drop(garbage);
     }
 
     /// Adds a timer at `Waiting`, or `Modifying` by this thread.
-    pub(super) fn add(&self, when: i64, node: Arc<Node>) -> (bool, Garbage) {
+    pub(super) fn add(&self, when: i64, node: Owned) -> (bool, Garbage) {
         self.add_locked(&mut self.lock(), when, node)
     }
 
@@ -142,7 +194,7 @@ impl Shared {
         &self,
         heap: &mut super::Heap,
         when: i64,
-        node: Arc<Node>,
+        node: Owned,
     ) -> (bool, Garbage) {
         let mut garbage = Garbage::default();
         self.clean_head(heap, &mut garbage);
@@ -178,25 +230,41 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Whether it is pending, once whoever is changing it is done.
+    pub(super) fn is_pending(&self) -> bool {
+        let mut turn = 0;
+        loop {
+            match self.status() {
+                Running | Removing | Moving | Modifying => relax(&mut turn),
+                status => return status.is_pending(),
+            }
+        }
+    }
+}
+
 impl Drop for Handle {
-    /// Stops the timer and drops its callback now, not when its entry is cleared.
+    /// Stops the timer and drops its callback now and here: not when its entry is cleared, nor by whoever
+    /// clears it, who may hold a lock that the callback's drop takes.
     fn drop(&mut self) {
         let node = &*self.node;
         let mut turn = 0;
         loop {
             let status = node.status();
             match status {
-                Waiting | ModifiedEarlier | ModifiedLater | Deleted => {
+                Waiting | ModifiedEarlier | ModifiedLater | Deleted | Removed | NoStatus => {
                     if let Some(mut held) = node.enter(status, Modifying) {
                         let callback = held.body(|body| mem::take(&mut body.callback));
-                        delete(held, status != Deleted);
+                        match status {
+                            // In no heap and without a handle: nobody looks at its status again.
+                            Removed | NoStatus => {}
+                            _ => delete(held, status != Deleted),
+                        }
                         drop(callback);
                         return;
                     }
                 }
-                // In no heap: the callback goes with the node.
-                Removing | Removed | NoStatus => return,
-                Running | Moving | Modifying => relax(&mut turn),
+                Running | Removing | Moving | Modifying => relax(&mut turn),
             }
         }
     }
@@ -223,13 +291,8 @@ fn delete(mut held: Held<'_>, count: bool) {
 /// As `delete`, of a timer that is counted, and clears some of the others.
 #[cold]
 fn delete_and_clear(mut held: Held<'_>) {
-    let owner = held.body(|body| {
-        // SAFETY: the pointer came from `Arc::as_ptr`, and the heap is alive, as in `modify_in_heap`.
-        unsafe {
-            Arc::increment_strong_count(body.owner);
-            Arc::from_raw(body.owner)
-        }
-    });
+    // SAFETY: the timer is in a heap, and held.
+    let owner = held.body(|body| unsafe { share(body.owner) });
     held.leave(Deleted);
     owner.clear_some();
 }

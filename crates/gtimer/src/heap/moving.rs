@@ -1,6 +1,7 @@
 //! Moving the timers of a dying P to another (`moveTimers`), and the death of a heap.
 
-use super::node::{Node, Ref};
+use super::node::Ref;
+use super::owned::Owned;
 use super::run::{Garbage, corrupt};
 use super::status::Status;
 use super::{Heap, Shared, Timers};
@@ -39,9 +40,12 @@ impl Timers {
             let mut chunk = [const { None }; CHUNK];
             let (n, garbage) = dying.shared.give(&mut chunk);
             let more = n > 0 || garbage.is_full();
-            drop(garbage);
+            // First: others wait for timers at `Moving`.
             earliest |= self.shared.receive(chunk);
+            drop(garbage);
             if !more {
+                // And its arrays.
+                dying.shared.clear_some();
                 return earliest;
             }
         }
@@ -51,7 +55,7 @@ impl Timers {
 impl Shared {
     /// Takes up to a chunk of timers out of the heap, each at `Moving`. Stopped ones are removed
     /// instead.
-    fn give(&self, chunk: &mut [Option<(i64, Arc<Node>)>; CHUNK]) -> (usize, Garbage) {
+    fn give(&self, chunk: &mut [Option<(i64, Owned)>; CHUNK]) -> (usize, Garbage) {
         let mut n = 0;
         let mut garbage = Garbage::default();
         let mut heap = self.lock();
@@ -72,7 +76,7 @@ impl Shared {
         heap: &mut Heap,
         node: Ref,
         garbage: &mut Garbage,
-    ) -> Option<(i64, Arc<Node>)> {
+    ) -> Option<(i64, Owned)> {
         let mut turn = 0;
         loop {
             let status = node.status();
@@ -104,13 +108,13 @@ impl Shared {
     }
 
     /// Adds what `give` took.
-    fn receive(self: &Arc<Self>, chunk: [Option<(i64, Arc<Node>)>; CHUNK]) -> bool {
+    fn receive(self: &Arc<Self>, chunk: [Option<(i64, Owned)>; CHUNK]) -> bool {
         let mut heap = self.lock();
         let before = self.next_when();
         let mut earliest = false;
         for (when, owned) in chunk.into_iter().flatten() {
             // SAFETY: the heap owns the node from the next statement on, and is locked.
-            let node = unsafe { Ref::new(core::ptr::NonNull::from(&*owned)) };
+            let node = unsafe { Ref::new(owned.as_ptr()) };
             heap.entries.push(when, owned);
             // SAFETY: `give` entered `Moving` on this thread and dropped its token.
             let mut held = unsafe { node.resume(Moving) };
@@ -126,27 +130,42 @@ impl Shared {
 impl Drop for Timers {
     /// Disarms all timers: they never fire, and what their handles still own can be armed elsewhere.
     fn drop(&mut self) {
-        let shared = &*self.shared;
-        loop {
-            let mut garbage = Garbage::default();
-            let mut turn = 0;
-            let mut heap = shared.lock();
-            while !garbage.is_full() {
-                let Some(node) = heap.last() else { break };
-                shared.retire(&mut heap, node, &mut garbage, &mut turn);
-            }
-            shared.publish(&heap);
-            drop(heap);
-            if !garbage.is_full() {
-                // Each count went with its timer.
-                debug_assert_eq!(shared.deleted.load(Ordering::Relaxed), 0);
-                return;
-            }
-        }
+        let dying = Dying(&self.shared);
+        dying.0.retire_all();
+    }
+}
+
+/// Takes out what is left when a value that was dropped has panicked: a timer that stayed would point
+/// to a heap that is gone.
+struct Dying<'a>(&'a Shared);
+
+impl Drop for Dying<'_> {
+    fn drop(&mut self) {
+        self.0.retire_all();
     }
 }
 
 impl Shared {
+    /// Empties the heap. Dropping what it held may run user code.
+    fn retire_all(&self) {
+        loop {
+            let mut garbage = Garbage::default();
+            let mut turn = 0;
+            let mut heap = self.lock();
+            while !garbage.is_full() {
+                let Some(node) = heap.last() else { break };
+                self.retire(&mut heap, node, &mut garbage, &mut turn);
+            }
+            self.publish(&heap);
+            drop(heap);
+            if !garbage.is_full() {
+                // Each count went with its timer.
+                debug_assert_eq!(self.deleted.load(Ordering::Relaxed), 0);
+                return;
+            }
+        }
+    }
+
     /// Stops a timer and removes it.
     fn retire(&self, heap: &mut Heap, node: Ref, garbage: &mut Garbage, turn: &mut u32) {
         let status = node.status();

@@ -1,27 +1,27 @@
 //! A timer of the heap engine, and the two ways to get at it.
 //!
 //! [`Held`] is a transient status made into a token: it exists only between entering and leaving
-//! one, and is the only way to a timer's [`Body`]. [`Ref`] is a timer known to be alive. This file
-//! and the list in `modified.rs` hold all the `unsafe` of the engine.
+//! one, and is the only way to a timer's [`Body`]. [`Ref`] is a timer known to be alive.
 
 use super::Shared;
+use super::owned::{Owned, Owners};
 use super::status::{Status, Word};
 use crate::callback::Callback;
 use crate::dary::{Item, NONE};
 use crate::prefetch::prefetch_value;
 use crate::sync::{AtomicBool, AtomicPtr, UnsafeCell};
-use alloc::sync::Arc;
 use core::fmt;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// One timer. Its handle owns one count of the `Arc`, the heap it is in another.
+/// One timer. Its handle has one share of it, the heap it is in another.
 pub(super) struct Node {
     /// The status machine; see `status.rs` for who may change it.
     status: Word,
     /// Whether the timer is on its heap's list of modified timers. Implies that it is in that heap.
     pub(super) linked: AtomicBool,
+    pub(super) owners: Owners,
     /// Its seat in the heap; read and written under the heap's lock only.
     seat: AtomicU32,
     /// The next timer of the modified list; written by who links it, read by who drains the list.
@@ -50,7 +50,7 @@ unsafe impl Send for Node {}
 // SAFETY: as above: sharing a node only ever moves its body between threads.
 unsafe impl Sync for Node {}
 
-impl Item for Arc<Node> {
+impl Item for Owned {
     #[inline]
     fn seated(&self, seat: u32) {
         self.seat.store(seat, Relaxed);
@@ -62,15 +62,20 @@ impl Item for Arc<Node> {
     }
 }
 
+// See `Owners`.
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+const _: () = assert!(size_of::<Node>() == 88);
+
 impl Node {
-    pub(super) fn new(status: Status, body: Body) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn new(status: Status, body: Body) -> Self {
+        Self {
             status: Word::new(status),
             linked: AtomicBool::new(false),
+            owners: Owners::one(),
             seat: AtomicU32::new(NONE),
             next: AtomicPtr::new(ptr::null_mut()),
             body: UnsafeCell::new(body),
-        })
+        }
     }
 
     #[inline]
@@ -164,7 +169,7 @@ impl Ref {
     /// # Safety
     ///
     /// The node must stay alive for as long as the result is used: because it is in a heap
-    /// whose lock the caller holds, or because the caller owns an `Arc` of it.
+    /// whose lock the caller holds, or because the caller has a share of it.
     #[inline]
     pub(super) const unsafe fn new(node: NonNull<Node>) -> Self {
         Self(node)

@@ -1,13 +1,16 @@
 //! Running what is due, and putting entries right (`checkTimers`, `runtimer`, `runOneTimer`,
 //! `adjusttimers`, `cleantimers`, `clearDeletedTimers`).
 
-use super::node::{Node, Ref};
+use super::node::Ref;
+use super::owned::Owned;
 use super::status::Status;
 use super::{Heap, Shared, Timers};
 use crate::callback::Callback;
+use crate::dary::Dary;
 use crate::sync::{Ordering, relax};
 use crate::when::{NEVER, next_tick};
 use alloc::sync::Arc;
+use core::fmt;
 
 use Status::{
     Deleted, ModifiedEarlier, ModifiedLater, Modifying, Moving, NoStatus, Removed, Removing,
@@ -19,11 +22,13 @@ const SWEEP: usize = 16;
 /// Sweeps at the end of a check: what bounds the time it takes from its caller.
 const SWEEPS: usize = 64;
 
-/// Removed timers, to be dropped after the lock is released: the last owner of a timer drops its
-/// callback, which is a user's value.
+/// Removed timers, to be dropped after the lock is released, which is short so.
+///
+/// No user code runs then: a handle takes its callback with it, so a stopped timer whose handle is gone
+/// has none. Only a heap that dies removes timers that have one and no handle (`detach`).
 #[derive(Debug, Default)]
 pub(super) struct Garbage {
-    nodes: [Option<Arc<Node>>; 8],
+    nodes: [Option<Owned>; 8],
     len: usize,
 }
 
@@ -32,7 +37,7 @@ impl Garbage {
         self.len == self.nodes.len()
     }
 
-    pub(super) fn push(&mut self, node: Arc<Node>) {
+    pub(super) fn push(&mut self, node: Owned) {
         self.nodes[self.len] = Some(node);
         self.len += 1;
     }
@@ -40,9 +45,9 @@ impl Garbage {
 
 /// What the root of the heap asks for.
 enum Next {
-    /// To run a callback; the heap's count of the timer comes along if it left the heap.
-    Due(Callback, Option<Arc<Node>>),
-    /// To drop garbage before looking further.
+    /// To run a callback; the heap's share of the timer comes along if it left the heap.
+    Due(Callback, Option<Owned>),
+    /// To drop garbage, of which there may be more.
     Flush,
     /// Nothing: no timer is due.
     Idle,
@@ -50,20 +55,29 @@ enum Next {
 
 /// What [`Timers::take`] took: a callback to run, and what there is to drop.
 ///
-/// Running and dropping it may run user code.
-#[derive(Debug)]
+/// Running it, and dropping it unrun, may run user code. It owns a share of what it drops: 32,768 of them kept or
+/// leaked, all for one timer, end the program.
 #[must_use = "the callback in it has to be run"]
 pub struct Due {
     callback: Option<Callback>,
-    /// The heap's count of the timer that fired.
-    node: Option<Arc<Node>>,
     garbage: Garbage,
+    /// The heap, if it needs its arrays no more, and for how many it should have room.
+    spare: Option<(Arc<Shared>, usize)>,
     now: i64,
     next: i64,
 }
 
+impl fmt::Debug for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Due")
+            .field("callback", &self.callback)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Due {
-    /// Whether a timer fired.
+    /// Whether a timer fired. If none did, there may be something to drop, and more to take after it.
     #[must_use]
     pub const fn fired(&self) -> bool {
         self.callback.is_some()
@@ -79,6 +93,9 @@ impl Due {
     pub fn run(self) {
         if let Some(callback) = self.callback {
             callback.run(self.now);
+        }
+        if let Some((shared, room)) = self.spare {
+            shared.shrink(room);
         }
     }
 }
@@ -107,8 +124,8 @@ impl Timers {
         let now = now.min(NEVER - 1);
         let mut due = Due {
             callback: None,
-            node: None,
             garbage: Garbage::default(),
+            spare: None,
             now,
             next: self.shared.next_when(),
         };
@@ -121,20 +138,24 @@ impl Timers {
 }
 
 impl Shared {
-    fn take(&self, due: &mut Due) {
+    fn take(self: &Arc<Self>, due: &mut Due) {
         let mut heap = self.lock();
         if self.modified_earliest.load(Ordering::Acquire) <= due.now {
             self.adjust(&mut heap);
         }
+        let mut fired = None;
         if let Next::Due(callback, node) = self.next_due(&mut heap, due.now, &mut due.garbage) {
             due.callback = Some(callback);
-            due.node = node;
+            fired = node;
         }
         if self.deleted_exceed(&heap) {
             self.sweep(&mut heap, &mut due.garbage);
         }
         self.publish(&heap);
+        let spare = heap.entries.spare(due.now);
         drop(heap);
+        due.spare = spare.map(|room| (Arc::clone(self), room));
+        drop(fired);
         due.next = self.next_when();
     }
 
@@ -159,15 +180,19 @@ impl Shared {
                 sweeps += 1;
             }
             self.publish(&heap);
-            let spare = if idle { heap.entries.spare() } else { None };
+            ran += usize::from(matches!(next, Next::Due(..)));
+            let done = (idle && !crowded) || ran == limit;
+            let spare = if done { heap.entries.spare(now) } else { None };
             drop(heap);
-            drop((garbage, spare));
+            drop(garbage);
             if let Next::Due(callback, node) = next {
-                ran += 1;
-                callback.run(now);
                 drop(node);
+                callback.run(now);
             }
-            if (idle && !crowded) || ran == limit {
+            if done {
+                if let Some(room) = spare {
+                    self.shrink(room);
+                }
                 return (self.next_when(), ran);
             }
             heap = self.lock();
@@ -204,7 +229,7 @@ impl Shared {
 
     /// Go's `runOneTimer`, up to the call: takes the callback out of a due timer, and the timer out
     /// of the heap or on to its next tick. None if it is no longer `Waiting`.
-    fn fire(&self, heap: &mut Heap, node: Ref, now: i64) -> Option<(Callback, Option<Arc<Node>>)> {
+    fn fire(&self, heap: &mut Heap, node: Ref, now: i64) -> Option<(Callback, Option<Owned>)> {
         let mut held = node.enter(Waiting, Running)?;
         self.unlink(heap, node);
         let (callback, tick) = held.body(|body| {
@@ -290,9 +315,25 @@ impl Shared {
         let mut garbage = Garbage::default();
         self.sweep(&mut heap, &mut garbage);
         self.publish(&heap);
-        let spare = heap.entries.spare();
+        let spare = heap.entries.spare_of_few();
         drop(heap);
-        drop((garbage, spare));
+        drop(garbage);
+        if let Some(room) = spare {
+            self.shrink(room);
+        }
+    }
+
+    /// Goes on in smaller arrays, if [`Dary::spare`] said so. To be called when what was due has run: the
+    /// allocator may take its time.
+    #[cold]
+    fn shrink(&self, room: usize) {
+        let Some(room) = Dary::with_room(room) else {
+            return;
+        };
+        let mut heap = self.lock();
+        let old = heap.entries.move_into(room);
+        drop(heap);
+        drop(old);
     }
 
     /// Moves a modified timer to the place of its new deadline; leaves others alone.
