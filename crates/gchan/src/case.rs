@@ -151,6 +151,8 @@ pub(crate) unsafe trait RawCase {
     /// # Safety
     /// `value` holds a value of the channel's type, moved out of it.
     unsafe fn put_back(&self, value: *const (), ticket: u64);
+    /// A task's send was chosen by a receiver, and the task knows it now. False if the receiver has gone.
+    fn commit(&self, pairing: u64) -> bool;
     fn break_promise(&self, promise: Promise);
 }
 
@@ -249,6 +251,10 @@ unsafe impl<T> RawCase for Sender<T> {
     unsafe fn free_slot(&self, _slot: *mut ()) {}
 
     unsafe fn put_back(&self, _value: *const (), _ticket: u64) {}
+
+    fn commit(&self, pairing: u64) -> bool {
+        self.chan().commit(pairing)
+    }
 
     fn break_promise(&self, promise: Promise) {
         self.chan().break_promise(promise);
@@ -458,6 +464,10 @@ unsafe impl<T> RawCase for Receiver<T> {
             // SAFETY: passed on. A clock's value is an `Instant`, which needs no drop.
             unsafe { chan.put_back(value.cast(), ticket) };
         }
+    }
+
+    fn commit(&self, _pairing: u64) -> bool {
+        true
     }
 
     fn break_promise(&self, _promise: Promise) {}

@@ -4,7 +4,7 @@
 //!
 //! # Invariants, whenever the lock is free
 //! - At least one of `sendq` and `recvq` has no waiter that is still to be had, except that one select may stand in
-//!   both with its own cases.
+//!   both with its own cases, and that a receiver which does not wait stands beside tasks that send until it leaves.
 //! - A receiver is queued only while there is nothing to receive: no value buffered or put back, no sender queued.
 //! - A sender is queued only while there is no room: `qcount + spoken >= cap`.
 //! - `qcount <= cap`, and `hint` describes the state (it is stored before the unlock).

@@ -214,7 +214,7 @@ impl<T> Op<T> {
         let mut locked = chan.lock();
         let node = self.node();
         // SAFETY: under the lock; the node is this channel's. A node whose waiter is neither done nor in `recvq` or
-        // `sendq` is in `matched`, with a pairing; a sender that finds its pairing gone sends anew.
+        // `sendq` is in `matched`, with a pairing; a sender that finds its pairing gone chooses or sends anew.
         unsafe {
             if self.waiter.is_done() || (!even_committed && (*node).is_committed()) {
                 return false;

@@ -294,9 +294,15 @@ impl<'c, 'a> Registration<'c, 'a> {
     fn end(&self, (outcome, i): (Outcome, usize)) -> bool {
         self.unlink_all(Some(i));
         // SAFETY: the node is unlinked, so it is ours.
-        let (ticket, pairing) = unsafe { ((*self.node(i)).ticket, (*self.node(i)).pairing) };
+        let (ticket, pairing, task) = unsafe {
+            let node = self.node(i);
+            ((*node).ticket, (*node).pairing, (*node).task)
+        };
+        let handle = self.cases[i].handle;
         let chosen = match outcome {
-            Outcome::Passed if self.cases[i].handle.is_send() => return false,
+            Outcome::Passed if handle.is_send() => return false,
+            // Its receiver did not wait for it to be polled.
+            Outcome::Matched if task && !handle.commit(pairing) => return false,
             Outcome::Passed => Chosen::Value(ticket),
             Outcome::Closed => Chosen::Closed,
             Outcome::Reserved => Chosen::Promise(Promise::Slot),

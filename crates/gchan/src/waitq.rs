@@ -325,7 +325,7 @@ pub(crate) struct Node {
     pub(crate) task: bool,
     /// Constant: how long a receiver waits for the value of a sender that it is paired with.
     pub(crate) haste: Haste,
-    /// A receiver: the sender it is paired with is a task, which nobody need ever poll.
+    /// A receiver: the sender it is paired with is a task that was not polled since, and need never be.
     pub(crate) with_task: bool,
 }
 
@@ -369,8 +369,8 @@ impl Node {
         self.deferred && self.task
     }
 
-    /// A receiver that is paired with a sender who is at work on the value: it may not go before that is done. One that
-    /// is paired with a task may; the task finds it gone then, and sends anew.
+    /// A receiver that is paired with a sender who is at work on the value: it may not go before that is done. Before a
+    /// task is polled, it may; the task finds it gone then, and chooses anew.
     pub(crate) fn is_committed(&self) -> bool {
         self.is_queued() && self.pairing != 0 && !self.with_task
     }
@@ -585,23 +585,35 @@ impl WaitQ {
         unsafe { self.dequeue_if(|_| true) }
     }
 
-    /// Unlinks and returns the node with this pairing.
+    /// The node with this pairing.
     ///
     /// # Safety
     /// Under the lock.
-    pub(crate) unsafe fn take_pairing(&mut self, pairing: u64) -> Option<*mut Node> {
+    pub(crate) unsafe fn find_pairing(&self, pairing: u64) -> Option<*mut Node> {
         let mut node = self.first;
         while !node.is_null() {
             // SAFETY: nodes of the queue are alive.
             unsafe {
                 if (*node).pairing == pairing {
-                    self.remove(node);
                     return Some(node);
                 }
                 node = (*node).next;
             }
         }
         None
+    }
+
+    /// Unlinks and returns the node with this pairing.
+    ///
+    /// # Safety
+    /// Under the lock.
+    pub(crate) unsafe fn take_pairing(&mut self, pairing: u64) -> Option<*mut Node> {
+        // SAFETY: passed on; what is found stands here.
+        unsafe {
+            let node = self.find_pairing(pairing)?;
+            self.remove(node);
+            Some(node)
+        }
     }
 
     /// Whether a node stands here that is acceptable, and whose waiter is still to be had.

@@ -175,12 +175,23 @@ fn a_deadline_ends_a_wait_for_a_task() {
             }
             timeout *= 2;
         }
-        // Its receiver is gone, so it sends to the next.
-        let Poll::Ready(chosen) = poll_with(Pin::new(&mut future), &bell) else {
-            panic!("it was chosen");
-        };
+        // Its receiver is gone, so it waits for the next, who waits for it once it was polled.
+        assert!(poll_with(Pin::new(&mut future), &bell).is_pending());
         thread::scope(|scope| {
-            let receiver = scope.spawn(|| r.recv());
+            let receiver = scope.spawn(|| {
+                loop {
+                    if let Ok(value) = r.recv_timeout(timeout) {
+                        return Ok::<u32, ()>(value);
+                    }
+                }
+            });
+            let chosen = loop {
+                match poll_with(Pin::new(&mut future), &bell) {
+                    Poll::Ready(chosen) => break chosen,
+                    Poll::Pending => thread::yield_now(),
+                }
+            };
+            thread::sleep(2 * timeout);
             chosen.send(&s, 5).unwrap();
             assert_eq!(receiver.join().unwrap(), Ok(5));
         });

@@ -59,6 +59,17 @@ impl<T> Hchan<T> {
         sent
     }
 
+    /// A task that was chosen is at work on the value: from now on its receiver waits for it. False if that has gone.
+    #[cold]
+    pub(crate) fn commit(&self, pairing: u64) -> bool {
+        let mut locked = self.lock();
+        // SAFETY: under the lock; nodes in the queue are alive.
+        unsafe {
+            let node = locked.state().matched.find_pairing(pairing);
+            node.inspect(|&node| (*node).with_task = false).is_some()
+        }
+    }
+
     /// Takes a promise back: there will be no value.
     #[cold]
     pub(crate) fn break_promise(&self, promise: Promise) {
@@ -215,7 +226,9 @@ impl<T> Locked<'_, T> {
                     Got::Received => wakes.push(Node::finish(receiver, Outcome::Passed)),
                     Got::Closed => wakes.push(Node::finish(receiver, Outcome::Closed)),
                     Got::Paired => {}
-                    Got::Empty | Got::Deferred if (*receiver).select => {
+                    Got::Empty | Got::Deferred
+                        if (*receiver).select || (*receiver).haste == Haste::Now =>
+                    {
                         wakes.push(Node::finish(receiver, Outcome::Retry));
                     }
                     Got::Empty | Got::Deferred => {
