@@ -21,6 +21,7 @@ mod now;
 pub mod oneshot;
 mod op;
 pub mod park;
+mod permit;
 mod ring;
 mod select;
 mod select_macro;

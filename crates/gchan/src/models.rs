@@ -176,6 +176,31 @@ fn loom_select_against_close() {
     });
 }
 
+/// Who watches is told of a value that another takes, and waits a second time.
+#[test]
+fn loom_a_watcher_that_found_nothing_is_told_of_the_next() {
+    loom::model(|| {
+        let (s, r) = bounded(1);
+        let rival = r.clone();
+        let watcher = thread::spawn(move || {
+            let mut select = Select::new_biased();
+            select.recv(&r);
+            loop {
+                select.ready();
+                if let Ok(value) = r.try_recv() {
+                    return value;
+                }
+            }
+        });
+        s.send(1).unwrap();
+        let last = if rival.try_recv().is_ok() { 2 } else { 1 };
+        if last == 2 {
+            s.send(2).unwrap();
+        }
+        assert_eq!(watcher.join().unwrap(), last);
+    });
+}
+
 #[test]
 fn loom_r16_a_select_that_sends_meets_a_receiver() {
     for cap in [0, 1] {

@@ -135,3 +135,29 @@ impl<T: 'static> IntoFuture for OneReceiver<T> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_its_value_the_receiver_is_disconnected_though_the_sender_is_still_in_send() {
+        let (tell, told) = channel();
+        // A handle that goes a moment after the value, as the one in `send` does.
+        let still_there = tell.sender.clone();
+        assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
+        tell.send(1).unwrap();
+        assert_eq!(told.try_recv(), Ok(1));
+        assert_eq!(told.try_recv(), Err(TryRecvError::Disconnected));
+        let again = told.recv_timeout(Duration::ZERO);
+        assert_eq!(again, Err(RecvTimeoutError::Disconnected));
+        drop(still_there);
+
+        let (tell, told) = channel();
+        let still_there = tell.sender.clone();
+        tell.send(2).unwrap();
+        assert_eq!(told.recv_timeout(Duration::MAX), Ok(2));
+        assert_eq!(told.try_recv(), Err(TryRecvError::Disconnected));
+        drop(still_there);
+    }
+}

@@ -1,30 +1,23 @@
-//! The parker of a plain thread: a word to sleep on, in a record that outlives its thread.
+//! The parker of a plain thread: a [`Permit`] to sleep on, in a record that outlives its thread.
 //!
 //! A waker copies the waiter's [`Handle`] before it marks the waiter done, and unparks afterwards; by then the waiter
 //! may have gone on, and its thread may have ended. So records are type-stable, as G and M are in Go's runtime: a
 //! thread leases one at its first wait and gives it back when it exits, and none is ever freed. Their number is the
 //! peak number of threads that waited at once. A late unpark reaches the next lessee as a spurious wake-up.
 //!
-//! Re-creates `notesleep`/`notewakeup` of Go's `runtime/lock_futex.go` (1.27), with a permit as `std::thread::park`.
-//!
-//! Memory order: the permit carries no data (what a waiter waits for has a word of its own, released and acquired), but
-//! it must not be lost: `unpark` swaps with release, `park` takes with acquire, as `std` does.
+//! Here is also how long a thread looks before it sleeps.
 
 use crate::park::Handle;
+use crate::permit::Permit;
 use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-const EMPTY: u32 = 0;
-const PERMIT: u32 = 1;
-const PARKED: u32 = 2;
-
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// `EMPTY`, `PERMIT` (unparked since the last park) or `PARKED` (the lessee sleeps or is about to).
-    /// `PARKED` is written by the lessee alone, `PERMIT` by anyone.
-    word: AtomicU32,
+    /// The lessee parks on it, anyone unparks.
+    permit: Permit,
     /// How many rounds the lessee spins before it sleeps; written by the lessee alone.
     patience: AtomicU32,
     /// Waits since one ended while the lessee paused; written by the lessee alone.
@@ -56,7 +49,7 @@ impl Lease {
         }
         drop(free);
         Self(Box::leak(Box::new(Record {
-            word: AtomicU32::new(EMPTY),
+            permit: Permit::new(),
             patience: AtomicU32::new(Record::FIRST_PATIENCE),
             unpaused: AtomicU32::new(0),
             looks: AtomicU32::new(8),
@@ -169,19 +162,7 @@ impl Record {
 
     /// Sleeps until unparked, for at most `timeout`. Spurious returns happen.
     pub(crate) fn park(&self, timeout: Option<Duration>) {
-        let parked =
-            self.word
-                .compare_exchange(EMPTY, PARKED, Ordering::Acquire, Ordering::Acquire);
-        if parked.is_ok() {
-            sleep(&self.word, timeout);
-        }
-        self.word.swap(EMPTY, Ordering::Acquire);
-    }
-
-    fn unpark(&self) {
-        if self.word.swap(PERMIT, Ordering::Release) == PARKED {
-            wake(&self.word);
-        }
+        self.permit.park(timeout);
     }
 }
 
@@ -214,71 +195,13 @@ pub(crate) fn watch_drain(len: impl Fn() -> usize) -> bool {
 /// `data` is a pointer to a [`Record`].
 unsafe fn unpark_record(data: *const ()) {
     // SAFETY: by contract a record, and records are never freed.
-    unsafe { (*data.cast::<Record>()).unpark() }
+    unsafe { (*data.cast::<Record>()).permit.unpark() }
 }
 
 fn several_cores() -> bool {
     use std::sync::OnceLock;
     static SEVERAL: OnceLock<bool> = OnceLock::new();
     *SEVERAL.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() > 1))
-}
-
-#[cfg(target_os = "linux")]
-fn sleep(word: &AtomicU32, timeout: Option<Duration>) {
-    let spec = timeout.map(|t| libc::timespec {
-        tv_sec: t.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: t.subsec_nanos().into(),
-    });
-    let spec = spec
-        .as_ref()
-        .map_or(std::ptr::null(), std::ptr::from_ref::<libc::timespec>);
-    // SAFETY: the word outlives the call, and `spec` is null or points to a timespec on this frame.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-            PARKED,
-            spec,
-        );
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn wake(word: &AtomicU32) {
-    // SAFETY: a wake only uses the word's address, and the word is never freed.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            1,
-        );
-    }
-}
-
-/// Without futexes all sleepers share a condition variable; correct, and fast enough off the tested platform.
-#[cfg(not(target_os = "linux"))]
-mod condvar {
-    use std::sync::{Condvar, Mutex};
-    pub(super) static GATE: Mutex<()> = Mutex::new(());
-    pub(super) static BELL: Condvar = Condvar::new();
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sleep(word: &AtomicU32, timeout: Option<Duration>) {
-    let gate = condvar::GATE.lock().unwrap_or_else(|e| e.into_inner());
-    if word.load(Ordering::Acquire) != PARKED {
-        return;
-    }
-    let timeout = timeout.unwrap_or(Duration::from_secs(3600));
-    drop(condvar::BELL.wait_timeout(gate, timeout));
-}
-
-#[cfg(not(target_os = "linux"))]
-fn wake(_word: &AtomicU32) {
-    drop(condvar::GATE.lock().unwrap_or_else(|e| e.into_inner()));
-    condvar::BELL.notify_all();
 }
 
 #[cfg(all(test, not(loom)))]

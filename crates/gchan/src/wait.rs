@@ -4,16 +4,17 @@
 //! `thread_parker`), because the partner in a rendezvous usually runs on the other core.
 
 use crate::park::{self, Handle, Park, Reason};
+#[cfg(not(loom))]
+use crate::thread_parker::{self as records, Record};
 use crate::waitq::{Outcome, Waiter};
+#[cfg(loom)]
+use model::{self as records, Record};
 use std::time::Instant;
 
 /// Who blocks here. Found afresh for every wait, and not kept across one.
 pub(crate) enum Blocker {
     Goroutine(Handle, &'static dyn Park),
-    #[cfg(not(loom))]
-    Thread(&'static crate::thread_parker::Record),
-    #[cfg(loom)]
-    Thread(std::sync::Arc<model::Parker>),
+    Thread(&'static Record),
 }
 
 /// Runs `f` as whoever blocks here.
@@ -26,10 +27,7 @@ pub(crate) fn as_blocker<R>(f: impl FnOnce(&Blocker) -> R) -> R {
     {
         return f(&Blocker::Goroutine(handle, hook));
     }
-    #[cfg(not(loom))]
-    return crate::thread_parker::with(|record| f(&Blocker::Thread(record)));
-    #[cfg(loom)]
-    f(&Blocker::Thread(model::Parker::new()))
+    records::with(|record| f(&Blocker::Thread(record)))
 }
 
 /// The goroutine that runs here, if it is one. Takes no lock and allocates nothing.
@@ -44,10 +42,7 @@ pub(crate) fn goroutine() -> Option<Blocker> {
 /// This thread, which runs no goroutine, if it has waited before. Takes no lock and allocates nothing.
 #[inline(never)]
 pub(crate) fn known_thread() -> Option<Blocker> {
-    #[cfg(not(loom))]
-    return crate::thread_parker::known().map(Blocker::Thread);
-    #[cfg(loom)]
-    Some(Blocker::Thread(model::Parker::new()))
+    records::known().map(Blocker::Thread)
 }
 
 impl Blocker {
@@ -58,12 +53,7 @@ impl Blocker {
             Blocker::Goroutine(handle, _) => {
                 Waiter::asleep(Some(crate::waitq::Wake::Handle(*handle)))
             }
-            #[cfg(not(loom))]
             Blocker::Thread(record) => Waiter::awake(record.handle()),
-            #[cfg(loom)]
-            Blocker::Thread(parker) => {
-                Waiter::asleep(Some(crate::waitq::Wake::Waker(parker.clone().into())))
-            }
         }
     }
 
@@ -93,14 +83,7 @@ impl Blocker {
     pub(crate) fn reopen(&self, waiter: &Waiter) {
         match self {
             Blocker::Goroutine(..) => waiter.reopen(),
-            #[cfg(not(loom))]
             Blocker::Thread(_) => waiter.reopen_awake(),
-            #[cfg(loom)]
-            Blocker::Thread(parker) => {
-                waiter.reopen();
-                // SAFETY: the waiter is queued nowhere, so nobody else looks.
-                unsafe { waiter.set_wake(crate::waitq::Wake::Waker(parker.clone().into())) };
-            }
         }
     }
 
@@ -156,10 +139,7 @@ impl Blocker {
                 // SAFETY: a blocker is found afresh for every wait, by the waiter itself.
                 unsafe { hook.park(*me, reason, deadline) };
             },
-            #[cfg(not(loom))]
             Blocker::Thread(record) => wait_thread(record, waiter, reason, deadline),
-            #[cfg(loom)]
-            Blocker::Thread(parker) => model::wait(parker, waiter, deadline),
         }
     }
 
@@ -170,9 +150,8 @@ impl Blocker {
     }
 }
 
-#[cfg(not(loom))]
 fn wait_thread(
-    record: &'static crate::thread_parker::Record,
+    record: &'static Record,
     waiter: &Waiter,
     reason: Reason,
     deadline: Option<Instant>,
@@ -184,12 +163,13 @@ fn wait_thread(
 }
 
 /// Sleeps once; false if the deadline has passed.
-#[cfg(not(loom))]
-fn sleep_thread(
-    record: &'static crate::thread_parker::Record,
-    reason: Reason,
-    deadline: Option<Instant>,
-) -> bool {
+fn sleep_thread(record: &'static Record, reason: Reason, deadline: Option<Instant>) -> bool {
+    // A model has no clock: a deadline has passed when others had a turn.
+    #[cfg(loom)]
+    if deadline.is_some() {
+        loom::thread::yield_now();
+        return false;
+    }
     let timeout = deadline.map(|d| d.saturating_duration_since(Instant::now()));
     if timeout.is_some_and(|t| t.is_zero()) {
         return false;
@@ -216,19 +196,79 @@ pub(crate) fn wait_for_time(reason: Reason, deadline: Option<Instant>) {
 
 #[cfg(loom)]
 pub(crate) mod model {
-    //! A parker that loom understands. It is a `Waker`, so the models also cover the tasks' way of being woken.
-    use loom::sync::Notify;
-    use std::sync::Arc;
-    use std::task::Wake;
+    //! What loom has to be told: records that last as long as the execution, as `thread_parker`'s last as long as the
+    //! process, and no spinning but one look.
 
-    pub(crate) struct Parker {
-        bell: Notify,
+    use crate::park::Handle;
+    use crate::permit::Permit;
+    use std::cell::Cell;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    pub(crate) struct Record {
+        permit: Permit,
     }
 
+    loom::lazy_static! {
+        static ref RECORDS: Mutex<Vec<Box<Record>>> = Mutex::new(Vec::new());
+    }
+
+    loom::thread_local! {
+        static MINE: Cell<Option<&'static Record>> = Cell::new(None);
+    }
+
+    pub(super) fn known() -> Option<&'static Record> {
+        MINE.with(Cell::get)
+    }
+
+    pub(super) fn with<R>(f: impl FnOnce(&'static Record) -> R) -> R {
+        f(known().unwrap_or_else(Record::new))
+    }
+
+    impl Record {
+        fn new() -> &'static Self {
+            let record = Box::new(Self {
+                permit: Permit::new(),
+            });
+            // SAFETY: a box's content stays in place, and loom drops the list after the last thread of the execution.
+            let mine = unsafe { &*std::ptr::from_ref(&*record) };
+            RECORDS.lock().unwrap().push(record);
+            MINE.with(|known| known.set(Some(mine)));
+            mine
+        }
+
+        pub(crate) fn handle(&'static self) -> Handle {
+            // SAFETY: the record outlives all threads that could unpark it.
+            unsafe { Handle::new(std::ptr::from_ref(self).cast(), unpark) }
+        }
+
+        pub(super) fn spin_until(&self, done: impl Fn() -> bool) -> bool {
+            done()
+        }
+
+        pub(super) fn park(&self, timeout: Option<Duration>) {
+            self.permit.park(timeout);
+        }
+    }
+
+    /// # Safety
+    /// `data` is a pointer to a [`Record`].
+    unsafe fn unpark(data: *const ()) {
+        // SAFETY: by contract a record, which is alive.
+        unsafe { (*data.cast::<Record>()).permit.unpark() }
+    }
+
+    /// A task's parker.
+    #[cfg(test)]
+    pub(crate) struct Parker {
+        bell: loom::sync::Notify,
+    }
+
+    #[cfg(test)]
     impl Parker {
-        pub(crate) fn new() -> Arc<Self> {
-            Arc::new(Self {
-                bell: Notify::new(),
+        pub(crate) fn new() -> std::sync::Arc<Self> {
+            std::sync::Arc::new(Self {
+                bell: loom::sync::Notify::new(),
             })
         }
 
@@ -237,20 +277,134 @@ pub(crate) mod model {
         }
     }
 
-    pub(super) fn wait(
-        parker: &Parker,
-        waiter: &crate::waitq::Waiter,
-        deadline: Option<std::time::Instant>,
-    ) -> Option<(crate::waitq::Outcome, usize)> {
-        while !waiter.is_done() && deadline.is_none() {
-            parker.park();
-        }
-        waiter.result()
-    }
-
-    impl Wake for Parker {
-        fn wake(self: Arc<Self>) {
+    #[cfg(test)]
+    impl std::task::Wake for Parker {
+        fn wake(self: std::sync::Arc<Self>) {
             self.bell.notify();
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    //! The word of a thread that sleeps, without a channel around it.
+
+    use super::*;
+    use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
+    use crate::waitq::fire;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A waiter with a slot, as in a blocked call's frame.
+    struct Frame {
+        waiter: Waiter,
+        slot: UnsafeCell<usize>,
+    }
+
+    // SAFETY: the slot is the finisher's until the waiter is done, and then the owner's; loom checks it.
+    unsafe impl Send for Frame {}
+    // SAFETY: as above.
+    unsafe impl Sync for Frame {}
+
+    impl Frame {
+        fn of(blocker: &Blocker) -> Arc<Self> {
+            Arc::new(Self {
+                waiter: blocker.waiter(),
+                slot: UnsafeCell::new(0),
+            })
+        }
+
+        /// Hands over a value, as case `case`.
+        fn pass(&self, value: usize, case: usize) {
+            // SAFETY: the models let one finish the waiter; nobody else looks at the slot before.
+            let wake = unsafe {
+                self.slot.with_mut(|slot| *slot = value);
+                Waiter::finish(&raw const self.waiter, Outcome::Passed, case)
+            };
+            fire(wake);
+        }
+
+        /// Waits for a value: the case, and what came.
+        fn take(&self, blocker: &Blocker) -> (usize, usize) {
+            let (outcome, case) = blocker.wait_on(&self.waiter, Reason::ChanReceive).unwrap();
+            assert_eq!(outcome, Outcome::Passed);
+            // SAFETY: the waiter is done, so the slot is ours.
+            (case, self.slot.with_mut(|slot| unsafe { *slot }))
+        }
+    }
+
+    #[test]
+    fn loom_a_thread_that_falls_asleep_sees_the_end_or_is_woken() {
+        loom::model(|| {
+            as_blocker(|blocker| {
+                let frame = Frame::of(blocker);
+                let other = frame.clone();
+                let other = thread::spawn(move || other.pass(7, 3));
+                assert_eq!(frame.take(blocker), (3, 7));
+                other.join().unwrap();
+            });
+        });
+    }
+
+    /// The first finisher may unpark the thread in its second wait, or use up the permit of the second.
+    #[test]
+    fn loom_a_thread_that_waits_again_is_woken_again() {
+        loom::model(|| {
+            as_blocker(|blocker| {
+                let frame = Frame::of(blocker);
+                let others = [1, 2].map(|value| {
+                    let other = frame.clone();
+                    let other = thread::spawn(move || other.pass(value, 0));
+                    assert_eq!(frame.take(blocker), (0, value));
+                    blocker.reopen(&frame.waiter);
+                    other
+                });
+                others.into_iter().for_each(|other| other.join().unwrap());
+            });
+        });
+    }
+
+    /// A wait whose deadline passes leaves `ASLEEP` in the word: the next one is woken all the same.
+    #[test]
+    fn loom_a_thread_that_waits_on_after_its_deadline_is_woken() {
+        loom::model(|| {
+            as_blocker(|blocker| {
+                let frame = Frame::of(blocker);
+                let other = frame.clone();
+                let other = thread::spawn(move || other.pass(7, 0));
+                let past = Some(Instant::now());
+                let in_time = blocker.wait(&frame.waiter, Reason::ChanReceive, past);
+                assert_eq!(
+                    in_time.unwrap_or((Outcome::Passed, 0)),
+                    (Outcome::Passed, 0)
+                );
+                assert_eq!(frame.take(blocker), (0, 7));
+                other.join().unwrap();
+            });
+        });
+    }
+
+    /// Two channels want the waiter of a select; the one that claims it finishes it, while it falls asleep.
+    #[test]
+    fn loom_a_thread_that_falls_asleep_in_a_select_is_won_once() {
+        loom::model(|| {
+            as_blocker(|blocker| {
+                let frame = Frame::of(blocker);
+                let won = Arc::new(AtomicUsize::new(0));
+                let others = [1, 2].map(|case| {
+                    let (frame, won) = (frame.clone(), won.clone());
+                    thread::spawn(move || {
+                        if frame.waiter.claim() {
+                            won.fetch_add(1, Ordering::Relaxed);
+                            frame.pass(10 * case, case);
+                        }
+                    })
+                });
+                let (case, value) = frame.take(blocker);
+                assert_eq!(value, 10 * case);
+                others.into_iter().for_each(|other| other.join().unwrap());
+                assert_eq!(won.load(Ordering::Relaxed), 1);
+            });
+        });
     }
 }

@@ -19,7 +19,7 @@
 //! Queues and nodes are touched under the channel's lock only. A value written into a node's slot is published by the
 //! release half of the exchange to `DONE` and read after an acquiring load, also by an owner that spins and takes no
 //! lock. `ASLEEP` and `DONE` meet in one word by read-modify-writes, so either the finisher sees the sleeper or the
-//! sleeper sees `DONE`: no fence is needed.
+//! sleeper sees `DONE`: no fence is needed. The models in `wait` check it, and all of a channel's run on it.
 
 use crate::lock::held;
 use crate::park::Handle;
@@ -166,7 +166,6 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     /// A waiter that is awake and will call [`fall_asleep`](Self::fall_asleep) before it sleeps.
-    #[cfg(not(loom))]
     pub(crate) fn awake(handle: Handle) -> Self {
         Self {
             word: AtomicUsize::new(OPEN),
@@ -210,7 +209,6 @@ impl Waiter {
     }
 
     /// As [`reopen`](Self::reopen), for a thread that is awake again.
-    #[cfg(not(loom))]
     pub(crate) fn reopen_awake(&self) {
         self.word.store(OPEN, Ordering::Relaxed);
     }
@@ -243,10 +241,14 @@ impl Waiter {
         self.word.load(Ordering::Acquire) & PHASE == DONE
     }
 
-    /// Announces that the waiter must be woken from now on; false if it is done already.
-    #[cfg(not(loom))]
+    /// Announces that the waiter must be woken from now on; false if it is done already. Who announced it before, and
+    /// waits on after a deadline, writes nothing: a finisher that knows of the sleeper stores as if it were alone.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.word.fetch_or(ASLEEP, Ordering::AcqRel) & PHASE != DONE
+        let mut word = self.word.load(Ordering::Acquire);
+        if word & ASLEEP == 0 {
+            word = self.word.fetch_or(ASLEEP, Ordering::AcqRel);
+        }
+        word & PHASE != DONE
     }
 
     /// The outcome and the case, once done.

@@ -297,27 +297,6 @@ fn a_hundred_thousand_channels_with_a_future_waiting_on_each() {
 }
 
 #[test]
-fn after_its_value_a_oneshot_is_disconnected_at_once() {
-    use std::time::Duration;
-    let (hand, handed) = bounded::<oneshot::OneSender<u8>>(0);
-    let sender = thread::spawn(move || handed.iter().for_each(|tell| tell.send(1).unwrap()));
-    for round in 0..20_000 {
-        let (tell, told) = oneshot::channel();
-        hand.send(tell).unwrap();
-        while told.try_recv().is_err() {}
-        // The sender is perhaps still in `send`.
-        if round % 2 == 0 {
-            assert_eq!(told.try_recv(), Err(TryRecvError::Disconnected));
-        } else {
-            let again = told.recv_timeout(Duration::ZERO);
-            assert_eq!(again, Err(gchan::RecvTimeoutError::Disconnected));
-        }
-    }
-    drop(hand);
-    sender.join().unwrap();
-}
-
-#[test]
 fn block_on_hears_a_wake_that_came_before_the_future_blocked_on_something_else() {
     use std::task::Poll;
     use std::time::Duration;
