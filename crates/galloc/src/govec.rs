@@ -55,6 +55,9 @@ impl<T> GoVec<T> {
     ///
     /// # Errors
     /// [`GrowError`] if the capacity would not fit the address space; the array stays as it is.
+    ///
+    /// # Panics
+    /// Without memory, as `Vec` (through `handle_alloc_error`).
     pub fn try_grow(&mut self, more: usize) -> Result<(), GrowError> {
         let needed = self.len.checked_add(more).ok_or(GrowError::CapOutOfRange)?;
         if needed <= self.cap {

@@ -284,11 +284,12 @@ impl Galloc {
         unsafe { free(p) }
     }
 
-    /// Resizes an object without its layout; null, and the object stays, without memory.
+    /// Resizes an object without its layout: at least `size` bytes at a multiple of `align`. Null, and
+    /// the object stays, without memory.
     ///
     /// # Safety
-    /// `p` is an object of this allocator that is not freed, with an alignment of at most `align`,
-    /// a power of two; `size` is not 0.
+    /// `p` is an object of this allocator that is not freed, and lies at a multiple of `align`, a power
+    /// of two; `size` is not 0.
     #[must_use]
     pub unsafe fn resize(&self, p: *mut u8, align: usize, size: usize) -> *mut u8 {
         // SAFETY: as the caller promises.

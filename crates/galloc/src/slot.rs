@@ -298,3 +298,76 @@ pub(crate) fn age_shelves() -> bool {
     }
     any
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::Galloc;
+    use core::alloc::{GlobalAlloc, Layout};
+    use std::sync::mpsc;
+    use std::thread;
+
+    fn object(size: usize, tag: u8) -> (usize, Layout, u8) {
+        let layout = Layout::from_size_align(size, 8).unwrap();
+        // SAFETY: the size is not 0, and the bytes are the object's.
+        unsafe {
+            let p = Galloc.alloc(layout);
+            assert!(!p.is_null());
+            p.write_bytes(tag, size);
+            (p.expose_provenance(), layout, tag)
+        }
+    }
+
+    fn free((at, layout, tag): (usize, Layout, u8)) {
+        let p = ptr::with_exposed_provenance_mut::<u8>(at);
+        // SAFETY: an object of `object`, freed once.
+        unsafe {
+            let bytes = core::slice::from_raw_parts(p, layout.size());
+            assert!(bytes.iter().all(|&b| b == tag));
+            Galloc.dealloc(p, layout);
+        }
+    }
+
+    /// Four threads without a slot: each frees one half of its objects, the next one the other half.
+    fn share() {
+        let taken: Vec<usize> = (0..SLOTS).filter(|&i| try_lease(i)).collect();
+        thread::scope(|s| {
+            let (ends, mut starts): (Vec<_>, Vec<_>) = (0..4).map(|_| mpsc::channel()).unzip();
+            starts.rotate_left(1);
+            for (tag, (to, from)) in ends.into_iter().zip(starts).enumerate() {
+                s.spawn(move || {
+                    for round in 0..20 {
+                        let sizes = (1..200).map(|i| if i % 50 == 0 { i << 10 } else { i * 13 });
+                        let all = sizes.map(|size| object(size, tag as u8 + round * 4));
+                        let (here, there): (Vec<_>, _) = all.partition(|o| o.1.size() % 2 == 0);
+                        to.send(there).unwrap();
+                        here.into_iter().for_each(free);
+                        from.recv().unwrap().into_iter().for_each(free);
+                    }
+                    assert!(!is_leased());
+                });
+            }
+        });
+        taken.into_iter().for_each(unlease);
+        let one = thread::spawn(|| {
+            free(object(100, 1));
+            is_leased()
+        });
+        assert!(one.join().unwrap(), "slots are free again");
+    }
+
+    /// As beyond 4096 threads. In a child, where no other test gives a slot back meanwhile.
+    #[test]
+    fn threads_without_a_slot_share_a_cache() {
+        // SAFETY: the child works and leaves by `_exit`.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::_exit(i32::from(std::panic::catch_unwind(share).is_err()));
+            }
+            let mut status = -1;
+            libc::waitpid(child, &mut status, 0);
+            assert_eq!(status, 0, "the child says why");
+        }
+    }
+}
