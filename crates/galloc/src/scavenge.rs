@@ -156,8 +156,8 @@ pub fn set_scavenger(who: Scavenger) -> Scavenger {
 /// there is something to give back; that thread is then to call [`scavenge_step`] until it answers
 /// None. Until then `call` is not called again.
 ///
-/// `call` is run by whoever frees, in the middle of that: it must neither allocate nor wait nor
-/// panic. It is run once at the start. In a child of `fork`, which lacks the host, galloc's own thread
+/// `call` is run by whoever frees, in the middle of that: it should neither allocate, which takes
+/// another cache, nor wait. A panic in it ends the process. It is run once at the start. In a child of `fork`, which lacks the host, galloc's own thread
 /// does it again.
 ///
 /// False, and nothing changes, if there was a host before, or unless galloc's own thread is the
@@ -407,11 +407,16 @@ pub(crate) fn wake() {
 }
 
 fn call_host() {
-    let call = CALL_HOST.load(Ordering::Acquire);
-    if call.is_null() || HOST.swap(AWAKE, Ordering::AcqRel) == AWAKE {
+    if CALL_HOST.load(Ordering::Acquire).is_null() || HOST.swap(AWAKE, Ordering::AcqRel) == AWAKE {
         return;
     }
-    // SAFETY: what is not null came from a `fn()` in `host_scavenger`.
+    slot::aside(host);
+}
+
+/// A panic ends the process here, for a free must not unwind.
+extern "C" fn host() {
+    let call = CALL_HOST.load(Ordering::Acquire);
+    // SAFETY: it is not null for good, and came from a `fn()` in `host_scavenger`.
     unsafe { core::mem::transmute::<*mut (), fn()>(call)() }
 }
 

@@ -155,7 +155,8 @@ impl Shelf {
         while sum > MOST || free.is_none() {
             let i = self.hand.get();
             self.hand.set((i + 1) % PLACES);
-            sum -= self.pages[i].take() as usize;
+            // `evicted` may have put more there than was counted.
+            sum = sum.saturating_sub(self.pages[i].take() as usize);
             let old = self.places[i].take();
             if old != 0 {
                 evicted(old);

@@ -3,7 +3,8 @@
 //! A thread without a slot leases the lowest free one at first use, so few threads at a time means
 //! few caches. The lease ends when the thread says so ([`release_slot`]) or exits, and by that
 //! thread alone. The thread-local word that holds the cache is read afresh by every operation, and
-//! nothing between that read and the operation's end parks or runs user code. On x86-64 it is read
+//! nothing between that read and the operation's end parks or runs user code, but for the call of a
+//! scavenger's host, which finds the word empty. On x86-64 it is read
 //! by an asm load that the compiler may neither keep nor move across another: a goroutine that
 //! moves to another OS thread between two operations reads that thread's word.
 //!
@@ -112,7 +113,8 @@ pub(crate) fn own() -> *const Cache {
     tls::get()
 }
 
-/// Runs one operation on this thread's cache. `f` must not call back here.
+/// Runs one operation on this thread's cache. Where `f` calls back here (to wake the scavenger may
+/// allocate), it has left the cache as it may be found, and expects it changed.
 #[inline(always)]
 pub(crate) fn with_cache<R>(f: impl FnOnce(&Cache) -> R) -> R {
     let cache = tls::get();
@@ -248,6 +250,16 @@ pub fn release_slot() {
     }
 }
 
+/// Runs `f`, which is the program's, in the middle of an operation on this thread's cache: without that
+/// cache. What `f` allocates comes from another, and it cannot give this one up. `f` does not unwind.
+pub(crate) fn aside(f: extern "C" fn()) {
+    let cache = tls::get();
+    tls::set(ptr::null());
+    f();
+    release_slot();
+    tls::set(cache);
+}
+
 /// This thread has a cache of its own.
 pub(crate) fn is_leased() -> bool {
     !tls::get().is_null()
@@ -354,6 +366,24 @@ mod tests {
             is_leased()
         });
         assert!(one.join().unwrap(), "slots are free again");
+    }
+
+    #[test]
+    fn what_runs_aside_has_another_cache() {
+        extern "C" fn f() {
+            assert!(!is_leased());
+            free(object(100, 2));
+            free(object(1_900_000, 3));
+            assert!(is_leased());
+            release_slot();
+            free(object(100, 4));
+        }
+        free(object(100, 1));
+        let cache = own();
+        let slot = with_cache(|c| c.slot);
+        aside(f);
+        assert_eq!(own(), cache);
+        assert!(!try_lease(slot), "it was this thread's all the time");
     }
 
     /// As beyond 4096 threads. In a child, where no other test gives a slot back meanwhile.
