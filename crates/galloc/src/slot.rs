@@ -12,9 +12,10 @@
 //! a preloaded library uses the static block; there is no call into the dynamic loader, which
 //! could allocate.
 //!
-//! Thread exit is a `pthread` key's destructor: it runs after Rust's thread-local destructors, and
-//! again (four times) if others allocate after it. What a thread allocates after that leases a
-//! slot that stays leased; its memory is not lost to others, who free into it as ever.
+//! Thread exit is a `pthread` key's destructor: it runs after Rust's thread-local destructors, in each
+//! of the four rounds that POSIX has for those of keys, so that other keys' may allocate. With the last
+//! the thread is past its end and leases no more: what it still frees (glibc frees its own buffers
+//! after that) goes through the shared cache, for nobody would end the lease.
 //!
 //! Ordering: a lease is taken by an Acquire CAS on its bit and ended by a Release clear, so the
 //! next lessee sees the cache as the last one left it.
@@ -26,6 +27,9 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 const SLOTS: usize = 4096;
+/// How often a thread that ends calls the destructors of keys whose values are set again
+/// (`PTHREAD_DESTRUCTOR_ITERATIONS`).
+const ROUNDS: usize = 4;
 
 /// A bit per slot: leased.
 static LEASED: [AtomicU64; SLOTS / 64] = [const { AtomicU64::new(0) }; SLOTS / 64];
@@ -48,10 +52,10 @@ mod tls {
         ".globl galloc_0_1_slot",
         ".hidden galloc_0_1_slot",
         ".type galloc_0_1_slot,@object",
-        ".size galloc_0_1_slot,8",
+        ".size galloc_0_1_slot,16",
         ".p2align 3",
         "galloc_0_1_slot:",
-        ".zero 8",
+        ".zero 16",
         ".popsection",
     );
 
@@ -82,6 +86,34 @@ mod tls {
             );
         }
     }
+
+    /// Rounds of its end that the thread has gone through: the word after its cache's.
+    pub(super) fn rounds() -> usize {
+        let rounds;
+        // SAFETY: reads this thread's second word.
+        unsafe {
+            asm!(
+                "mov {0}, qword ptr [rip + galloc_0_1_slot@GOTTPOFF]",
+                "mov {0}, qword ptr fs:[{0} + 8]",
+                out(reg) rounds,
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+        rounds
+    }
+
+    pub(super) fn set_rounds(rounds: usize) {
+        // SAFETY: writes this thread's second word.
+        unsafe {
+            asm!(
+                "mov {0}, qword ptr [rip + galloc_0_1_slot@GOTTPOFF]",
+                "mov qword ptr fs:[{0} + 8], {1}",
+                out(reg) _,
+                in(reg) rounds,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -93,6 +125,18 @@ mod tls {
     std::thread_local! {
         // Constant and without a destructor: never allocates, never gone.
         static SLOT: Cell<*const Cache> = const { Cell::new(ptr::null()) };
+        static ROUNDS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Rounds of its end that the thread has gone through.
+    #[inline(never)]
+    pub(super) fn rounds() -> usize {
+        ROUNDS.with(Cell::get)
+    }
+
+    #[inline(never)]
+    pub(super) fn set_rounds(rounds: usize) {
+        ROUNDS.with(|r| r.set(rounds));
     }
 
     // Not inlined, so that the address is not kept across a change of threads.
@@ -146,10 +190,13 @@ fn unlease(i: usize) {
     LEASED[i / 64].fetch_and(!(1 << (i % 64)), Ordering::Release);
 }
 
-/// Null if there is no slot or no memory for its cache.
+/// Null if there is no slot or no memory for its cache, or if the thread is past its end.
 #[cold]
 #[inline(never)]
 fn lease() -> *const Cache {
+    if tls::rounds() == ROUNDS {
+        return ptr::null();
+    }
     for (w, word) in LEASED.iter().enumerate() {
         loop {
             let free = (!word.load(Ordering::Relaxed)).trailing_zeros() as usize;
@@ -213,6 +260,11 @@ fn set_up() {
             std::thread::yield_now();
         }
     }
+    arm();
+}
+
+/// Has [`exit`] run when this thread ends, or in the next round of its end.
+fn arm() {
     let key = KEY.load(Ordering::Relaxed);
     if key != 0 {
         // SAFETY: the key exists; any value but null makes the destructor run.
@@ -221,6 +273,11 @@ fn set_up() {
 }
 
 extern "C" fn exit(_: *mut libc::c_void) {
+    let rounds = tls::rounds() + 1;
+    tls::set_rounds(rounds);
+    if rounds < ROUNDS {
+        arm();
+    }
     let cache = tls::get();
     if !cache.is_null() {
         // SAFETY: leased to this thread until the next line.
@@ -384,6 +441,41 @@ mod tests {
         aside(f);
         assert_eq!(own(), cache);
         assert!(!try_lease(slot), "it was this thread's all the time");
+    }
+
+    /// glibc frees a thread's buffers (`getaddrinfo`'s, `strerror`'s) when no destructor is left to run.
+    #[test]
+    fn a_thread_past_its_end_leases_no_slot() {
+        static KEY: AtomicU32 = AtomicU32::new(0);
+        static LEASED_IN: Mutex<[Option<bool>; ROUNDS]> = Mutex::new([None; ROUNDS]);
+        /// Runs after galloc's, whose key is older, in every round.
+        extern "C" fn ends(round: *mut libc::c_void) {
+            free(object(100, 1));
+            free(object(100_000, 2));
+            LEASED_IN.lock()[round.addr() - 1] = Some(is_leased());
+            // SAFETY: the key exists.
+            unsafe {
+                libc::pthread_setspecific(
+                    KEY.load(Ordering::Relaxed),
+                    ptr::without_provenance(round.addr() + 1),
+                )
+            };
+        }
+        free(object(100, 3));
+        let mut key = 0;
+        // SAFETY: `ends` is a destructor for the values it sets.
+        assert_eq!(unsafe { libc::pthread_key_create(&mut key, Some(ends)) }, 0);
+        assert!(key >= super::KEY.load(Ordering::Relaxed));
+        KEY.store(key, Ordering::Relaxed);
+        let thread = thread::spawn(move || {
+            free(object(100, 4));
+            // SAFETY: the key exists.
+            unsafe { libc::pthread_setspecific(key, ptr::without_provenance(1)) };
+        });
+        thread.join().unwrap();
+        let [.., before, last] = *LEASED_IN.lock();
+        assert_eq!(before, Some(true), "destructors of keys may allocate");
+        assert_eq!(last, Some(false), "nobody would end this lease");
     }
 
     /// As beyond 4096 threads. In a child, where no other test gives a slot back meanwhile.
