@@ -23,7 +23,7 @@
 use crate::lock::Mutex;
 use crate::mheap::{HEAP, Heap};
 use crate::sizeclass::PAGE_SIZE;
-use crate::{mcentral, slot, sys};
+use crate::{fork, mcentral, slot, sys};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
@@ -390,8 +390,9 @@ fn short_step() -> Option<Duration> {
 /// Wakes or starts the thread, calls the host, or does the work. No lock is held.
 #[cold]
 pub(crate) fn wake() {
-    if !slot::is_leased() {
-        // The caller may hold the shared cache, and making a thread may allocate.
+    if !slot::is_leased() || fork::is_forking() {
+        // The caller may hold the shared cache, and making a thread may allocate. A thread made while
+        // `fork` copies the process would not be in the copy.
         return;
     }
     sys::keep_errno(|| match mode() {
