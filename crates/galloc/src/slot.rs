@@ -322,9 +322,13 @@ pub(crate) fn is_leased() -> bool {
     !tls::get().is_null()
 }
 
-/// Empties this thread's cache.
+/// Empties this thread's cache, if it has one.
 pub(crate) fn flush_own() {
-    with_cache(Cache::flush);
+    let cache = tls::get();
+    if !cache.is_null() {
+        // SAFETY: leased to this thread.
+        unsafe { (*cache).flush() };
+    }
 }
 
 fn caches() -> impl Iterator<Item = (usize, *const Cache)> {
