@@ -44,6 +44,19 @@ impl<T> Mutex<T> {
         }
     }
 
+    /// None, without waiting, where somebody holds the lock, the caller perhaps.
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        self.try_acquire().then(|| Guard {
+            lock: self,
+            passes: false,
+        })
+    }
+
+    /// The value, for what needs no lock.
+    pub(crate) const fn as_ptr(&self) -> *const T {
+        self.value.get()
+    }
+
     /// Locks without a guard, for `fork`'s prepare handler.
     pub(crate) fn acquire(&self) {
         if !self.try_acquire() {
@@ -156,6 +169,11 @@ mod tests {
                 });
             }
         });
-        assert_eq!(*COUNT.lock(), 80_000);
+        let count = COUNT.lock();
+        assert!(COUNT.try_lock().is_none());
+        assert!(COUNT.try_lock().is_none(), "it was not let go of");
+        assert_eq!(*count, 80_000);
+        drop(count);
+        assert!(COUNT.try_lock().is_some());
     }
 }

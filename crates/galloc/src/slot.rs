@@ -343,8 +343,11 @@ pub(crate) fn bytes_of_caches() -> usize {
     caches().count() * size_of::<Cache>()
 }
 
-/// Empties the caches that no thread leases.
+/// Empties the caches that no thread leases, and the shared one unless it is in use, by the caller perhaps.
 pub(crate) fn flush_idle() {
+    if let Some(shared) = SHARED.try_lock() {
+        shared.flush();
+    }
     for (i, cache) in caches() {
         if try_lease(i) {
             // SAFETY: leased to this thread until the next line.
@@ -354,10 +357,15 @@ pub(crate) fn flush_idle() {
     }
 }
 
+/// All caches, the shared one too, for what any thread may do.
+fn any_caches() -> impl Iterator<Item = *const Cache> {
+    caches().map(|(_, cache)| cache).chain([SHARED.as_ptr()])
+}
+
 /// Frees the large objects on the shelves of all threads.
 pub(crate) fn clear_shelves() {
-    for (_, cache) in caches() {
-        // SAFETY: caches are never unmade, and this is for any thread.
+    for cache in any_caches() {
+        // SAFETY: caches are never unmade, no `&mut` to one is ever made, and this is for any thread.
         unsafe { (*cache).clear_shelf() };
     }
 }
@@ -365,7 +373,7 @@ pub(crate) fn clear_shelves() {
 /// Frees those that have lain there since the last call; true if anything was there.
 pub(crate) fn age_shelves() -> bool {
     let mut any = false;
-    for (_, cache) in caches() {
+    for cache in any_caches() {
         // SAFETY: as above.
         any |= unsafe { (*cache).age_shelf() };
     }
@@ -421,6 +429,25 @@ mod tests {
                 });
             }
         });
+        // Its shelf is cleared while somebody is at work on the cache, too.
+        let lies_there = || {
+            let shared = SHARED.lock();
+            let span = shared.alloc_large(13, 1);
+            if !span.is_null() {
+                // SAFETY: it came from there just now.
+                unsafe { shared.free_large(span) };
+            }
+            !span.is_null()
+        };
+        let one = thread::spawn(move || {
+            free(object(13 * crate::PAGE_SIZE, 1));
+            assert!(lies_there());
+            let in_use = SHARED.lock();
+            scavenge::empty_caches();
+            drop(in_use);
+            assert!(!lies_there());
+        });
+        one.join().unwrap();
         taken.into_iter().for_each(unlease);
         let one = thread::spawn(|| {
             free(object(100, 1));
