@@ -49,6 +49,7 @@ extern "C" fn prepare() {
         NESTED.fetch_add(1, Ordering::Relaxed);
         return;
     }
+    scavenge::CHOICE.acquire();
     SHARED.acquire();
     scavenge::SCAVENGE.acquire();
     for central in &CENTRAL {
@@ -82,6 +83,7 @@ extern "C" fn parent() {
         }
         scavenge::SCAVENGE.release();
         SHARED.release();
+        scavenge::CHOICE.release();
     }
 }
 

@@ -4,7 +4,7 @@
 //! a mapping of its own at an arena's alignment, entered in the table by its first address, so
 //! that it can grow through `mremap` and goes back to the system when it is freed.
 //!
-//! Lock order: the shared cache of `slot`, SCAVENGE, a central list, HEAP, the bitmaps of `hardened`
+//! Lock order: CHOICE of `scavenge` (nothing allocates under it), the shared cache of `slot`, SCAVENGE, a central list, HEAP, the bitmaps of `hardened`
 //! or the heap profile, the chunk of `persistent_alloc`. No user code runs under any of them.
 
 use crate::arena::{self, ARENA_SIZE, HeapArena, RECORD_PAGES};

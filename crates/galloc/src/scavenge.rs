@@ -45,6 +45,9 @@ const TICK: Duration = Duration::from_millis(TICK_MS);
 /// One releases at a time.
 pub(crate) static SCAVENGE: Mutex<()> = Mutex::new(());
 
+/// Held by who changes `MODE` and `CALL_HOST`, so that both change or none. Read without it.
+pub(crate) static CHOICE: Mutex<()> = Mutex::new(());
+
 const OFF: u32 = 0;
 const ASLEEP: u32 = 1;
 const AWAKE: u32 = 2;
@@ -154,6 +157,7 @@ pub fn set_memory_limit(bytes: usize) -> usize {
 pub fn set_scavenger(who: Scavenger) -> Scavenger {
     // Who comes new waits for nobody's tick.
     TICKED.store(0, Ordering::Relaxed);
+    let _choice = CHOICE.lock();
     Scavenger::of(MODE.swap(who as u32, Ordering::Relaxed))
 }
 
@@ -184,18 +188,16 @@ pub fn set_scavenger(who: Scavenger) -> Scavenger {
 /// drop(vec![1u8; 100 << 20]);
 /// ```
 pub fn host_scavenger(call: fn()) -> bool {
-    let (none, call) = (ptr::null_mut(), call as *mut ());
-    let (own, hosted) = (Scavenger::Thread as u32, Scavenger::Hosted as u32);
-    let is_host = is_threads()
-        && CALL_HOST
-            .compare_exchange(none, call, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
-        && MODE
-            .compare_exchange(own, hosted, Ordering::Release, Ordering::Relaxed)
-            .is_ok();
+    let choice = CHOICE.lock();
+    let is_host = is_threads() && CALL_HOST.load(Ordering::Relaxed).is_null();
     if is_host {
-        // The thread may leave work behind.
-        wake();
+        CALL_HOST.store(call as *mut (), Ordering::Release);
+        MODE.store(Scavenger::Hosted as u32, Ordering::Release);
+    }
+    drop(choice);
+    if is_host {
+        // The thread may leave work behind. This one is at work on no cache, so it needs no slot for that.
+        sys::keep_errno(call_host);
     }
     is_host
 }

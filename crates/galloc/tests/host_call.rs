@@ -2,6 +2,7 @@
 //! the process's, and each test is one in a child.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 #[global_allocator]
@@ -67,4 +68,24 @@ fn a_call_may_allocate_and_release_slots() {
         });
     }
     assert_eq!(end(call, work), 0);
+}
+
+/// Who becomes host is called at once, from a thread without a slot too.
+#[test]
+fn a_host_is_called_at_the_start() {
+    static CALLED: AtomicUsize = AtomicUsize::new(0);
+    // SAFETY: the child leaves by `_exit`.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            galloc::release_slot();
+            let is_host = galloc::host_scavenger(|| {
+                CALLED.fetch_add(1, Ordering::Relaxed);
+            });
+            libc::_exit(i32::from(!is_host || CALLED.load(Ordering::Relaxed) != 1));
+        }
+        let mut status = -1;
+        libc::waitpid(child, &mut status, 0);
+        assert_eq!(status, 0);
+    }
 }
