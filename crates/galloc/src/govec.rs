@@ -45,7 +45,8 @@ impl<T> GoVec<T> {
         }
     }
 
-    /// Elements there is room for. For elements of no size it is the length (R131).
+    /// Elements there is room for. For elements of no size it is the largest length so far
+    /// (R131).
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.cap
@@ -55,6 +56,9 @@ impl<T> GoVec<T> {
     ///
     /// # Errors
     /// [`GrowError`] if the capacity would not fit the address space; the array stays as it is.
+    ///
+    /// # Panics
+    /// Without memory, as `Vec` (through `handle_alloc_error`).
     pub fn try_grow(&mut self, more: usize) -> Result<(), GrowError> {
         let needed = self.len.checked_add(more).ok_or(GrowError::CapOutOfRange)?;
         if needed <= self.cap {
@@ -224,6 +228,7 @@ mod tests {
         v.append(&[(); 100]);
         assert_eq!((v.len(), v.capacity()), (100, 100));
         assert_eq!(v.pop(), Some(()));
+        assert_eq!((v.len(), v.capacity()), (99, 100));
     }
 
     #[test]

@@ -5,7 +5,12 @@
 //! allocates when it first parks a thread; std's mutex cannot be held across `fork` from a C
 //! callback. The holder is the one who moved 0 to 1 or 2 by an Acquire operation; leaving is a
 //! Release swap, so what one holder wrote the next one sees.
+//!
+//! Between `fork`'s handlers the forking thread holds every lock (see `fork`), and passes: it is the holder,
+//! and what it does under the lock is over before it leaves, so a second guard is as good as the first. The
+//! lock stays held when that guard goes.
 
+use crate::fork;
 use crate::sys::keep_errno;
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -32,24 +37,53 @@ impl<T> Mutex<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
-        self.acquire();
-        Guard(self)
+        let is_free = self.try_acquire();
+        Guard {
+            lock: self,
+            passes: !is_free && self.wait_or_pass(),
+        }
+    }
+
+    /// None, without waiting, where somebody holds the lock, the caller perhaps.
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        self.try_acquire().then(|| Guard {
+            lock: self,
+            passes: false,
+        })
+    }
+
+    /// The value, for what needs no lock.
+    pub(crate) const fn as_ptr(&self) -> *const T {
+        self.value.get()
     }
 
     /// Locks without a guard, for `fork`'s prepare handler.
-    #[inline]
     pub(crate) fn acquire(&self) {
-        if self
-            .state
-            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        if !self.try_acquire() {
             self.wait();
         }
     }
 
+    #[inline]
+    fn try_acquire(&self) -> bool {
+        self.state
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// True if this thread holds the lock since `fork`'s prepare handler; else it gets the lock.
+    #[cold]
+    fn wait_or_pass(&self) -> bool {
+        let passes = fork::is_forking();
+        if !passes {
+            self.wait();
+        }
+        passes
+    }
+
     /// # Safety
-    /// The caller, or in a child of `fork` its parent, holds the lock through `acquire`.
+    /// The caller, or in a child of `fork` its parent, holds the lock through [`acquire`](Self::acquire)
+    /// or a guard that does not pass.
     pub(crate) unsafe fn release(&self) {
         if self.state.swap(0, Ordering::Release) == 2 {
             futex(&self.state, libc::FUTEX_WAKE, 1);
@@ -60,12 +94,7 @@ impl<T> Mutex<T> {
     fn wait(&self) {
         for _ in 0..100 {
             core::hint::spin_loop();
-            if self.state.load(Ordering::Relaxed) == 0
-                && self
-                    .state
-                    .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-            {
+            if self.state.load(Ordering::Relaxed) == 0 && self.try_acquire() {
                 return;
             }
         }
@@ -91,27 +120,34 @@ impl<T> fmt::Debug for Mutex<T> {
     }
 }
 
-pub(crate) struct Guard<'a, T>(&'a Mutex<T>);
+pub(crate) struct Guard<'a, T> {
+    lock: &'a Mutex<T>,
+    /// The lock was this thread's before, and stays it.
+    passes: bool,
+}
 
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
-        // SAFETY: this guard holds the lock.
-        unsafe { &*self.0.value.get() }
+        // SAFETY: this guard's thread holds the lock.
+        unsafe { &*self.lock.value.get() }
     }
 }
 
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: this guard holds the lock and is borrowed mutably.
-        unsafe { &mut *self.0.value.get() }
+        // SAFETY: this guard's thread holds the lock, and no lock is taken under itself, so this is its only
+        // guard in use; it is borrowed mutably.
+        unsafe { &mut *self.lock.value.get() }
     }
 }
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: this guard holds the lock.
-        unsafe { self.0.release() }
+        if !self.passes {
+            // SAFETY: this guard took the lock.
+            unsafe { self.lock.release() }
+        }
     }
 }
 
@@ -133,6 +169,11 @@ mod tests {
                 });
             }
         });
-        assert_eq!(*COUNT.lock(), 80_000);
+        let count = COUNT.lock();
+        assert!(COUNT.try_lock().is_none());
+        assert!(COUNT.try_lock().is_none(), "it was not let go of");
+        assert_eq!(*count, 80_000);
+        drop(count);
+        assert!(COUNT.try_lock().is_some());
     }
 }

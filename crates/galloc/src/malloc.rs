@@ -6,7 +6,9 @@ use crate::mcache::Object;
 use crate::mprof;
 use crate::pagealloc::ARENA_PAGES;
 use crate::shelf::LARGEST;
-use crate::sizeclass::{PAGE_SIZE, class_for, class_of, common_class};
+use crate::sizeclass::{
+    MAX_SMALL_SIZE, PAGE_SIZE, SMALL_SIZE_DIV, class_for, class_of, common_class,
+};
 use crate::slot::{self, with_cache};
 use crate::span::Span;
 use crate::{mheap, scavenge, sys};
@@ -69,14 +71,26 @@ fn unprofile(span: &Span, p: *mut u8) {
 
 #[inline(always)]
 fn allocate_unseen(size: usize, align: usize) -> Object {
-    match common_class(size, align) {
+    if align > SMALL_SIZE_DIV {
+        return allocate_aligned(size, align);
+    }
+    match common_class(size) {
         Some(class) => with_cache(move |cache| cache.alloc(class)),
-        None => allocate_slow(size, align),
+        None => allocate_longer(size),
     }
 }
 
+/// Apart from what is common, so that that stays short where it is inlined.
 #[inline(never)]
-fn allocate_slow(size: usize, align: usize) -> Object {
+fn allocate_longer(size: usize) -> Object {
+    if size > MAX_SMALL_SIZE {
+        return allocate_large(size, SMALL_SIZE_DIV);
+    }
+    with_cache(move |cache| cache.alloc(class_of(size)))
+}
+
+#[inline(never)]
+fn allocate_aligned(size: usize, align: usize) -> Object {
     match class_for(size, align) {
         Some(class) => with_cache(move |cache| cache.alloc(class)),
         None => allocate_large(size, align),
@@ -240,9 +254,8 @@ unsafe impl GlobalAlloc for Galloc {
 
     #[inline]
     unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let fits = layout.align() <= 8 && layout.size() <= crate::sizeclass::MAX_SMALL_SIZE;
-        if fits
-            && size <= crate::sizeclass::MAX_SMALL_SIZE
+        if layout.align() <= SMALL_SIZE_DIV
+            && layout.size().max(size) <= MAX_SMALL_SIZE
             && class_of(size) == class_of(layout.size())
         {
             return p;
@@ -271,11 +284,12 @@ impl Galloc {
         unsafe { free(p) }
     }
 
-    /// Resizes an object without its layout; null, and the object stays, without memory.
+    /// Resizes an object without its layout: at least `size` bytes at a multiple of `align`. Null, and
+    /// the object stays, without memory.
     ///
     /// # Safety
-    /// `p` is an object of this allocator that is not freed, with an alignment of at most `align`,
-    /// a power of two; `size` is not 0.
+    /// `p` is an object of this allocator that is not freed, and lies at a multiple of `align`, a power
+    /// of two; `size` is not 0.
     #[must_use]
     pub unsafe fn resize(&self, p: *mut u8, align: usize, size: usize) -> *mut u8 {
         // SAFETY: as the caller promises.

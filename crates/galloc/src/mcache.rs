@@ -91,7 +91,7 @@ impl Cache {
         loop {
             let span = self.lists[class].head();
             if span.is_null() {
-                if !self.refill(class) {
+                if !self.refill(class) && !self.refill_anew(class) {
                     return (ptr::null_mut(), false);
                 }
                 continue;
@@ -133,6 +133,14 @@ impl Cache {
         // SAFETY: owned, and on no list.
         unsafe { self.lists[class].push_front(span) };
         true
+    }
+
+    /// [`refill`](Self::refill) from what caches and shelves keep, this cache's too. It is as it may be
+    /// found, for its list is empty and no more is begun.
+    #[cold]
+    fn refill_anew(&self, class: usize) -> bool {
+        scavenge::empty_caches();
+        self.refill(class)
     }
 
     /// # Safety

@@ -4,7 +4,7 @@
 //! a mapping of its own at an arena's alignment, entered in the table by its first address, so
 //! that it can grow through `mremap` and goes back to the system when it is freed.
 //!
-//! Lock order: the shared cache of `slot`, SCAVENGE, a central list, HEAP, the bitmaps of `hardened`
+//! Lock order: CHOICE of `scavenge` (nothing allocates under it), the shared cache of `slot`, SCAVENGE, a central list, HEAP, the bitmaps of `hardened`
 //! or the heap profile, the chunk of `persistent_alloc`. No user code runs under any of them.
 
 use crate::arena::{self, ARENA_SIZE, HeapArena, RECORD_PAGES};
@@ -33,6 +33,8 @@ pub(crate) struct Heap {
     /// Pages in use, and free pages that occupy memory.
     pub(crate) used: usize,
     pub(crate) free_dirty: usize,
+    /// How many of the latter the system does not take back; at most all.
+    pub(crate) stuck: usize,
     /// Huge objects: how many, and their bytes.
     pub(crate) huge: usize,
     pub(crate) huge_bytes: usize,
@@ -50,6 +52,7 @@ pub(crate) static HEAP: Mutex<Heap> = Mutex::new(Heap {
     spans: FixAlloc::new(size_of::<Span>(), false, None),
     used: 0,
     free_dirty: 0,
+    stuck: 0,
     huge: 0,
     huge_bytes: 0,
     released: 0,
@@ -67,6 +70,12 @@ impl Heap {
         let r = f(pages);
         self.max[i] = pages.max() as u16;
         r
+    }
+
+    /// Pages that are free and dirty no longer.
+    pub(crate) fn take_dirty(&mut self, n: usize) {
+        self.free_dirty -= n;
+        self.stuck = self.stuck.min(self.free_dirty);
     }
 
     /// The place in `arenas` of the arena that holds a span.
@@ -118,7 +127,7 @@ impl Heap {
             let base = self.arenas[i].addr() + at * PAGE_SIZE;
             let dirty = self.pages(i, |p| p.alloc(at, n));
             self.used += n;
-            self.free_dirty -= dirty;
+            self.take_dirty(dirty);
             let Some(span) = Span::new(base, n * PAGE_SIZE, class, dirty > 0) else {
                 self.pages(i, |p| p.free(at, n, true));
                 self.used -= n;
@@ -327,7 +336,7 @@ unsafe fn resize_in_place(span: *mut Span, new: usize) -> Option<usize> {
         }
         let dirty = heap.pages(i, |p| p.alloc(at + had, more));
         heap.used += more;
-        heap.free_dirty -= dirty;
+        heap.take_dirty(dirty);
     }
     // SAFETY: as above.
     unsafe { (*span).set_bytes(new) };

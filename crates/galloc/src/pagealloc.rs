@@ -15,7 +15,7 @@ const CHUNK_PAGES: usize = 512;
 const CHUNKS: usize = ARENA_PAGES / CHUNK_PAGES;
 const WORDS: usize = ARENA_PAGES / 64;
 /// Pages of ours in a huge page of the system's, which are of 2 MiB.
-const HUGE_PAGES: usize = 256;
+pub(crate) const HUGE_PAGES: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Summary {
@@ -117,14 +117,15 @@ impl PageAlloc {
         self.summarize(start, n);
     }
 
-    /// The highest run of free dirty pages: at most `limit` of them, or up to the edge of a huge page
-    /// more.
-    pub(crate) fn find_dirty(&self, limit: usize) -> Option<(usize, usize)> {
-        let mut w = (0..WORDS)
-            .rev()
-            .find(|&w| self.dirty[w] & !self.used[w] != 0)?;
-        let bits = self.dirty[w] & !self.used[w];
-        let end = w * 64 + 64 - bits.leading_zeros() as usize;
+    /// The highest run of free dirty pages below page `below`: at most `limit` of them, or up to the edge
+    /// of a huge page more.
+    pub(crate) fn find_dirty(&self, below: usize, limit: usize) -> Option<(usize, usize)> {
+        let bits_of = |w: usize| {
+            let past = (w * 64 + 64).saturating_sub(below);
+            self.dirty[w] & !self.used[w] & (u64::MAX >> past)
+        };
+        let mut w = (0..below.div_ceil(64)).rev().find(|&w| bits_of(w) != 0)?;
+        let end = w * 64 + 64 - bits_of(w).leading_zeros() as usize;
         let mut start = end;
         while start > 0 && (end - start < limit || !start.is_multiple_of(HUGE_PAGES)) {
             w = (start - 1) / 64;
@@ -250,7 +251,10 @@ mod tests {
                     used[at..at + n].fill(false);
                 } else if what == 1 {
                     let most = n;
-                    if let Some((at, n)) = p.find_dirty(most) {
+                    let below = index.index(ARENA_PAGES + 1);
+                    if let Some((at, n)) = p.find_dirty(below, most) {
+                        prop_assert!(at + n <= below);
+                        prop_assert!((at + n..below).all(|i| used[i] || !dirty[i]));
                         prop_assert!(n <= most || n < most + HUGE_PAGES);
                         let go_on = at > 0 && dirty[at - 1] && !used[at - 1];
                         prop_assert!(!go_on || n >= most && at.is_multiple_of(HUGE_PAGES));
@@ -258,7 +262,7 @@ mod tests {
                         p.free(at, n, false);
                         dirty[at..at + n].fill(false);
                     } else {
-                        prop_assert!((0..ARENA_PAGES).all(|i| used[i] || !dirty[i]));
+                        prop_assert!((0..below).all(|i| used[i] || !dirty[i]));
                     }
                 } else {
                     let align = if what == 2 { 1 } else { 1 << shift };

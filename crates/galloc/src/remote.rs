@@ -104,18 +104,42 @@ mod loom_tests {
     use loom::sync::Arc;
     use loom::thread;
 
-    fn block() -> *mut Block {
-        Box::into_raw(Box::new(Block {
-            next: ptr::null_mut(),
-        }))
+    /// A block, and what its user wrote: loom sees whether the taker may read that.
+    #[repr(C)]
+    struct Object {
+        block: Block,
+        written: UnsafeCell<usize>,
     }
 
-    fn drain(mut list: *mut Block) -> usize {
+    /// Its address.
+    fn object() -> usize {
+        let next = ptr::null_mut();
+        let object = Object {
+            block: Block { next },
+            written: UnsafeCell::new(0),
+        };
+        Box::into_raw(Box::new(object)).expose_provenance()
+    }
+
+    /// Uses an object and frees it.
+    fn free(list: &RemoteList, object: usize) -> Freed {
+        let p = ptr::with_exposed_provenance_mut::<Object>(object);
+        // SAFETY: the object is this thread's own.
+        unsafe {
+            (*p).written.with_mut(|w| *w += 1);
+            list.push(p.cast())
+        }
+    }
+
+    fn drain(list: *mut Block) -> usize {
+        let mut p = list.cast::<Object>();
         let mut n = 0;
-        while !list.is_null() {
+        while !p.is_null() {
             // SAFETY: a taken list is the taker's, made of boxes.
-            let b = unsafe { Box::from_raw(list) };
-            list = b.next;
+            let object = unsafe { Box::from_raw(p) };
+            // SAFETY: loom says if not.
+            assert_eq!(object.written.with(|w| unsafe { *w }), 1);
+            p = object.block.next.cast();
             n += 1;
         }
         n
@@ -126,19 +150,18 @@ mod loom_tests {
     fn loom_every_remote_free_is_taken_once() {
         loom::model(|| {
             let list = Arc::new(RemoteList::new());
-            let freers: Vec<_> = (0..2)
-                .map(|_| {
-                    let (list, b) = (list.clone(), block().expose_provenance());
-                    // SAFETY: the block is this thread's own.
-                    thread::spawn(move || unsafe {
-                        list.push(ptr::with_exposed_provenance_mut(b)) == Freed::Pushed
-                    })
-                })
-                .collect();
-            let early = drain(list.take());
-            for f in freers {
-                assert!(f.join().unwrap(), "never sealed");
-            }
+            // The owner is not the first thread: loom would have it come first every time.
+            let owner = {
+                let list = list.clone();
+                thread::spawn(move || drain(list.take()))
+            };
+            let freer = {
+                let (list, object) = (list.clone(), object());
+                thread::spawn(move || free(&list, object) == Freed::Pushed)
+            };
+            assert_eq!(free(&list, object()), Freed::Pushed);
+            assert!(freer.join().unwrap(), "never sealed");
+            let early = owner.join().unwrap();
             assert_eq!(early + drain(list.take()), 2);
         });
     }
@@ -162,18 +185,16 @@ mod loom_tests {
             });
             let freers: Vec<_> = (0..2)
                 .map(|_| {
-                    let (span, b) = (span.clone(), block().expose_provenance());
+                    let (span, object) = (span.clone(), object());
                     thread::spawn(move || {
-                        let b = ptr::with_exposed_provenance_mut::<Block>(b);
-                        // SAFETY: the block is this thread's own.
-                        let freed = unsafe { span.remote.push(b) };
-                        if freed == Freed::Pushed {
+                        if free(&span.remote, object) == Freed::Pushed {
                             return false;
                         }
                         // SAFETY: adopted, so ours alone; the block came back with it.
                         unsafe {
                             span.fields.with_mut(|f| *f += 1);
-                            drop(Box::from_raw(b));
+                            let p = ptr::with_exposed_provenance_mut::<Object>(object);
+                            drop(Box::from_raw(p));
                         }
                         true
                     })

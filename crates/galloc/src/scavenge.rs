@@ -18,12 +18,15 @@
 //!
 //! Pages being discarded are marked in use and the heap lock is not held meanwhile. A run that is
 //! longer than what is to be discarded is cut at a huge page's edge, as Go cuts it, so as not to split
-//! one that stays half in use.
+//! one that stays half in use. Linux refuses to discard locked pages (`mlock`): such a run is tried again in
+//! pieces, and what is refused then does not count as excess, until some of it is used again or a walk
+//! of all arenas, which more free memory or [`release`] brings about, finds it unlocked.
 
 use crate::lock::Mutex;
 use crate::mheap::{HEAP, Heap};
+use crate::pagealloc::{ARENA_PAGES, HUGE_PAGES};
 use crate::sizeclass::PAGE_SIZE;
-use crate::{mcentral, slot, sys};
+use crate::{fork, mcentral, slot, sys};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
@@ -34,11 +37,16 @@ const KEEP: usize = (4 << 20) / PAGE_SIZE;
 const STEP: usize = (4 << 20) / PAGE_SIZE;
 /// Most discarded by one system call, and so the longest a run is out of use.
 const RUN: usize = (16 << 20) / PAGE_SIZE;
+/// What is tried of a run that was refused, and so what a locked page keeps of its neighbours.
+const PIECE: usize = HUGE_PAGES;
 const TICK_MS: u64 = 100;
 const TICK: Duration = Duration::from_millis(TICK_MS);
 
 /// One releases at a time.
 pub(crate) static SCAVENGE: Mutex<()> = Mutex::new(());
+
+/// Held by who changes `MODE` and `CALL_HOST`, so that both change or none. Read without it.
+pub(crate) static CHOICE: Mutex<()> = Mutex::new(());
 
 const OFF: u32 = 0;
 const ASLEEP: u32 = 1;
@@ -56,7 +64,7 @@ static TICKED: AtomicU64 = AtomicU64::new(0);
 /// That tick found something on a shelf. The host's.
 static SHELVED: AtomicBool = AtomicBool::new(false);
 /// Arenas are advised to be of huge pages.
-static HUGE_PAGES: AtomicBool = AtomicBool::new(false);
+static WANTS_HUGE: AtomicBool = AtomicBool::new(false);
 /// Soft limit in bytes; `usize::MAX` for none.
 static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
@@ -149,6 +157,7 @@ pub fn set_memory_limit(bytes: usize) -> usize {
 pub fn set_scavenger(who: Scavenger) -> Scavenger {
     // Who comes new waits for nobody's tick.
     TICKED.store(0, Ordering::Relaxed);
+    let _choice = CHOICE.lock();
     Scavenger::of(MODE.swap(who as u32, Ordering::Relaxed))
 }
 
@@ -156,8 +165,8 @@ pub fn set_scavenger(who: Scavenger) -> Scavenger {
 /// there is something to give back; that thread is then to call [`scavenge_step`] until it answers
 /// None. Until then `call` is not called again.
 ///
-/// `call` is run by whoever frees, in the middle of that: it must neither allocate nor wait nor
-/// panic. It is run once at the start. In a child of `fork`, which lacks the host, galloc's own thread
+/// `call` is run by whoever frees, in the middle of that: it should neither allocate, which takes
+/// another cache, nor wait. A panic in it ends the process. It is run once at the start. In a child of `fork`, which lacks the host, galloc's own thread
 /// does it again.
 ///
 /// False, and nothing changes, if there was a host before, or unless galloc's own thread is the
@@ -179,18 +188,16 @@ pub fn set_scavenger(who: Scavenger) -> Scavenger {
 /// drop(vec![1u8; 100 << 20]);
 /// ```
 pub fn host_scavenger(call: fn()) -> bool {
-    let (none, call) = (ptr::null_mut(), call as *mut ());
-    let (own, hosted) = (Scavenger::Thread as u32, Scavenger::Hosted as u32);
-    let is_host = is_threads()
-        && CALL_HOST
-            .compare_exchange(none, call, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
-        && MODE
-            .compare_exchange(own, hosted, Ordering::Release, Ordering::Relaxed)
-            .is_ok();
+    let choice = CHOICE.lock();
+    let is_host = is_threads() && CALL_HOST.load(Ordering::Relaxed).is_null();
     if is_host {
-        // The thread may leave work behind.
-        wake();
+        CALL_HOST.store(call as *mut (), Ordering::Release);
+        MODE.store(Scavenger::Hosted as u32, Ordering::Release);
+    }
+    drop(choice);
+    if is_host {
+        // The thread may leave work behind. This one is at work on no cache, so it needs no slot for that.
+        sys::keep_errno(call_host);
     }
     is_host
 }
@@ -201,12 +208,12 @@ pub fn host_scavenger(call: fn()) -> bool {
 ///
 /// Linux may refuse (`/sys/kernel/mm/transparent_hugepage/enabled`), which changes nothing else.
 pub fn set_huge_pages(on: bool) -> bool {
-    HUGE_PAGES.swap(on, Ordering::Relaxed)
+    WANTS_HUGE.swap(on, Ordering::Relaxed)
 }
 
 /// Of a new arena.
 pub(crate) fn advise(base: usize, size: usize) {
-    if HUGE_PAGES.load(Ordering::Relaxed) {
+    if WANTS_HUGE.load(Ordering::Relaxed) {
         sys::advise_huge(base, size);
     }
 }
@@ -263,7 +270,8 @@ pub(crate) fn empty_caches() {
 }
 
 fn excess(heap: &Heap) -> usize {
-    heap.free_dirty.saturating_sub(KEEP + heap.used / 10)
+    heap.free_dirty
+        .saturating_sub(heap.stuck + KEEP + heap.used / 10)
 }
 
 /// Whether the thread is to be woken. Heap lock.
@@ -317,43 +325,61 @@ pub(crate) fn after_alloc() {
     }
     let heap = HEAP.lock();
     let occupied = (heap.used + heap.free_dirty) * PAGE_SIZE + heap.huge_bytes;
-    let (over, free) = (occupied.saturating_sub(limit), heap.free_dirty);
+    let over = occupied.saturating_sub(limit);
+    let mut left = heap.free_dirty - heap.stuck;
     drop(heap);
-    if over > 0 && free == 0 {
+    if over > 0 && left == 0 {
         slot::clear_shelves();
+        let heap = HEAP.lock();
+        left = heap.free_dirty - heap.stuck;
     }
-    if over > 0 {
+    if over > 0 && left > 0 {
         scavenge(over.div_ceil(PAGE_SIZE).max(STEP));
     }
 }
 
-/// Gives back up to `limit` free dirty pages; returns how many.
+/// Gives back up to `limit` free dirty pages, the highest first; returns how many.
 fn scavenge(limit: usize) -> usize {
     let _one = SCAVENGE.lock();
-    let mut done = 0;
+    let (mut done, mut stuck) = (0, 0);
     let mut i = HEAP.lock().len;
+    // What is left of the arena `i - 1`, and of a run there that was refused as a whole.
+    let (mut below, mut refused) = (ARENA_PAGES, ARENA_PAGES);
     while done < limit && i > 0 {
+        let longest = if below > refused { PIECE } else { RUN };
         let mut heap = HEAP.lock();
-        let most = RUN.min(limit - done);
-        let Some((at, n)) = heap.pages(i - 1, |p| p.find_dirty(most)) else {
+        let Some((at, n)) = heap.pages(i - 1, |p| p.find_dirty(below, longest.min(limit - done)))
+        else {
             i -= 1;
+            (below, refused) = (ARENA_PAGES, ARENA_PAGES);
             continue;
         };
         heap.pages(i - 1, |p| p.alloc(at, n));
-        heap.free_dirty -= n;
+        heap.take_dirty(n);
         let base = heap.arenas[i - 1].addr() + at * PAGE_SIZE;
         drop(heap);
         // SAFETY: the pages are free, and marked so that nobody takes them now.
         let clean = unsafe { sys::discard(base, n * PAGE_SIZE) };
         let mut heap = HEAP.lock();
         heap.pages(i - 1, |p| p.free(at, n, !clean));
-        if !clean {
-            // Locked memory: nothing will go back.
-            heap.free_dirty += n;
-            break;
+        if clean {
+            heap.released += (n * PAGE_SIZE) as u64;
+            done += n;
+            below = at;
+            continue;
         }
-        heap.released += (n * PAGE_SIZE) as u64;
-        done += n;
+        // Some of it is locked (`mlock`).
+        heap.free_dirty += n;
+        if below <= refused && n > PIECE {
+            refused = at;
+        } else {
+            stuck += n;
+            below = at;
+        }
+    }
+    if i == 0 {
+        let mut heap = HEAP.lock();
+        heap.stuck = stuck.min(heap.free_dirty);
     }
     done
 }
@@ -390,8 +416,9 @@ fn short_step() -> Option<Duration> {
 /// Wakes or starts the thread, calls the host, or does the work. No lock is held.
 #[cold]
 pub(crate) fn wake() {
-    if !slot::is_leased() {
-        // The caller may hold the shared cache, and making a thread may allocate.
+    if !slot::is_leased() || fork::is_forking() {
+        // The caller may hold the shared cache, and making a thread may allocate. A thread made while
+        // `fork` copies the process would not be in the copy.
         return;
     }
     sys::keep_errno(|| match mode() {
@@ -407,11 +434,16 @@ pub(crate) fn wake() {
 }
 
 fn call_host() {
-    let call = CALL_HOST.load(Ordering::Acquire);
-    if call.is_null() || HOST.swap(AWAKE, Ordering::AcqRel) == AWAKE {
+    if CALL_HOST.load(Ordering::Acquire).is_null() || HOST.swap(AWAKE, Ordering::AcqRel) == AWAKE {
         return;
     }
-    // SAFETY: what is not null came from a `fn()` in `host_scavenger`.
+    slot::aside(host);
+}
+
+/// A panic ends the process here, for a free must not unwind.
+extern "C" fn host() {
+    let call = CALL_HOST.load(Ordering::Acquire);
+    // SAFETY: it is not null for good, and came from a `fn()` in `host_scavenger`.
     unsafe { core::mem::transmute::<*mut (), fn()>(call)() }
 }
 

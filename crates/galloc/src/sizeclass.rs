@@ -12,7 +12,8 @@ pub const MAX_SMALL_SIZE: usize = 32 << 10;
 /// The number of classes, class 0 (large objects) included.
 pub const NUM_SIZE_CLASSES: usize = 68;
 
-const SMALL_SIZE_DIV: usize = 8;
+/// Objects of every class lie at multiples of this.
+pub(crate) const SMALL_SIZE_DIV: usize = 8;
 const SMALL_SIZE_MAX: usize = 1024;
 const LARGE_SIZE_DIV: usize = 128;
 const LONGEST_SPAN: usize = 128 << 10;
@@ -74,7 +75,7 @@ pub const fn class_of(size: usize) -> usize {
     if size <= SMALL_SIZE_MAX {
         CLASS8[size.div_ceil(SMALL_SIZE_DIV)] as usize
     } else {
-        CLASS128[(size - SMALL_SIZE_MAX).div_ceil(LARGE_SIZE_DIV)] as usize
+        CLASS128[(size - SMALL_SIZE_MAX - 1) / LARGE_SIZE_DIV + 1] as usize
     }
 }
 
@@ -104,15 +105,14 @@ const COMMON: [u8; SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1] = {
     table
 };
 
-/// What [`class_for`] says, for the requests that are most common; None for others.
+/// What [`class_for`] says of a request of natural alignment, for the sizes that are most common; None
+/// for others.
 #[inline(always)]
-pub(crate) const fn common_class(size: usize, align: usize) -> Option<usize> {
-    if align > SMALL_SIZE_DIV || size > MAX_SMALL_SIZE {
-        None
-    } else if size <= SMALL_SIZE_MAX {
+pub(crate) const fn common_class(size: usize) -> Option<usize> {
+    if size <= SMALL_SIZE_MAX {
         Some(COMMON[size.div_ceil(SMALL_SIZE_DIV)] as usize)
     } else {
-        Some(class_of(size))
+        None
     }
 }
 
@@ -185,7 +185,8 @@ mod tests {
         }
         assert_eq!(class_for(8, 16384), None);
         for size in 0..=MAX_SMALL_SIZE {
-            assert_eq!(common_class(size, 8), class_for(size, 8));
+            let common = class_for(size, 8).filter(|_| size <= SMALL_SIZE_MAX);
+            assert_eq!(common_class(size), common);
         }
     }
 }

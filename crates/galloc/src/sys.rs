@@ -3,7 +3,8 @@
 //! Mappings are private, anonymous, readable and writable from the start, and not reserved in
 //! swap: Linux gives a page at its first touch, zeroed, and again after `MADV_DONTNEED`. So a page
 //! has two states here, clean (never touched or given back: reads as zero, costs nothing) and
-//! dirty, where Go needs four for portability.
+//! dirty, where Go needs four for portability. The system's pages may be longer than the heap's (16 and
+//! 64 KiB on arm64), and it rounds lengths up to them: what is given back is cut to whole ones here.
 //!
 //! Under `--cfg gort_asan` the memory comes from `posix_memalign` instead, so that AddressSanitizer
 //! knows it, and free objects are poisoned but for the word that links them.
@@ -113,17 +114,24 @@ pub(crate) fn alloc_aligned(hint: usize, size: usize, align: usize) -> Option<us
     let whole = size.checked_add(align)?;
     let p = map(0, whole, PROT_RW)?;
     let base = p.next_multiple_of(align);
-    // SAFETY: both ends lie in the mapping made just now, outside of what is handed out. All three
-    // lengths are multiples of the system's page, as `align` and `size` are.
+    let (end, last) = ((base + size).next_multiple_of(page()), p + whole);
+    // SAFETY: both ends lie in the mapping made just now, outside of what is handed out, and begin at a
+    // page of the system's.
     unsafe {
         if base > p {
             unmap(p, base - p);
         }
-        if p + whole > base + size {
-            unmap(base + size, p + whole - base - size);
+        if last > end {
+            unmap(end, last - end);
         }
     }
     Some(base)
+}
+
+/// Bytes of a page of the system's.
+pub(crate) fn page() -> usize {
+    // SAFETY: asks for a number that there is.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
 /// Runs `f` and puts errno back: a free must not change it.
@@ -167,13 +175,27 @@ pub(crate) unsafe fn discard(at: usize, size: usize) -> bool {
         true
     }
     #[cfg(not(gort_asan))]
-    // SAFETY: as the caller promises; private anonymous memory is zero after MADV_DONTNEED.
+    // SAFETY: as the caller promises.
     unsafe {
-        libc::madvise(
-            ptr::with_exposed_provenance_mut(at),
-            size,
-            libc::MADV_DONTNEED,
-        ) == 0
+        discard_whole(at, size, page())
+    }
+}
+
+/// [`discard`] where the system's pages are `page` bytes. What is not a whole one stays, and is zeroed.
+///
+/// # Safety
+/// As [`discard`].
+#[cfg(not(gort_asan))]
+unsafe fn discard_whole(at: usize, size: usize, page: usize) -> bool {
+    let end = at + size;
+    let from = at.next_multiple_of(page).min(end);
+    let to = (end - end % page).max(from);
+    // SAFETY: all three parts are the caller's; private anonymous memory is zero after MADV_DONTNEED.
+    unsafe {
+        ptr::with_exposed_provenance_mut::<u8>(at).write_bytes(0, from - at);
+        ptr::with_exposed_provenance_mut::<u8>(to).write_bytes(0, end - to);
+        let whole = ptr::with_exposed_provenance_mut(from);
+        from == to || libc::madvise(whole, to - from, libc::MADV_DONTNEED) == 0
     }
 }
 
@@ -237,5 +259,32 @@ pub(crate) fn fatal(what: &str, at: usize) -> ! {
     unsafe {
         libc::write(2, line.as_ptr().cast(), n);
         libc::abort()
+    }
+}
+
+#[cfg(all(test, not(any(loom, gort_asan))))]
+mod tests {
+    use super::*;
+
+    /// As on a system of longer pages, where a run of the heap's may share one with objects.
+    #[test]
+    fn discarding_leaves_the_neighbours() {
+        const PAGES: usize = 32;
+        let base = alloc_aligned(0, PAGES << 13, 64 << 10).unwrap();
+        let p = ptr::with_exposed_provenance_mut::<u8>(base);
+        for page in [page(), 16 << 10, 64 << 10] {
+            for (from, to) in [(0, 1), (1, 2), (1, 9), (3, 16), (8, 24), (5, 32)] {
+                // SAFETY: the mapping is this test's.
+                unsafe {
+                    p.write_bytes(1, PAGES << 13);
+                    assert!(discard_whole(base + (from << 13), (to - from) << 13, page));
+                    let bytes = core::slice::from_raw_parts(p, PAGES << 13);
+                    let kept = |i| !(from << 13..to << 13).contains(&i);
+                    assert!((0..PAGES << 13).all(|i| bytes[i] == u8::from(kept(i))));
+                }
+            }
+        }
+        // SAFETY: the mapping is this test's, and ends here.
+        unsafe { unmap(base, PAGES << 13) };
     }
 }

@@ -48,7 +48,7 @@ impl Tiny {
     }
 
     /// An object of a layout that [`fits`]. `alloc` gives a new block (null without memory, and so
-    /// is the answer then), `free` takes one back.
+    /// is the answer then), `free` takes one back. To find one, `alloc` may give the old block up.
     pub(crate) fn alloc(
         &self,
         layout: Layout,

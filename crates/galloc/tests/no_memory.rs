@@ -3,6 +3,7 @@
 
 use galloc::Galloc;
 use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::{ptr, thread};
 
@@ -27,6 +28,11 @@ fn limit_address_space() {
 /// Takes objects until there are no more, and frees them all; says how many there were. They are linked
 /// through their first words, for a list of its own would need memory.
 fn exhaust(layout: Layout) -> usize {
+    exhaust_and(layout, || ())
+}
+
+/// [`exhaust`], with `then` when there are no more.
+fn exhaust_and(layout: Layout, then: fn()) -> usize {
     let mut n = 0;
     let mut last = ptr::null_mut::<u8>();
     // SAFETY: the objects are at least a word; each is freed once, with its layout.
@@ -44,6 +50,7 @@ fn exhaust(layout: Layout) -> usize {
             p.cast::<*mut u8>().write(last);
             (last, n) = (p, n + 1);
         }
+        then();
         // The largest step up fails too, and leaves the object as it was.
         if !last.is_null() {
             let before = last.cast::<*mut u8>().read();
@@ -77,6 +84,45 @@ fn large_after_small() {
     }
 }
 
+/// Small objects get what lies on the shelf of another thread, which waits at `turn`.
+fn small_from_shelves(turn: &Barrier) {
+    galloc::set_scavenger(galloc::Scavenger::Off);
+    turn.wait();
+    turn.wait();
+    let small = Layout::from_size_align(100, 8).unwrap();
+    static WAS_LEFT: AtomicBool = AtomicBool::new(false);
+    exhaust_and(small, || {
+        let large = Layout::from_size_align(1 << 20, 8).unwrap();
+        // SAFETY: the size is not 0, and the object is freed once. A failure waits for memory to tell of it.
+        unsafe {
+            let p = A.alloc(large);
+            if !p.is_null() {
+                WAS_LEFT.store(true, Ordering::Relaxed);
+                A.dealloc(p, large);
+            }
+        }
+    });
+    turn.wait();
+    let was_left = WAS_LEFT.load(Ordering::Relaxed);
+    assert!(!was_left, "small objects ended with room for a large one");
+}
+
+/// Has 4 MiB on its shelf between two turns.
+fn shelve(turn: &Barrier) {
+    let layout = Layout::from_size_align(1 << 20, 8).unwrap();
+    turn.wait();
+    // SAFETY: the size is not 0; each is freed once.
+    unsafe {
+        let all = [0; 4].map(|_| A.alloc(layout));
+        for p in all {
+            assert!(!p.is_null());
+            A.dealloc(p, layout);
+        }
+    }
+    turn.wait();
+    turn.wait();
+}
+
 /// What a child does; `_exit` says whether it came to its end.
 fn work() {
     // Made while there is room for their stacks: addresses that arenas have taken stay taken.
@@ -89,6 +135,11 @@ fn work() {
             (0..2).map(|_| exhaust(layout)).max().unwrap()
         })
     });
+    let turn = Arc::new(Barrier::new(2));
+    let shelf = {
+        let turn = turn.clone();
+        thread::spawn(move || shelve(&turn))
+    };
     limit_address_space();
     large_after_small();
     for round in 0..2 {
@@ -113,6 +164,8 @@ fn work() {
     for t in threads {
         assert!(t.join().unwrap() > 0);
     }
+    small_from_shelves(&turn);
+    shelf.join().unwrap();
 }
 
 #[test]

@@ -1,0 +1,118 @@
+//! The memory limit, and what the environment chooses.
+
+use galloc::{MemStats, Scavenger};
+use std::process::Command;
+
+#[global_allocator]
+static A: galloc::Galloc = galloc::Galloc;
+
+/// Tells a child that it is one.
+const CHILD: &str = "GALLOC_TEST_CHILD";
+
+/// Runs the test `name` alone in a process with these variables.
+fn alone(name: &str, variables: &[(&str, &str)]) {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .envs(variables.iter().copied())
+        .env(CHILD, "1")
+        .status();
+    assert!(status.unwrap().success(), "{name} with {variables:?}");
+}
+
+fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Bytes of the heap that occupy memory.
+fn occupied() -> usize {
+    let now = MemStats::read();
+    now.heap_sys - now.heap_released
+}
+
+fn objects(n: usize, bytes: usize) -> Vec<Vec<u8>> {
+    (0..n).map(|i| vec![i as u8; bytes]).collect()
+}
+
+/// Free runs that are too short for what is asked for next: without a limit the heap grows beside them.
+fn grow_beside_holes(most: usize) -> usize {
+    let mut all = objects(400, 100_000);
+    let mut odd = false;
+    all.retain(|_| {
+        odd = !odd;
+        odd
+    });
+    let mut peak = 0;
+    for i in 0..100 {
+        all.push(vec![i as u8; 200_000]);
+        peak = peak.max(occupied());
+    }
+    assert!(all.iter().all(|v| v.iter().all(|b| *b == v[0])));
+    assert!(peak <= most, "{peak}");
+    peak
+}
+
+#[test]
+fn free_memory_goes_back_rather_than_pass_the_limit() {
+    if !is_child() {
+        return alone("free_memory_goes_back_rather_than_pass_the_limit", &[]);
+    }
+    const LIMIT: usize = 48 << 20;
+    galloc::set_scavenger(Scavenger::Off);
+    assert!(grow_beside_holes(usize::MAX) > LIMIT);
+    galloc::release();
+    let before = MemStats::read().total_released;
+    assert_eq!(galloc::set_memory_limit(LIMIT), usize::MAX);
+    grow_beside_holes(LIMIT);
+    assert!(MemStats::read().total_released > before);
+    // What is in use is never refused: small objects, large ones, one of its own mapping.
+    for (n, bytes) in [(80_000, 1000), (800, 100_000), (1, 80 << 20)] {
+        let all = objects(n, bytes);
+        assert!(occupied() > LIMIT);
+        drop(all);
+        galloc::release();
+    }
+    assert_eq!(galloc::set_memory_limit(usize::MAX), LIMIT);
+}
+
+#[test]
+fn the_environment_chooses() {
+    if !is_child() {
+        let name = "the_environment_chooses";
+        alone(name, &[("GALLOC_MEMORY_LIMIT", "48MiB")]);
+        alone(name, &[("GALLOC_SCAVENGER", "inline")]);
+        alone(name, &[("GALLOC_SCAVENGER", "off")]);
+        alone(name, &[("GALLOC_HUGE_PAGES", "on")]);
+        return;
+    }
+    let var = |name| std::env::var(name).unwrap_or_default();
+    let limit = match &*var("GALLOC_MEMORY_LIMIT") {
+        "48MiB" => 48 << 20,
+        _ => usize::MAX,
+    };
+    assert_eq!(galloc::set_memory_limit(usize::MAX), limit);
+    let who = match &*var("GALLOC_SCAVENGER") {
+        "inline" => Scavenger::Inline,
+        "off" => Scavenger::Off,
+        _ => Scavenger::Thread,
+    };
+    assert_eq!(galloc::set_scavenger(who), who);
+    let huge = var("GALLOC_HUGE_PAGES") == "on";
+    assert_eq!(galloc::set_huge_pages(huge), huge);
+    if std::fs::exists("/sys/kernel/mm/transparent_hugepage").unwrap() {
+        assert_eq!(is_advised(&raw const *Box::new(1)), huge);
+    }
+}
+
+/// Whether the mapping that holds an object is to be of huge pages: `hg` among its flags.
+fn is_advised(p: *const i32) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut lines = maps.lines();
+    let holds = |line: &str| {
+        let range = line.split(' ').next()?.split_once('-')?;
+        let [from, to] = [range.0, range.1].map(|s| usize::from_str_radix(s, 16).ok());
+        Some((from?..to?).contains(&p.addr()))
+    };
+    assert!(lines.any(|l| holds(l) == Some(true)));
+    let flags = lines.find_map(|l| l.strip_prefix("VmFlags:")).unwrap();
+    flags.split(' ').any(|f| f == "hg")
+}
