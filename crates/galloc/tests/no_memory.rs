@@ -111,6 +111,7 @@ fn small_from_shelves(turn: &Barrier) {
 fn shelve(turn: &Barrier) {
     let layout = Layout::from_size_align(1 << 20, 8).unwrap();
     turn.wait();
+    turn.wait();
     // SAFETY: the size is not 0; each is freed once.
     unsafe {
         let all = [0; 4].map(|_| A.alloc(layout));
@@ -131,6 +132,7 @@ fn work() {
         let start = start.clone();
         thread::spawn(move || {
             start.wait();
+            start.wait();
             let layout = Layout::from_size_align(size, 8).unwrap();
             (0..2).map(|_| exhaust(layout)).max().unwrap()
         })
@@ -140,6 +142,9 @@ fn work() {
         let turn = turn.clone();
         thread::spawn(move || shelve(&turn))
     };
+    // They are there, and take no more until their turns.
+    start.wait();
+    turn.wait();
     limit_address_space();
     large_after_small();
     for round in 0..2 {
