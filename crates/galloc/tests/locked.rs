@@ -27,7 +27,8 @@ fn a_locked_page_does_not_stop_giving_back() {
     assert!(galloc::release() >= 20 << 20);
     assert!(left() <= 4 << 20, "{}", left());
     let kept = left();
-    assert!(kept > 0, "the page is locked");
+    // Under AddressSanitizer nothing is given to the system that it could refuse.
+    assert!(kept > 0 || cfg!(gort_asan), "the page is locked");
 
     // There is more beyond the goal, and then what is locked: the steps come to an end.
     drop((vec![1u8; 20 << 20], vec![1u8; 20 << 20]));
