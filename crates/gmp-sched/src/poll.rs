@@ -6,7 +6,7 @@
 ///
 /// All times are nanoseconds of `CLOCK_MONOTONIC` ([`crate::nanotime`]). The calls are made with no
 /// lock of the runtime's held and outside the scheduler's bracket, so implementations may ready goroutines,
-/// wake wakers and drop values; they must not park. In [`adopt`](Self::adopt) the world is stopped.
+/// wake wakers and drop values; they must not park.
 pub trait Poll: core::any::Any + Sync {
     /// Runs what is due on `p` at `now`. Returns the next deadline of `p` (`None`: there is none)
     /// and how many entries ran. If it panics, it is called again for what is still due.
@@ -22,7 +22,7 @@ pub trait Poll: core::any::Any + Sync {
         self.next_deadline(p).is_some()
     }
 
-    /// `from` is gone: its entries have to move to `to`. It is asked for again when more have come to `from`, from
-    /// code that has not noticed.
+    /// `from` is gone: its entries have to move to `to`. Called while the world is stopped, and, when more have come
+    /// to `from` from code that has not noticed, while it runs: `to` may be polled at the same time.
     fn adopt(&self, from: usize, to: usize);
 }

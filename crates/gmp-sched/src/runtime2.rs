@@ -251,8 +251,8 @@ pub(crate) struct Sched {
     /// The most Ps there were in this life, and so the [`Poll`](crate::poll::Poll) entries to look at: code that has lost its P without
     /// noticing may add some to a P that is gone. By stop-the-world.
     pub(crate) clocks: AtomicU32,
-    /// Nobody has said how many Ps there should be: as many as the process may use CPUs. By the builder and
-    /// the handles, before they ask for [`world`](Self::world).
+    /// Nobody has said how many Ps there should be: as many as the process may use CPUs. By the
+    /// builder, then by who holds [`world`](Self::world).
     pub(crate) follows_cpus: AtomicBool,
     /// Every P ever made, by id. Appended under the lock.
     pub(crate) allp: Box<[AtomicPtr<P>]>,

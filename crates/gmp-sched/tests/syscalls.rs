@@ -327,16 +327,10 @@ fn r25_procs_change_at_run_time() {
     });
 }
 
-#[test]
-fn r25_procs_follow_the_cpus_when_they_are_looked_at_again() {
-    // Of this thread alone: nobody else's affinity changes.
-    fn use_cpus(cpus: &libc::cpu_set_t) {
-        // SAFETY: a live set of the size told.
-        let rc = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), cpus) };
-        assert_eq!(rc, 0);
-    }
+/// The CPUs that this thread may use, and the first of them alone.
+fn all_cpus_and_one() -> (libc::cpu_set_t, libc::cpu_set_t) {
     // SAFETY: sets are plain data; the calls fill in and read no more than a set.
-    let (all, one) = unsafe {
+    unsafe {
         let (mut all, mut one): (libc::cpu_set_t, libc::cpu_set_t) = core::mem::zeroed();
         assert_eq!(
             libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut all),
@@ -347,7 +341,18 @@ fn r25_procs_follow_the_cpus_when_they_are_looked_at_again() {
             .unwrap();
         libc::CPU_SET(first, &mut one);
         (all, one)
-    };
+    }
+}
+
+#[test]
+fn r25_procs_follow_the_cpus_when_they_are_looked_at_again() {
+    // Of this thread alone: nobody else's affinity changes.
+    fn use_cpus(cpus: &libc::cpu_set_t) {
+        // SAFETY: a live set of the size told.
+        let rc = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), cpus) };
+        assert_eq!(rc, 0);
+    }
+    let (all, one) = all_cpus_and_one();
     // SAFETY: nothing bound to a thread is kept across a park.
     let rt = unsafe { Builder::new().build_stackful() }.unwrap();
     let at_first = rt.handle().procs();
@@ -379,19 +384,7 @@ fn sysmon_uses(cpus: &libc::cpu_set_t) {
 
 #[test]
 fn r25_procs_follow_the_cpus_unless_somebody_set_them() {
-    // SAFETY: sets are plain data; the call fills in no more than a set.
-    let (all, one) = unsafe {
-        let (mut all, mut one): (libc::cpu_set_t, libc::cpu_set_t) = core::mem::zeroed();
-        assert_eq!(
-            libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut all),
-            0
-        );
-        let first = (0..libc::CPU_SETSIZE as usize)
-            .find(|i| libc::CPU_ISSET(*i, &all))
-            .unwrap();
-        libc::CPU_SET(first, &mut one);
-        (all, one)
-    };
+    let (all, one) = all_cpus_and_one();
     // SAFETY: nothing bound to a thread is kept across a park.
     let rt = unsafe { Builder::new().build_stackful() }.unwrap();
     let told = stackful(3);
