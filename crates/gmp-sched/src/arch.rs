@@ -1,4 +1,4 @@
-//! x86-64: reading the stack pointer, switching stacks, entering a new stack.
+//! x86-64: which stack a thread runs on, switching stacks, entering a new stack.
 //!
 //! Takes the place of `gosave`, `gogo` and `mcall` in Go's `asm_amd64.s`. A suspended stack is one
 //! word, its stack pointer; what that points at looks so:
@@ -20,16 +20,62 @@
 //! `call` is mispredicted on every switch. MXCSR and the x87 control word are not switched: Rust
 //! code may not change them.
 
-use core::arch::{asm, naked_asm};
+use core::arch::{asm, global_asm, naked_asm};
 
-/// The stack pointer of the calling frame.
+/// What this copy's thread-local is named after: a program may hold several copies of this crate, and the
+/// compiler names each one's static differently. Used, lest link-time optimisation rename it alone.
+#[used]
+static COPY: u8 = 0;
+
+// In the initial-exec model: the offset from the thread pointer is read from the GOT (in an executable the linker
+// makes a constant of it), with no call even in a shared object.
+global_asm!(
+    ".pushsection .tbss.gmp_sched_running,\"awT\",@nobits",
+    ".globl {copy}.running",
+    ".hidden {copy}.running",
+    ".type {copy}.running,@object",
+    ".p2align 3",
+    "{copy}.running:",
+    ".zero 8",
+    ".size {copy}.running, 8",
+    ".popsection",
+    copy = sym COPY,
+);
+
+/// The address that this thread keeps for [`set_running`]; 0 at first.
+///
+/// Never inlined into code of other crates, which cannot name the symbol when this one is in a shared library.
 #[inline(always)]
-pub(crate) fn stack_pointer() -> usize {
-    let sp: usize;
-    // SAFETY: copies a register; reads and writes no memory. Not `pure`: after a switch the same
-    // code runs with another value, so no two reads may be merged.
-    unsafe { asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
-    sp
+pub(crate) fn running() -> usize {
+    let head: usize;
+    // SAFETY: reads 8 bytes of the calling thread's own TLS block, where the symbol lies. Not `pure`: after a
+    // switch the same code may run on another thread, so no two reads may be merged, nor the address be kept.
+    unsafe {
+        asm!(
+            "mov {0}, qword ptr [rip + {copy}.running@GOTTPOFF]",
+            "mov {0}, qword ptr fs:[{0}]",
+            out(reg) head,
+            copy = sym COPY,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    head
+}
+
+/// Keeps the address of the head of the stack that this thread goes on on.
+#[inline(always)]
+pub(crate) fn set_running(head: usize) {
+    // SAFETY: writes those same 8 bytes, which only these two functions know.
+    unsafe {
+        asm!(
+            "mov {0}, qword ptr [rip + {copy}.running@GOTTPOFF]",
+            "mov qword ptr fs:[{0}], {1}",
+            out(reg) _,
+            in(reg) head,
+            copy = sym COPY,
+            options(nostack, preserves_flags),
+        );
+    }
 }
 
 /// Cache lines from its saved stack pointer upwards that a parked goroutine touches first when it goes on.

@@ -5,42 +5,39 @@
 //! exists: wakers, callbacks and values to drop wait until after [`Rt::leave`]. It does not nest.
 //!
 //! # The thread-local contract, from the scheduler's side
-//! Code on a goroutine's stack may go on on another thread after any call that parks. So the
-//! scheduler never asks a thread-local who it is: it masks the stack pointer ([`crate::stack::of`]).
-//! Only code on an OS stack, which never changes threads, reads the thread-local below, and only
-//! through a function that is not inlined and returns no address of it.
+//! Code on a goroutine's stack may go on on another thread after any call that parks. The scheduler's
+//! one thread-local on that path says which stack the thread runs on. Each switch writes it, and it is
+//! read by instructions that the compiler neither merges nor moves ([`arch::running`]): what code
+//! reads after a park is said by the thread that it is on by then.
+//!
+//! Rejected: finding the stack's head by arithmetic on the stack pointer, which needs no thread-local
+//! at all, but is seventeen instructions in a row where this is two, three times in each hop of a
+//! goroutine; and it does not know code on a stack of somebody else's that a goroutine has called.
 
 use crate::arch;
 use crate::attention::PREEMPT;
 use crate::fork;
 use crate::runtime2::{G, M, P, Sched, Stack};
-use crate::stack;
-use core::cell::Cell;
 use core::marker::PhantomData;
 
-thread_local! {
-    /// The head of this thread's own stack, if the thread is an M.
-    static OS_STACK: Cell<Option<&'static Stack>> = const { Cell::new(None) };
-}
-
-#[inline(never)]
-fn os_stack() -> Option<&'static Stack> {
-    OS_STACK.try_with(Cell::get).ok().flatten()
-}
-
-/// Makes the calling thread an M, or no M any more.
-#[inline(never)]
-pub(crate) fn set_os_stack(s: Option<&'static Stack>) {
-    OS_STACK.with(|c| c.set(s));
-}
-
 /// The head of the stack that this code runs on; none on a thread that is not an M.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn here() -> Option<&'static Stack> {
-    match stack::of(arch::stack_pointer()) {
-        Some(s) => Some(s),
-        None => os_stack(),
-    }
+    here_inlined()
+}
+
+/// [`here`], for code that is compiled in this crate only: what is not generic, and not inlined elsewhere.
+#[inline(always)]
+pub(crate) fn here_inlined() -> Option<&'static Stack> {
+    let head = core::ptr::with_exposed_provenance::<Stack>(arch::running());
+    // SAFETY: null, or what `runs_on` was given, which lasts for ever.
+    unsafe { head.as_ref() }
+}
+
+/// From its next instruction, or switch, on the calling thread runs on this stack; or it is no M any more.
+#[inline(always)]
+pub(crate) fn runs_on(s: Option<&'static Stack>) {
+    arch::set_running(s.map_or(0, |s| core::ptr::from_ref(s).expose_provenance()));
 }
 
 /// Whether the running goroutine may not change threads: it is a future being polled, it called

@@ -13,7 +13,7 @@
 //!   permit belongs to its executor;
 //! - any other thread sleeps on a word of its own.
 
-use crate::bracket::{self, Rt, here};
+use crate::bracket::{self, Rt, here, here_inlined};
 use crate::join_word::RawWords;
 use crate::park_word::{ParkWord, Waits};
 use crate::runtime2::{G, Phase, Post, Stack};
@@ -69,11 +69,12 @@ pub(crate) fn waker_from_words(words: RawWords) -> Waker {
 }
 
 /// Ends the wait of a goroutine, or the next one it begins. From anywhere, at any time.
+#[inline(never)]
 pub(crate) fn unpark(g: &'static G) {
     match g.park.unpark() {
         None => {}
         Some(Waits::OnThread) => wake_thread(&g.park),
-        Some(Waits::Queue) => match bracket::enter() {
+        Some(Waits::Queue) => match bracket::enter_at(here_inlined()) {
             Ok(rt) => {
                 queues::ready(&rt, g);
                 rt.leave();
@@ -315,11 +316,11 @@ impl core::fmt::Debug for Goroutine {
 impl Goroutine {
     /// The stackful goroutine that runs here; `None` on a plain thread and inside a future.
     ///
-    /// Computed from the stack pointer and not inlined, so code may call it before and after a park.
+    /// Asked afresh at each call, so code may call it before and after a park.
     #[inline(never)]
     #[must_use]
     pub fn current() -> Option<Self> {
-        current().map(|(_, g)| Self(core::ptr::from_ref(g).cast()))
+        current_on(here_inlined()).map(|(_, g)| Self(core::ptr::from_ref(g).cast()))
     }
 
     fn g(self) -> &'static G {

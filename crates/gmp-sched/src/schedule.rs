@@ -350,13 +350,13 @@ pub(crate) fn m_main(m: &'static M) {
     m.os.m.set(Some(m));
     let _alt = overflow::AltStack::install();
     let sched = m.sched();
-    bracket::set_os_stack(Some(&m.os));
+    bracket::runs_on(Some(&m.os));
     if sched.stackful.load(Ordering::Relaxed) {
         stackful_main(m);
     } else if let Some(rt) = idle::first_p(m) {
         run_loop(rt, &m.os);
     }
-    bracket::set_os_stack(None);
+    bracket::runs_on(None);
     idle::m_exits(m);
 }
 

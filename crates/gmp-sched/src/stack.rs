@@ -122,15 +122,14 @@ pub(crate) fn init(slot: usize) -> io::Result<usize> {
 }
 
 /// The head of the stack that an address lies on; none if it lies on an OS stack.
-#[inline(always)]
-pub(crate) fn of(addr: usize) -> Option<&'static Stack> {
+fn of(addr: usize) -> Option<&'static Stack> {
     let off = addr.wrapping_sub(MAPPING.base.load(Ordering::Relaxed));
     if off >= MAPPING.len.load(Ordering::Relaxed) {
         return None;
     }
     let head = head_of(addr, off);
-    // SAFETY: the address lies in a slot. Running code only asks for its own stack, whose head was
-    // written when the slot was handed out; the signal handler asks `used_slot` first.
+    // SAFETY: the address lies in a slot that was handed out, and its head was written then: it is a running
+    // stack's head, or one of which the signal handler knows that (`fault_at`).
     Some(unsafe { &*(head as *const Stack) })
 }
 

@@ -7,7 +7,7 @@
 //! A stack that is left is in one of three places: bound to its goroutine (which waits or is queued),
 //! on a free list (its base loop goes on when it is taken), or, the M's OS stack, with its M.
 
-use crate::bracket::Rt;
+use crate::bracket::{Rt, runs_on};
 use crate::idle;
 use crate::queues::{item, look, pick_directly, runq_put};
 use crate::runtime2::{G, M, P, Post, Stack};
@@ -87,8 +87,14 @@ fn spill_stacks(rt: &Rt) {
 /// As for [`arch::switch`]; `to` is the head of the stack that `sp` points into, and whoever hops to
 /// this one does so by this function.
 #[inline(always)]
-pub(crate) unsafe fn hop(from: &AtomicUsize, to: &Stack, sp: usize, m: &'static M) -> &'static M {
+pub(crate) unsafe fn hop(
+    from: &AtomicUsize,
+    to: &'static Stack,
+    sp: usize,
+    m: &'static M,
+) -> &'static M {
     to.m.set(Some(m));
+    runs_on(Some(to));
     #[cfg(gort_asan)]
     let left = asan::Left::for_stack(stack::bounds(to));
     // SAFETY: the caller's; what is passed is an M, and those are never freed.
