@@ -43,34 +43,20 @@ impl Way for Receiving {
 /// # Safety
 /// `value` holds a value, moved out of it only when the answer is `Passed` (send); or it may be written, and is when the
 /// answer is `Passed` (receive).
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn until<T, W: Way>(
     chan: &Hchan<T>,
     value: *mut T,
     deadline: Option<Instant>,
 ) -> Step {
     let mut locked = chan.lock();
-    // SAFETY: passed on.
-    unsafe {
-        if locked.can_pass(W::DIR) {
-            locked.pass(W::DIR, value);
-            return Step::Passed;
-        }
-        otherwise::<T, W>(locked, value, deadline)
-    }
-}
-
-/// # Safety
-/// As [`until`].
-#[inline(never)]
-unsafe fn otherwise<T, W: Way>(
-    mut locked: Locked<'_, T>,
-    value: *mut T,
-    deadline: Option<Instant>,
-) -> Step {
-    // SAFETY: passed on.
+    // SAFETY: passed on; each is its turn.
     unsafe {
         match locked.turn(W::DIR) {
+            Turn::Pass => {
+                locked.pass(W::DIR, value);
+                Step::Passed
+            }
             Turn::Meet => meet::<T, W>(locked, value, deadline),
             Turn::Wait => wait::<T, W>(locked, value, deadline),
             Turn::Other => general::<T, W>(locked, value, deadline),

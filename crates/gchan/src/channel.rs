@@ -212,7 +212,7 @@ impl<T> Sender<T> {
     ///     assert_eq!(r.recv(), Ok(1));
     /// });
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn send(&self, msg: T) -> Result<(), SendError<T>> {
         self.send_until(msg, None)
             .map_err(|e| SendError(e.into_inner()))
@@ -237,7 +237,7 @@ impl<T> Sender<T> {
         self.send_until(msg, Some(deadline))
     }
 
-    #[inline]
+    #[inline(always)]
     fn send_until(&self, msg: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
         let mut msg = ManuallyDrop::new(msg);
         let chan = self.chan();
@@ -338,7 +338,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// [`RecvError`] once the channel is empty and all senders are gone.
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_until(None).map_err(|_| RecvError)
     }
@@ -360,7 +360,7 @@ impl<T> Receiver<T> {
         self.recv_until(Some(deadline))
     }
 
-    #[inline]
+    #[inline(always)]
     fn recv_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         match &self.flavor {
             Flavor::Chan(shared) => recv_chan(&shared.chan, deadline),
@@ -436,7 +436,7 @@ fn try_recv_chan<T>(chan: &Hchan<T>) -> Result<T, TryRecvError> {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn recv_chan<T>(
     chan: &Hchan<T>,
     deadline: Option<Instant>,

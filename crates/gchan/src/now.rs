@@ -14,17 +14,23 @@ pub(crate) unsafe fn send<T>(chan: &Hchan<T>, src: *const T) -> Sent {
     let mut locked = chan.lock();
     // SAFETY: passed on.
     unsafe {
-        if locked.can_pass(Dir::Send) {
+        let turn = locked.turn(Dir::Send);
+        if turn == Turn::Pass {
             locked.pass(Dir::Send, src.cast_mut());
             return Sent::Done;
         }
-        send_otherwise(chan, locked, src)
+        send_otherwise(chan, locked, turn, src)
     }
 }
 
 #[inline(never)]
-unsafe fn send_otherwise<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, src: *const T) -> Sent {
-    if locked.turn(Dir::Send) == Turn::Meet {
+unsafe fn send_otherwise<T>(
+    chan: &Hchan<T>,
+    mut locked: Locked<'_, T>,
+    turn: Turn,
+    src: *const T,
+) -> Sent {
+    if turn == Turn::Meet {
         // SAFETY: passed on; it is its turn.
         match unsafe { locked.meet(Dir::Send, src.cast_mut()) } {
             Ok(()) => return Sent::Done,
@@ -92,17 +98,23 @@ pub(crate) unsafe fn recv<T>(chan: &Hchan<T>, dst: *mut T) -> Got {
     let mut locked = chan.lock();
     // SAFETY: passed on.
     unsafe {
-        if locked.can_pass(Dir::Recv) {
+        let turn = locked.turn(Dir::Recv);
+        if turn == Turn::Pass {
             locked.pass(Dir::Recv, dst);
             return Got::Received;
         }
-        recv_otherwise(chan, locked, dst)
+        recv_otherwise(chan, locked, turn, dst)
     }
 }
 
 #[inline(never)]
-unsafe fn recv_otherwise<T>(chan: &Hchan<T>, mut locked: Locked<'_, T>, dst: *mut T) -> Got {
-    if locked.turn(Dir::Recv) == Turn::Meet {
+unsafe fn recv_otherwise<T>(
+    chan: &Hchan<T>,
+    mut locked: Locked<'_, T>,
+    turn: Turn,
+    dst: *mut T,
+) -> Got {
+    if turn == Turn::Meet {
         // SAFETY: passed on; it is its turn.
         match unsafe { locked.meet(Dir::Recv, dst) } {
             Ok(()) => return Got::Received,

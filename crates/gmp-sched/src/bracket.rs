@@ -44,7 +44,7 @@ pub(crate) fn runs_on(s: Option<&'static Stack>) {
 /// `lock_os_thread`, or it is unwinding (std counts panics in a thread-local).
 #[inline]
 pub(crate) fn is_pinned(s: &Stack, g: &G) -> bool {
-    g.task().is_future || is_bound(s)
+    g.is_future.get() || is_bound(s)
 }
 
 /// [`is_pinned`] for a goroutine that is known to be stackful.

@@ -34,8 +34,8 @@ static GOROUTINE: RawWakerVTable = RawWakerVTable::new(
 );
 
 fn unpark_data(data: *const ()) {
-    // SAFETY: wakers with this table hold a record of type G, which is never freed.
-    unpark(unsafe { &*data.cast::<G>() });
+    // SAFETY: wakers with this table hold a record of type G.
+    unsafe { Goroutine::unpark_at(data) }
 }
 
 /// The waker of a goroutine.
@@ -69,7 +69,7 @@ pub(crate) fn waker_from_words(words: RawWords) -> Waker {
 }
 
 /// Ends the wait of a goroutine, or the next one it begins. From anywhere, at any time.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn unpark(g: &'static G) {
     match g.park.unpark() {
         None => {}
@@ -291,7 +291,7 @@ pub(crate) fn current() -> Option<(&'static Stack, &'static G)> {
 pub(crate) fn current_on(at: Option<&'static Stack>) -> Option<(&'static Stack, &'static G)> {
     let s = at?;
     let g = s.g.get()?;
-    (!g.task().is_future).then_some((s, g))
+    (!g.is_future.get()).then_some((s, g))
 }
 
 // ---- for other crates ----
@@ -365,6 +365,16 @@ impl Goroutine {
     pub fn stack_slot(self) -> Option<*mut *mut ()> {
         let (s, g) = current()?;
         core::ptr::eq(g, self.g()).then_some(s.slot.as_ptr())
+    }
+
+    /// [`unpark`](Self::unpark) as a function of the [record's address](Self::as_ptr), for tables that hold such
+    /// functions: from anywhere, at any time.
+    ///
+    /// # Safety
+    /// `record` came from `as_ptr`.
+    pub unsafe fn unpark_at(record: *const ()) {
+        // SAFETY: by contract a record of type G, which is never freed.
+        unpark(unsafe { &*record.cast::<G>() });
     }
 
     /// The record's address, for storing elsewhere.

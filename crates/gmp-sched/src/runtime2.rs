@@ -43,6 +43,8 @@ pub(crate) struct G {
     reason: AtomicU8,
     /// It may not change thread: if queued, only its own M may run it. By the runner.
     pub(crate) pinned: AtomicBool,
+    /// It is a future, polled in place; otherwise a closure, run once. By the spawner.
+    pub(crate) is_future: Cell<bool>,
     /// The result and the handle; see [`crate::join_word`].
     pub(crate) join: JoinWord,
     /// Next in the queue or list that holds it. By whoever owns that queue or list.
@@ -71,8 +73,6 @@ const _: () = assert!(size_of::<G>() == 128);
 
 /// What a goroutine is made of: the functions that know the types of its closure and result.
 pub(crate) struct Task {
-    /// A future, polled in place; otherwise a closure, run once.
-    pub(crate) is_future: bool,
     /// Runs the closure or polls the future; true if it finished and the result is written.
     pub(crate) run: unsafe fn(&'static G) -> bool,
     /// Drops the closure or future that will not run (again) and writes "cancelled" as its result.
@@ -361,6 +361,7 @@ impl G {
             status: AtomicU8::new(GStatus::Idle as u8),
             reason: AtomicU8::new(0),
             pinned: AtomicBool::new(false),
+            is_future: Cell::new(false),
             join: JoinWord::new(),
             link: Cell::new(None),
             stack: Cell::new(None),

@@ -113,7 +113,6 @@ struct Closure<F, T>(PhantomData<(F, T)>);
 
 impl<T, F: FnOnce() -> T> Closure<F, T> {
     const TASK: Task = Task {
-        is_future: false,
         run: Self::run,
         cancel: Self::cancel,
         drop_result: drop_result::<T>,
@@ -155,7 +154,6 @@ struct Fut<F>(PhantomData<F>);
 
 impl<F: Future> Fut<F> {
     const TASK: Task = Task {
-        is_future: true,
         run: Self::poll,
         cancel: Self::cancel,
         drop_result: drop_result::<F::Output>,
@@ -206,6 +204,7 @@ impl<F: Future> Fut<F> {
 #[inline]
 pub(crate) unsafe fn install_closure<T, F: FnOnce() -> T>(g: &'static G, f: F) {
     g.task.set(Some(const { &Closure::<F, T>::TASK }));
+    g.is_future.set(false);
     // SAFETY: a dead record holds no value.
     unsafe { put(g, f) };
 }
@@ -217,6 +216,7 @@ pub(crate) unsafe fn install_closure<T, F: FnOnce() -> T>(g: &'static G, f: F) {
 #[inline]
 pub(crate) unsafe fn install_future<F: Future>(g: &'static G, f: F) {
     g.task.set(Some(const { &Fut::<F>::TASK }));
+    g.is_future.set(true);
     // SAFETY: a dead record holds no value.
     unsafe { put(g, f) };
 }

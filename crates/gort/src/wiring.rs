@@ -56,7 +56,7 @@ mod channels {
             let g = Goroutine::current()?;
             // SAFETY: goroutine records are type-stable: a late unpark finds a record in some state
             // and at most gives it a permit. It never blocks and runs no user code.
-            Some(unsafe { Handle::new(g.as_ptr(), unpark) })
+            Some(unsafe { Handle::new(g.as_ptr(), Goroutine::unpark_at) })
         }
 
         unsafe fn park(&self, me: Handle, reason: Reason, deadline: Option<Instant>) {
@@ -88,11 +88,6 @@ mod channels {
         let left = deadline.saturating_duration_since(Instant::now());
         let nap = left.min(std::time::Duration::from_millis(1));
         gmp_sched::blocking_now(|| std::thread::sleep(nap));
-    }
-
-    unsafe fn unpark(data: *const ()) {
-        // SAFETY: `current` made the handle of `Goroutine::as_ptr`.
-        unsafe { Goroutine::from_ptr(data) }.unpark();
     }
 
     fn wait_reason(reason: Reason) -> WaitReason {

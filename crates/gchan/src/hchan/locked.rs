@@ -20,15 +20,29 @@ impl<T> Drop for Locked<'_, T> {
     }
 }
 
-/// What a send or a receive finds that [cannot pass](Locked::can_pass).
+/// What a send or a receive finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
+    /// The value can go into the buffer, and leaves room for one more, or it can come out of it; and nobody waits for
+    /// that: [`Locked::pass`].
+    Pass,
     /// The other side stands in line, and nobody else is to be told: [`Locked::meet`] may do.
     Meet,
     /// There is nothing to be had, and nobody to be told: [`Locked::stand_in_line`].
     Wait,
     /// What is left: [`Locked::send`] and [`Locked::recv`] know it all.
     Other,
+}
+
+impl Turn {
+    #[inline(always)]
+    fn of(passes: bool, waits: bool) -> Self {
+        match (passes, waits) {
+            (true, _) => Self::Pass,
+            (_, true) => Self::Wait,
+            _ => Self::Other,
+        }
+    }
 }
 
 #[inline(always)]
@@ -85,51 +99,53 @@ impl<T> Locked<'_, T> {
         has_room(self.qcount(), self.state().spoken, self.chan.cap)
     }
 
-    /// The value can go into the buffer, and leaves room for one more, or it can come out of it; and nobody waits for
-    /// that.
+    /// What a send or a receive has to do.
     ///
     /// While a value is buffered no receiver waits, and while there is room no sender does: then the queue need not be
     /// looked at, which lies in another cache line.
     #[inline(always)]
-    pub(crate) fn can_pass(&mut self, dir: Dir) -> bool {
-        let qcount = self.qcount();
-        let state = self.state();
-        if state.closed | state.cold {
-            return false;
-        }
-        match (dir, &state.buf) {
-            (Dir::Send, _) if qcount == 0 && !state.recvq.is_empty() => false,
-            (Dir::Send, Buf::Ring(ring)) => has_room(qcount + 1, state.spoken, ring.cap()),
-            (Dir::Send, Buf::List(list)) => !list.needs_block(),
-            (Dir::Recv, _) if qcount == 0 || state.spoken > 0 => false,
-            (Dir::Recv, Buf::Ring(ring)) => qcount < ring.cap() || state.sendq.is_empty(),
-            (Dir::Recv, Buf::List(list)) => list.pops_plainly(),
-        }
-    }
-
-    /// What a send or a receive finds that cannot pass.
-    #[inline(always)]
     pub(crate) fn turn(&mut self, dir: Dir) -> Turn {
-        let (qcount, cap) = (self.qcount(), self.chan.cap);
+        let qcount = self.qcount();
         let state = self.state();
         if state.closed | state.cold {
             return Turn::Other;
         }
-        let (partners, must_wait) = match dir {
-            Dir::Send => (&state.recvq, !has_room(qcount, state.spoken, cap)),
-            Dir::Recv => (&state.sendq, qcount == 0),
-        };
-        match partners.is_empty() {
-            false if qcount == 0 => Turn::Meet,
-            true if must_wait => Turn::Wait,
-            _ => Turn::Other,
+        match dir {
+            Dir::Send => {
+                if qcount == 0 && !state.recvq.is_empty() {
+                    return Turn::Meet;
+                }
+                let (passes, waits) = match &state.buf {
+                    Buf::Ring(ring) => {
+                        let full = qcount + state.spoken as usize;
+                        (full + 1 < ring.cap(), full >= ring.cap())
+                    }
+                    Buf::List(list) => (!list.needs_block(), false),
+                };
+                Turn::of(passes, waits)
+            }
+            Dir::Recv => {
+                if qcount == 0 {
+                    return if state.sendq.is_empty() {
+                        Turn::Wait
+                    } else {
+                        Turn::Meet
+                    };
+                }
+                let passes = state.spoken == 0
+                    && match &state.buf {
+                        Buf::Ring(ring) => qcount < ring.cap() || state.sendq.is_empty(),
+                        Buf::List(list) => list.pops_plainly(),
+                    };
+                Turn::of(passes, false)
+            }
         }
     }
 
     /// A send into the buffer, or a receive from it, and the unlock.
     ///
     /// # Safety
-    /// It [can](Self::can_pass). `value` holds a value, which is moved out of it (send); or it may be written, and is
+    /// It is its [turn](Turn::Pass). `value` holds a value, which is moved out of it (send); or it may be written, and is
     /// (receive).
     #[inline(always)]
     pub(crate) unsafe fn pass(mut self, dir: Dir, value: *mut T) {
