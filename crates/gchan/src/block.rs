@@ -38,7 +38,8 @@ impl Way for Receiving {
     const REASON: Reason = Reason::ChanReceive;
 }
 
-/// Sends or receives, and blocks if it has to: see [`block`].
+/// Sends or receives, and blocks if it has to: see [`block`], which says why this is inlined, and with it the methods
+/// that call it.
 ///
 /// # Safety
 /// `value` holds a value, moved out of it only when the answer is `Passed` (send); or it may be written, and is when the
