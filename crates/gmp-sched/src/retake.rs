@@ -83,3 +83,36 @@ fn take(_one: &MutexGuard<'_, ()>, p: &'static P) -> Option<&'static M> {
     p.set_status(PStatus::Idle);
     Some(m)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{TAKE, request};
+    use crate::attention::PREEMPT;
+    use crate::records;
+    use crate::sys;
+    use core::sync::atomic::{AtomicI32, Ordering};
+    use std::thread;
+
+    #[test]
+    fn nobody_asks_while_somebody_takes() {
+        let m = records::new_m();
+        // It has a P.
+        m.attention.enter();
+        m.attention.regained();
+        m.attention.leave();
+        static TID: AtomicI32 = AtomicI32::new(0);
+        let taker = TAKE.lock();
+        let asks = thread::spawn(|| {
+            TID.store(sys::gettid(), Ordering::SeqCst);
+            request(m);
+        });
+        // Until it waits, or has come through.
+        while !asks.is_finished() && sys::thread_state(TID.load(Ordering::SeqCst)) != Some(b'S') {
+            thread::yield_now();
+        }
+        assert_eq!(m.attention.peek(), 0, "a request that the taker could mistake for his own");
+        drop(taker);
+        asks.join().unwrap();
+        assert_eq!(m.attention.peek(), PREEMPT);
+    }
+}

@@ -442,7 +442,7 @@ impl Stack {
 impl M {
     pub(crate) fn new(id: u32) -> Self {
         Self {
-            attention: Attention::new(),
+            attention: Attention::without_p(),
             preempted: Cell::new(false),
             spinning: Cell::new(false),
             p: Cell::new(None),
