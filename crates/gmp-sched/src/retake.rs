@@ -18,7 +18,7 @@ static TAKE: Mutex<()> = Mutex::new(());
 /// The M that holds a P, at one moment.
 pub(crate) fn m_of(p: &P) -> Option<&'static M> {
     // SAFETY: null or an M record, which is never freed.
-    unsafe { p.m.load(Ordering::Acquire).as_ref() }
+    unsafe { p.m.load(Ordering::SeqCst).as_ref() }
 }
 
 /// Takes a running P from under an M that runs user code. True: the P is `Pidle` and the caller's.
@@ -67,18 +67,7 @@ pub(crate) fn in_background() -> bool {
 }
 
 fn take(_one: &MutexGuard<'_, ()>, p: &'static P) -> Option<&'static M> {
-    let m = m_of(p)?;
-    m.attention.request();
-    // Checked after the request: an M that gives its P up clears the request first, so as long as
-    // the request stands, this is the M's P. The state is read first, and written last when a P is
-    // acquired: `p.m` still names the M that left the P in a syscall until somebody else has it, and that M
-    // may hold another P by now.
-    if p.status() != PStatus::Running || !core::ptr::eq(p.m.load(Ordering::SeqCst), m) {
-        return None;
-    }
-    if !m.attention.take(sys::membarrier) {
-        return None;
-    }
+    let m = p.word().take_running(|| m_of(p), |m| &m.attention, sys::membarrier)?;
     p.m.store(core::ptr::null_mut(), Ordering::Release);
     p.set_status(PStatus::Idle);
     Some(m)

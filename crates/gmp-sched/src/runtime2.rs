@@ -499,6 +499,11 @@ impl P {
         self.status.get()
     }
 
+    /// The word itself, for takers.
+    pub(crate) fn word(&self) -> &PWord {
+        &self.status
+    }
+
     /// Takes an edge of the table. By the owner.
     #[inline]
     #[track_caller]
