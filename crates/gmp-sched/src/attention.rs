@@ -52,6 +52,14 @@ impl Attention {
         }
     }
 
+    /// Of an M that has no P yet: what runs on it meanwhile must not find one.
+    #[cfg(not(loom))]
+    pub(crate) fn without_p() -> Self {
+        let new = Self::new();
+        new.give_up();
+        new
+    }
+
     /// Opens the bracket and returns the requests. By the M.
     #[inline(always)]
     pub(crate) fn enter(&self) -> u32 {

@@ -47,6 +47,8 @@ pub enum BuildError {
     },
     /// The kernel gave no address space for stacks.
     Stacks(std::io::Error),
+    /// The thread that watches all runtimes of the process could not be started.
+    Thread(std::io::Error),
 }
 
 impl fmt::Display for BuildError {
@@ -63,6 +65,7 @@ impl fmt::Display for BuildError {
                 "stacks of {asked} bytes were asked for; allowed are powers of two from 64 KiB to 1 GiB"
             ),
             Self::Stacks(e) => write!(f, "no address space for goroutine stacks: {e}"),
+            Self::Thread(e) => write!(f, "cannot start the thread that watches the runtimes: {e}"),
         }
     }
 }
@@ -70,7 +73,7 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Stacks(e) => Some(e),
+            Self::Stacks(e) | Self::Thread(e) => Some(e),
             Self::Procs(e) => Some(e),
             _ => None,
         }
@@ -203,6 +206,7 @@ impl Builder {
             deadlock::set(what);
         }
         sys::membarrier_register();
+        sysmon::start().map_err(BuildError::Thread)?;
         let hooks = Hooks {
             poll: self.poll,
             thread_idle: self.thread_idle,
@@ -249,6 +253,8 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
     inner.max_threads = max_threads;
     inner.thread_stack = thread_stack;
     sched.stats.reset();
+    // An M that met the end of the last life on its way to sleep has left its deadline.
+    sched.sleeping_until.store(u64::MAX, Ordering::SeqCst);
     for id in (0..procs).rev() {
         let p = stop_world::make_p(sched, id);
         if p.status() == PStatus::Dead {

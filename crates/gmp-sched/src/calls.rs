@@ -87,7 +87,7 @@ pub fn check_preempt() {
 /// soon waits for the same lock, and so on.
 ///
 /// `f` must not call the runtime, not even by a waker, and not run code of users. If it does nevertheless,
-/// only the protection ends early.
+/// only the protection ends early (a debug build panics).
 #[inline]
 pub fn keep_p<R>(f: impl FnOnce() -> R) -> R {
     struct Leave;

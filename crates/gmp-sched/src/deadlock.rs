@@ -128,7 +128,8 @@ pub(crate) fn traceback(sched: &'static Sched) -> String {
     const MOST: usize = 100;
     let mut text = String::new();
     let mut gs: Vec<_> = records::live_gs(sched).collect();
-    gs.sort_by_key(|g| g.id.load(Ordering::Relaxed));
+    // Each id is read once: a record that is used again meanwhile has another.
+    gs.sort_by_cached_key(|g| g.id.load(Ordering::Relaxed));
     for g in gs.iter().take(MOST) {
         describe(g, &mut text);
     }

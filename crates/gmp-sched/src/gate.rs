@@ -119,7 +119,7 @@ mod tests {
 mod loom_tests {
     use super::Gate;
     use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-    use loom::sync::{Arc, Mutex};
+    use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
     /// The spinning dance: after a submit and a sleeper's last look, either the sleeper saw the work
@@ -215,6 +215,81 @@ mod loom_tests {
                 self.run.store(true, Ordering::Relaxed);
             }
         }
+    }
+
+    /// What `shutdown::end` waits for, with one P. The runtime's lock.
+    struct Ending {
+        stopping: bool,
+        p_idles: bool,
+        ms: u32,
+        /// The P was put away for good.
+        buried: bool,
+    }
+
+    /// The end of a runtime against a thread that has seen its P idle and is about to start an M for it: either that
+    /// comes too late, or the end waits for the M. In no case does an M have a P that is buried.
+    #[test]
+    fn loom_the_end_of_a_runtime_waits_for_an_m_that_is_being_started() {
+        loom::model(|| {
+            let s = Arc::new((
+                Gate::new(),
+                Mutex::new(Ending {
+                    stopping: false,
+                    p_idles: true,
+                    ms: 0,
+                    buried: false,
+                }),
+                Condvar::new(),
+            ));
+            s.0.p_idle();
+            let starter = {
+                let s = s.clone();
+                thread::spawn(move || {
+                    let (gate, inner, ended) = &*s;
+                    assert!(gate.submitted() || inner.lock().unwrap().buried);
+                    // `start_m_for_idle_p` and `start_m_locked`.
+                    let mut at = inner.lock().unwrap();
+                    if at.buried || at.stopping {
+                        if gate.spinning() > 0 {
+                            gate.stop_spinning();
+                        }
+                        return;
+                    }
+                    assert!(core::mem::take(&mut at.p_idles));
+                    gate.p_busy();
+                    at.ms += 1;
+                    drop(at);
+                    // The M: it finds that the runtime stops (`retire_p`), or nothing to do, and ends.
+                    gate.stop_spinning();
+                    let mut at = inner.lock().unwrap();
+                    assert!(!at.buried, "an M has a P that is buried");
+                    at.p_idles = true;
+                    gate.p_idle();
+                    drop(at);
+                    // `m_exits`.
+                    inner.lock().unwrap().ms -= 1;
+                    ended.notify_all();
+                })
+            };
+            let (gate, inner, ended) = &*s;
+            let mut at = inner.lock().unwrap();
+            at.stopping = true;
+            while at.ms > 0 || gate.idle_ps() < 1 {
+                at = ended.wait(at).unwrap();
+            }
+            drop(at);
+            let mut at = inner.lock().unwrap();
+            assert!(core::mem::take(&mut at.p_idles), "somebody has the P");
+            gate.p_busy();
+            at.buried = true;
+            drop(at);
+            starter.join().unwrap();
+            assert_eq!(
+                gate.spinning(),
+                0,
+                "a claim on the gate is left to the next life"
+            );
+        });
     }
 
     /// A claim that found no P is given back under the lock, so nobody who relied on it is let down.

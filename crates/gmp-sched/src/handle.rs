@@ -29,6 +29,8 @@ impl std::error::Error for ProcsError {}
 
 /// A reference to a runtime, for spawning from anywhere. It does not keep the runtime alive: of one that has
 /// ended it counts and tells nothing.
+///
+/// In a forked child all that needs one of the runtime's locks panics.
 #[derive(Clone, Copy)]
 pub struct Handle {
     pub(crate) sched: &'static Sched,
@@ -164,6 +166,7 @@ impl Handle {
     /// The most threads the runtime may make. Returns the limit before. Does nothing to a runtime that has been
     /// shut down.
     pub fn set_max_threads(&self, n: u32) -> u32 {
+        fork::check();
         let mut inner = self.sched.lock.lock();
         if self.is_over() {
             return 0;
@@ -180,6 +183,7 @@ impl Handle {
     /// Threads that exist to serve this runtime.
     #[must_use]
     pub fn num_threads(&self) -> usize {
+        fork::check();
         let n = self.sched.lock.lock().mcount as usize;
         self.unless_over(n)
     }
@@ -187,12 +191,14 @@ impl Handle {
     /// A paragraph for each goroutine: id, state or wait reason, where it was spawned.
     #[must_use]
     pub fn traceback(&self) -> String {
+        fork::check();
         self.unless_over(deadlock::traceback(self.sched))
     }
 
     /// The scheduler's state in a few lines: queues, Ps and Ms (`GODEBUG=schedtrace,scheddetail`).
     #[must_use]
     pub fn sched_trace(&self) -> String {
+        fork::check();
         self.unless_over(stats::trace(self.sched))
     }
 
@@ -207,12 +213,14 @@ impl Handle {
     /// have a stack at once.
     #[must_use]
     pub fn guards_are_mappings(&self) -> bool {
+        fork::check();
         stack::guards_are_mappings()
     }
 
     /// An entry of the [`Poll`] hook came to be due at `when`, earlier than all others of its P: wakes
     /// whoever watches the clock, if it sleeps longer.
     pub fn wake_for(&self, when: u64) {
+        fork::check();
         if !self.is_over() {
             idle::wake_watcher(self.sched, when);
         }
@@ -228,6 +236,7 @@ impl Handle {
     /// Counters of the scheduler, for tests and reports.
     #[must_use]
     pub fn stats(&self) -> stats::Stats {
+        fork::check();
         self.unless_over(stats::collect(self.sched))
     }
 
@@ -240,6 +249,7 @@ impl Handle {
     /// Ids and states of all goroutines.
     #[must_use]
     pub fn g_statuses(&self) -> Vec<(u64, GStatus)> {
+        fork::check();
         let all = records::live_gs(self.sched);
         self.unless_over(all.map(|g| (g.id.load(Ordering::Relaxed), g.status())).collect())
     }
@@ -323,6 +333,10 @@ unsafe fn start<T>(
         syscall::leave_may_park(rt, s, g);
         // SAFETY: the caller's; the record was dead, so this is its only handle.
         return unsafe { JoinHandle::new(new) };
+    }
+    if on.is_over() {
+        // It must not be counted in another life of the record, not even for a moment.
+        refuse();
     }
     // Only a goroutine keeps its runtime from ending. What else runs on an M, a waker or the callback of a
     // timer, comes from outside.
@@ -409,3 +423,27 @@ fn begin(
     g.set_status(GStatus::Runnable);
 }
 
+#[cfg(test)]
+mod tests {
+    use crate::{Builder, Handle};
+    use std::panic::catch_unwind;
+
+    /// Once it is refused, nothing tells that it was there: whoever counted the new one's goroutines just then, and
+    /// would have none, must not have found one.
+    #[test]
+    fn a_handle_of_the_dead_is_not_counted_in_another_life() {
+        let build = || Builder::new().procs(1).build().unwrap();
+        let (old, rt): (Handle, _) = loop {
+            let old = build().handle();
+            let rt = build();
+            if core::ptr::eq(rt.handle().sched, old.sched) {
+                break (old, rt);
+            }
+        };
+        let started = || format!("{:?}", old.sched.goroutines);
+        let before = started();
+        assert!(catch_unwind(|| drop(old.spawn(async {}))).is_err());
+        assert_eq!(started(), before);
+        drop(rt);
+    }
+}

@@ -15,10 +15,10 @@ use crate::bracket::Rt;
 use crate::foreign::quietly;
 use crate::runtime2::{Inner, M, P, Phase, Sched};
 use crate::p_status::PStatus;
-use crate::{census, fatal, records, retake, sys, sysmon_note};
+use crate::{census, fatal, records, starts, sys, sysmon_note};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 use std::thread;
 
 /// How often an M looks at its note before it sleeps: a wake-up within this time costs its waker
@@ -69,6 +69,8 @@ impl Inner {
 
     fn m_put(&mut self, m: &'static M) {
         census::m_idles();
+        // One that lost its P has left its goroutine without a word.
+        m.curg.store(core::ptr::null_mut(), Ordering::Relaxed);
         m.idle.set(true);
         m.link.set(self.midle);
         self.midle = Some(m);
@@ -180,27 +182,8 @@ fn start_m_locked(
             drop(inner);
             m.spinning.set(spinning);
             m.nextp.store(core::ptr::from_ref(p).cast_mut(), Ordering::Release);
-            if retake::in_background() {
-                TO_START.lock().push((m, stack));
-                sysmon_note::wake();
-            } else {
-                start_thread(m, stack);
-            }
+            starts::from_foreground(move || start_thread(m, stack));
         }
-    }
-}
-
-/// Ms whose threads sysmon has to start: those that a thread in the background started would be there too.
-static TO_START: Mutex<Vec<(&'static M, usize)>> = Mutex::new(Vec::new());
-
-pub(crate) fn any_to_start() -> bool {
-    !TO_START.lock().is_empty()
-}
-
-/// Starts the threads that others must not start. By sysmon.
-pub(crate) fn start_threads() {
-    for (m, stack) in core::mem::take(&mut *TO_START.lock()) {
-        start_thread(m, stack);
     }
 }
 
@@ -512,9 +495,64 @@ pub(crate) fn dismiss_idle(sched: &'static Sched) {
 
 #[cfg(test)]
 mod tests {
-    use super::make_spare_m;
-    use crate::Builder;
+    use super::{make_spare_m, new_m, start_thread};
+    use crate::{Builder, blocking, call_chore, go, set_chore, starts, stop_world, yield_now};
+    use core::sync::atomic::{AtomicBool, Ordering};
     use core::time::Duration;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn sysmon_may_stop_a_world_whose_p_waits_for_a_thread_that_sysmon_starts() {
+        static HANDLE: Mutex<Option<crate::Handle>> = Mutex::new(None);
+        static DONE: AtomicBool = AtomicBool::new(false);
+        fn chore() -> Option<Duration> {
+            let sched = HANDLE.lock().unwrap().take()?.sched;
+            // What `start_m_for_idle_p` does on a thread in the background.
+            let (m, stack) = {
+                let mut inner = sched.lock.lock();
+                let p = inner.pidle_get(sched)?;
+                let m = new_m(sched, &mut inner);
+                m.nextp.store(core::ptr::from_ref(p).cast_mut(), Ordering::Release);
+                (m, inner.thread_stack)
+            };
+            starts::later(move || start_thread(m, stack));
+            let more = sched.procs.load(Ordering::Relaxed) + 1;
+            stop_world::follow_cpus(sched, more);
+            DONE.store(true, Ordering::SeqCst);
+            None
+        }
+        let rt = Builder::new().build().unwrap();
+        *HANDLE.lock().unwrap() = Some(rt.handle());
+        assert!(set_chore(chore));
+        call_chore();
+        while !DONE.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(rt.block_on(async { 42 }), 42);
+    }
+
+    #[test]
+    fn an_idle_m_is_in_no_goroutine() {
+        // SAFETY: nothing bound to a thread is kept across a park.
+        let rt = unsafe { Builder::new().procs(1).build_stackful() }.unwrap();
+        rt.run(|| {
+            let came_back = Arc::new(AtomicBool::new(false));
+            let flag = Arc::clone(&came_back);
+            // It loses its P, and comes back on another's: its M goes idle without it.
+            let caller = go(move || {
+                blocking(|| std::thread::sleep(Duration::from_millis(30)));
+                flag.store(true, Ordering::SeqCst);
+            });
+            while !came_back.load(Ordering::SeqCst) {
+                yield_now();
+            }
+            caller.join().unwrap();
+            let sched = crate::Handle::current().unwrap().sched;
+            let inner = sched.lock.lock();
+            let mut idle = core::iter::successors(inner.midle, |m| m.link.get());
+            assert!(idle.all(|m| m.curg.load(Ordering::Relaxed).is_null()));
+        });
+    }
 
     #[test]
     fn a_spare_m_waits_for_a_p_and_one_is_enough() {

@@ -10,7 +10,7 @@
 //! | machine | `arch`, `sys`, `cpus`; `asan`, if built for AddressSanitizer |
 //! | records | `status`, `wait_reason`, `globq`, `runtime2`, `stack`, `records`, `census` |
 //! | who runs here | `bracket`, `fork` |
-//! | threads | `sysmon_note`, `idle`, `retake`, `stop_world` |
+//! | threads | `sysmon_note`, `retake`, `starts`, `idle`, `stop_world` |
 //! | goroutines | `queues`, `switch`, `syscall`, `park`, `unwind`, `finish`, `task`, `join` |
 //! | loops | `steal`, `schedule`, `deadlock`, `sysmon`, `overflow` |
 //! | faces | `stats`, `handle`, `calls`, `shutdown`, `runtime`, `builder`, `os_thread`, `defer` |
@@ -72,6 +72,7 @@ not_loom! {
     mod scope;
     mod shutdown;
     mod stack;
+    mod starts;
     mod stats;
     mod status;
     mod steal;

@@ -23,6 +23,7 @@
 //! An M that enters a syscall stores the state and then looks whether the world is stopping, with no
 //! fence between: if the look comes too early, the stopper, which looks again and again, takes the P.
 
+use crate::attention::Attention;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use core::fmt;
 
@@ -116,6 +117,26 @@ impl PWord {
         self.0.store(to as u8, Ordering::Release);
     }
 
+    /// Takes a running P from under the M that holds it: which one, if that worked. By a taker
+    /// ([`crate::attention`]); the P is his, but still says `Running`.
+    ///
+    /// Who holds it is asked before and after the request: an M that gives its P up clears the request first, so
+    /// as long as the request stands, this is the M's P. The state is read before the second answer, and written
+    /// last when a P is acquired: the first may be the M that left the P in a syscall, until somebody else has
+    /// it, and that M may hold another P by now.
+    pub(crate) fn take_running<'a, M>(
+        &self,
+        holder: impl Fn() -> Option<&'a M>,
+        attention: impl Fn(&'a M) -> &'a Attention,
+        barrier: impl FnOnce() -> bool,
+    ) -> Option<&'a M> {
+        let m = holder()?;
+        attention(m).request();
+        let still =
+            self.get() == PStatus::Running && holder().is_some_and(|now| core::ptr::eq(now, m));
+        (still && attention(m).take(barrier)).then_some(m)
+    }
+
     /// Takes an edge that others may take too; false if they did. By anybody.
     #[inline]
     pub(crate) fn exchange(&self, from: PStatus, to: PStatus) -> bool {
@@ -169,6 +190,12 @@ mod loom_tests {
     use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
+
+    /// `membarrier`, where the other side uses a fence too.
+    fn barrier() -> bool {
+        fence(Ordering::SeqCst);
+        true
+    }
 
     /// A P, and the data that only its owner may touch: loom reports two owners at once as a race.
     struct Processor {
@@ -301,18 +328,8 @@ mod loom_tests {
 
         /// `retake::try_take`.
         fn try_take(&self) -> bool {
-            if !self.held.load(Ordering::Acquire) {
-                return false;
-            }
-            self.attention.request();
-            if self.p.word.get() != PStatus::Running || !self.held.load(Ordering::SeqCst) {
-                return false;
-            }
-            let barrier = || {
-                fence(Ordering::SeqCst);
-                true
-            };
-            if !self.attention.take(barrier) {
+            let holder = || self.held.load(Ordering::SeqCst).then_some(&self.attention);
+            if self.p.word.take_running(holder, |a| a, barrier).is_none() {
                 return false;
             }
             self.held.store(false, Ordering::Release);
@@ -427,17 +444,11 @@ mod loom_tests {
                 thread::spawn(move || w.attention[1].returned())
             };
             // `retake::take`.
-            let m = w.m.load(Ordering::Acquire);
-            w.attention[m as usize].request();
-            if w.p.word.get() == PStatus::Running && w.m.load(Ordering::SeqCst) == m {
-                let barrier = || {
-                    fence(Ordering::SeqCst);
-                    true
-                };
-                if w.attention[m as usize].take(barrier) {
-                    w.p.touch();
-                    assert_eq!(m, 0, "M 1 has lost a P for which nobody asked");
-                }
+            let holder = || w.attention.get(w.m.load(Ordering::SeqCst) as usize);
+            if let Some(from) = w.p.word.take_running(holder, |a| a, barrier) {
+                w.p.touch();
+                let asked = core::ptr::eq(from, &raw const w.attention[0]);
+                assert!(asked, "M 1 has lost a P for which nobody asked");
             }
             m0.join().unwrap();
             m1.join().unwrap();

@@ -18,7 +18,7 @@ static TAKE: Mutex<()> = Mutex::new(());
 /// The M that holds a P, at one moment.
 pub(crate) fn m_of(p: &P) -> Option<&'static M> {
     // SAFETY: null or an M record, which is never freed.
-    unsafe { p.m.load(Ordering::Acquire).as_ref() }
+    unsafe { p.m.load(Ordering::SeqCst).as_ref() }
 }
 
 /// Takes a running P from under an M that runs user code. True: the P is `Pidle` and the caller's.
@@ -67,19 +67,41 @@ pub(crate) fn in_background() -> bool {
 }
 
 fn take(_one: &MutexGuard<'_, ()>, p: &'static P) -> Option<&'static M> {
-    let m = m_of(p)?;
-    m.attention.request();
-    // Checked after the request: an M that gives its P up clears the request first, so as long as
-    // the request stands, this is the M's P. The state is read first, and written last when a P is
-    // acquired: `p.m` still names the M that left the P in a syscall until somebody else has it, and that M
-    // may hold another P by now.
-    if p.status() != PStatus::Running || !core::ptr::eq(p.m.load(Ordering::SeqCst), m) {
-        return None;
-    }
-    if !m.attention.take(sys::membarrier) {
-        return None;
-    }
+    let m = p.word().take_running(|| m_of(p), |m| &m.attention, sys::membarrier)?;
     p.m.store(core::ptr::null_mut(), Ordering::Release);
     p.set_status(PStatus::Idle);
     Some(m)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TAKE, request};
+    use crate::attention::PREEMPT;
+    use crate::records;
+    use crate::sys;
+    use core::sync::atomic::{AtomicI32, Ordering};
+    use std::thread;
+
+    #[test]
+    fn nobody_asks_while_somebody_takes() {
+        let m = records::new_m();
+        // It has a P.
+        m.attention.enter();
+        m.attention.regained();
+        m.attention.leave();
+        static TID: AtomicI32 = AtomicI32::new(0);
+        let taker = TAKE.lock();
+        let asks = thread::spawn(|| {
+            TID.store(sys::gettid(), Ordering::SeqCst);
+            request(m);
+        });
+        // Until it waits, or has come through.
+        while !asks.is_finished() && sys::thread_state(TID.load(Ordering::SeqCst)) != Some(b'S') {
+            thread::yield_now();
+        }
+        assert_eq!(m.attention.peek(), 0, "a request that the taker could mistake for his own");
+        drop(taker);
+        asks.join().unwrap();
+        assert_eq!(m.attention.peek(), PREEMPT);
+    }
 }

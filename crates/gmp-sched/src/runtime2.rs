@@ -443,7 +443,7 @@ impl Stack {
 impl M {
     pub(crate) fn new(id: u32) -> Self {
         Self {
-            attention: Attention::new(),
+            attention: Attention::without_p(),
             preempted: Cell::new(false),
             spinning: Cell::new(false),
             p: Cell::new(None),
@@ -498,6 +498,11 @@ impl P {
     #[inline]
     pub(crate) fn status(&self) -> PStatus {
         self.status.get()
+    }
+
+    /// The word itself, for takers.
+    pub(crate) fn word(&self) -> &PWord {
+        &self.status
     }
 
     /// Takes an edge of the table. By the owner.

@@ -3,7 +3,7 @@
 use crate::runtime2::{Hooks, Phase, Sched, new_sched};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
-use crate::{deadlock, idle, park, records, switch, sysmon};
+use crate::{deadlock, idle, park, records, starts, switch, sysmon};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ static FREE: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
 pub enum Shutdown {
     /// Unwind them: every park ends in an unwinding, futures are dropped, closures that have not
     /// started are dropped. What is left at the deadline is reported and leaked. The default, with
-    /// ten seconds.
+    /// ten seconds. In a program with `panic = "abort"` nothing can be unwound: goroutines that wait are left at once.
     Abort(Duration),
     /// Wait for them, at most so long; then abort, with as much time again.
     Wait(Duration),
@@ -59,7 +59,8 @@ pub(crate) fn await_goroutines(sched: &'static Sched, within: Duration) -> bool 
 
 /// Runs `end` on another thread, because the caller's is one of the runtime's.
 pub(crate) fn end_from_outside(sched: &'static Sched, end: impl FnOnce() + Send + 'static) {
-    if let Err(e) = thread::Builder::new().name("gmp-shutdown".into()).spawn(end) {
+    let thread = || thread::Builder::new().name("gmp-shutdown".into()).spawn(end);
+    if let Err(e) = starts::result_from_foreground(thread) {
         eprintln!("gmp-sched: no thread to end a runtime, which is leaked: {e}");
         sched.set_phase(Phase::Aborting);
     }
@@ -67,6 +68,8 @@ pub(crate) fn end_from_outside(sched: &'static Sched, end: impl FnOnce() + Send 
 
 /// Ends a runtime: abort, wait, stop the Ms, and keep the record for another if nothing is left.
 pub(crate) fn end(sched: &'static Sched, within: Duration) {
+    // Where panics abort, who waits now waits for ever.
+    let within = if cfg!(panic = "abort") { within.min(MS_END_WITHIN / 10) } else { within };
     // 1. From here on every park unwinds, and what has not started is cancelled.
     sched.set_phase(Phase::Aborting);
     let start = Instant::now();

@@ -7,7 +7,8 @@
 use crate::bracket::Rt;
 use crate::runtime2::{Inner, M, P, Phase, Sched};
 use crate::p_status::PStatus;
-use crate::{fork, idle, records, retake, switch, sysmon_note};
+use crate::foreign::{Panicked, quietly};
+use crate::{fork, idle, records, retake, starts, switch, sysmon_note};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use parking_lot::MutexGuard;
@@ -81,13 +82,18 @@ impl<'a> Stopped<'a> {
     }
 
     /// Changes how many Ps there are: from 1 to [`Sched::allp`]'s length.
+    ///
+    /// # Panics
+    /// If the hook does, when all is done.
     pub(crate) fn resize(&self, procs: u32) {
         let sched = self.sched;
         let old = sched.procs.load(Ordering::Relaxed);
         resize(sched, &mut sched.lock.lock(), procs);
         // Without the lock: what is adopted, or found useless, may run code that wants it.
         if let Some(poll) = sched.hooks().poll {
-            (procs..old).for_each(|id| poll.adopt(id as usize, 0));
+            let mut panicked = Panicked::default();
+            (procs..old).for_each(|id| panicked.run(|| poll.adopt(id as usize, 0)));
+            panicked.go_on();
         }
     }
 }
@@ -105,7 +111,8 @@ pub(crate) fn follow_cpus(sched: &'static Sched, procs: u32) {
         && sched.follows_cpus.load(Ordering::Relaxed)
         && sched.procs.load(Ordering::Relaxed) != procs
     {
-        Stopped::new(sched, one).resize(procs);
+        // sysmon has more to do than this.
+        quietly(|| Stopped::new(sched, one).resize(procs));
     }
 }
 
@@ -131,6 +138,10 @@ fn stop(sched: &'static Sched) {
             }
         }
         if inner.stopwait > 0 {
+            // A P may be on its way to an M whose thread sysmon has to start, and who waits here may be sysmon.
+            if starts::any() && !retake::in_background() {
+                MutexGuard::unlocked(&mut inner, starts::run);
+            }
             sched.ended.wait_for(&mut inner, Duration::from_micros(100));
         }
     }

@@ -122,12 +122,15 @@ pub(crate) fn set_sched_attr(tid: i32, attr: &SchedAttr) -> bool {
     unsafe { libc::syscall(libc::SYS_sched_setattr, tid, core::ptr::from_ref(attr), 0) == 0 }
 }
 
-/// How much address space the process may use (`RLIMIT_AS`), in bytes.
+/// How much memory of its own the process may map (`RLIMIT_AS`, `RLIMIT_DATA`), in bytes.
 pub(crate) fn address_space() -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is live.
-    let rc = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
-    if rc == 0 { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { usize::MAX }
+    let limit_of = |resource| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is live.
+        let rc = unsafe { libc::getrlimit(resource, &raw mut limit) };
+        if rc == 0 { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { usize::MAX }
+    };
+    limit_of(libc::RLIMIT_AS).min(limit_of(libc::RLIMIT_DATA))
 }
 
 /// Reserves `len` bytes of zero pages that cost nothing until touched.

@@ -22,7 +22,7 @@ use crate::retake::{m_of, take_from_computing, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
 use crate::p_status::PStatus;
 use crate::sysmon_chore::{self, Chore};
-use crate::{census, cpus, idle, stack, retake, stop_world, switch, sys, sysmon_note};
+use crate::{census, cpus, idle, stack, starts, retake, stop_world, switch, sys, sysmon_note};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use parking_lot::Mutex;
@@ -50,21 +50,24 @@ static SCHEDS: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
 /// Set once the thread was started. Under the lock of `SCHEDS`.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// Begins to watch a runtime; starts the thread with the first.
-pub(crate) fn watch(sched: &'static Sched) {
-    let mut scheds = SCHEDS.lock();
-    scheds.push(sched);
-    if !STARTED.swap(true, Ordering::Relaxed) {
+/// Starts the thread, unless it runs.
+///
+/// # Errors
+/// If there can be no thread; the next call tries again.
+pub(crate) fn start() -> std::io::Result<()> {
+    let _one_at_a_time = SCHEDS.lock();
+    if !STARTED.load(Ordering::Relaxed) {
+        let start = || std::thread::Builder::new().name("gmp-sysmon".into()).stack_size(64 << 10).spawn(main);
+        start()?;
         census::system_thread();
-        let started = std::thread::Builder::new()
-            .name("gmp-sysmon".into())
-            .stack_size(64 << 10)
-            .spawn(main);
-        if let Err(e) = started {
-            crate::fatal::fatal(format_args!("cannot start the sysmon thread: {e}"));
-        }
+        STARTED.store(true, Ordering::Relaxed);
     }
-    drop(scheds);
+    Ok(())
+}
+
+/// Begins to watch a runtime.
+pub(crate) fn watch(sched: &'static Sched) {
+    SCHEDS.lock().push(sched);
     sysmon_note::wake();
 }
 
@@ -82,12 +85,13 @@ fn main() {
     let mut counted = Instant::now();
     loop {
         chore.run();
-        idle::start_threads();
+        starts::run();
         let scheds = SCHEDS.lock().clone();
         if scheds.iter().all(|s| all_idle(s)) {
             let seen = census::take();
             if deadlock::check(&scheds, seen, &mut suspicion) == Verdict::Unsure {
-                std::thread::sleep(suspicion.nap());
+                // Whoever becomes busy meanwhile is watched at once.
+                sleep(&scheds, seen, Some(suspicion.nap()));
                 continue;
             }
             let since = *idle_since.get_or_insert_with(Instant::now);
@@ -157,7 +161,7 @@ fn sleep(scheds: &[&'static Sched], seen: Census, limit: Option<Duration>) -> bo
     sysmon_note::sleep_if(limit, || {
         let still = scheds.iter().all(|s| all_idle(s))
             && !sysmon_chore::is_wanted()
-            && !idle::any_to_start()
+            && !starts::any()
             && census::take() == seen
             && SCHEDS.lock().len() == scheds.len();
         if still {

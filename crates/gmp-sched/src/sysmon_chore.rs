@@ -7,6 +7,7 @@
 //! Who calls for it stores `WANTED` and then looks whether sysmon sleeps; sysmon says that it sleeps and
 //! then looks at `WANTED`. All four are SeqCst, so one of the two sees the other.
 
+use crate::foreign::quietly;
 use crate::{sys, sysmon_note};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -19,8 +20,8 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 /// Gives sysmon a chore: a function it runs after [`call_chore`], and again after each time that the
 /// function names, or somewhat later. False, and nothing changes, if there is one already.
 ///
-/// It must not panic or park, and should take well under a millisecond: meanwhile no P is taken from
-/// a goroutine that computes or blocks.
+/// It must not park, and should take well under a millisecond: meanwhile no P is taken from
+/// a goroutine that computes or blocks. One that panics named no time.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +67,8 @@ impl Chore {
             return;
         }
         WANTED.store(false, Ordering::SeqCst);
-        let again = CHORE.get().and_then(|chore| chore());
+        let mut again = None;
+        quietly(|| again = CHORE.get().and_then(|chore| chore()));
         self.due = again.map(|after| sys::nanotime().saturating_add(nanos(after)));
     }
 

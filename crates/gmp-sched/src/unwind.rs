@@ -15,10 +15,17 @@ pub(crate) enum Unwinding {
     Abort,
 }
 
+/// Whether waits of this goroutine end by unwinding, because its runtime is being aborted. Where panics abort the
+/// process nothing can be unwound: it waits on.
+#[inline]
+pub(crate) fn is_due(g: &G) -> bool {
+    cfg!(panic = "unwind") && park::aborting(g)
+}
+
 /// Unwinds a goroutine of a runtime that is being aborted. Called around every park.
 #[inline]
 pub(crate) fn check(g: &G) {
-    if park::aborting(g) {
+    if is_due(g) {
         abort();
     }
 }

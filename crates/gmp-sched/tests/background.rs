@@ -1,9 +1,9 @@
 //! Goroutines that compute on without their P do so in the background, and their threads come back from
 //! there or end. In a process of its own: it looks at all threads of the process.
 
-use gmp_sched::{Builder, go, lock_os_thread, unlock_os_thread, yield_now};
-use std::sync::Arc;
+use gmp_sched::{Builder, Context, Handle, go, lock_os_thread, unlock_os_thread, yield_now};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,29 @@ fn there_and_back(before: fn(), after: fn()) {
     eventually("nobody in the background", || in_background() == 0);
 }
 
+/// Another runtime, without a thread as yet.
+fn other() -> Handle {
+    static OTHER: OnceLock<gmp_sched::Runtime> = OnceLock::new();
+    OTHER
+        .get_or_init(|| Builder::new().procs(1).build().unwrap())
+        .handle()
+}
+
 fn all() {
+    // Threads that are started from the background are not there: the one that watches deadlines, and one of
+    // another runtime.
+    there_and_back(
+        || (),
+        || {
+            Context::background()
+                .with_timeout(Duration::from_secs(3600))
+                .1
+                .keep()
+        },
+    );
+    other();
+    there_and_back(|| (), || drop(other().spawn(async {})));
+    assert!(other().num_threads() <= 1);
     there_and_back(|| (), || ());
     there_and_back(|| (), yield_now);
     // Bound to its thread, it comes back with it, and lets it go afterwards.

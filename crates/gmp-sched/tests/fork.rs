@@ -1,7 +1,9 @@
 //! A forked child has no runtime, and is told so. In a process of its own: it forks.
 
-use gmp_sched::{Builder, Runtime, WaitReason, blocking, go, park, yield_now};
+use gmp_sched::{Builder, Handle, Runtime, WaitReason, blocking, go, park, yield_now};
+use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn runtime() -> Runtime {
     // SAFETY: nothing bound to a thread is kept across a park.
@@ -65,6 +67,34 @@ fn a_childs_calls_of_the_runtime_panic() {
         yield_now();
         assert_eq!(joined.join().unwrap(), 5);
     });
+    // What only asks needs locks that are nobody's to give back here.
+    let asks: [fn(Handle); 8] = [
+        |h| {
+            black_box(h.num_threads());
+        },
+        |h| {
+            black_box(h.stats());
+        },
+        |h| {
+            black_box(h.traceback());
+        },
+        |h| {
+            black_box(h.sched_trace());
+        },
+        |h| {
+            black_box(h.g_statuses());
+        },
+        |h| {
+            black_box(h.set_max_threads(9));
+        },
+        |h| {
+            black_box(h.guards_are_mappings());
+        },
+        |h| h.wake_for(0),
+    ];
+    for ask in asks {
+        assert!(exited_with(forked(|| is_refused(|| ask(handle))), 7));
+    }
     // From a thread that is not the runtime's.
     assert!(exited_with(forked(|| is_refused(|| handle.go(|| ()))), 7));
     assert!(exited_with(
@@ -111,4 +141,39 @@ fn a_goroutine_that_ends_in_the_child_ends_the_child() {
     let status = status.expect("the child does not come back here");
     assert!(libc::WIFSIGNALED(status), "{status}");
     assert_eq!(libc::WTERMSIG(status), libc::SIGABRT);
+}
+
+/// Whatever another thread held when the child was made.
+#[test]
+fn a_child_that_was_made_while_locks_were_held_does_not_wait() {
+    let rt = runtime();
+    let handle = rt.handle();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    // The runtime's lock, that of the records, and that of the global queue's wake-ups.
+                    black_box((handle.sched_trace(), handle.traceback()));
+                    handle.spawn(async {}).join().unwrap();
+                }
+            });
+        }
+        for _ in 0..30 {
+            let done = handle.spawn(async {});
+            while !done.is_finished() {
+                std::thread::yield_now();
+            }
+            let child = || {
+                // Traces take their time.
+                std::panic::set_hook(Box::new(|_| ()));
+                let refused =
+                    is_refused(|| handle.num_threads()) && is_refused(|| handle.go(|| ()));
+                // What has ended can be joined.
+                refused && done.join().is_ok()
+            };
+            assert!(exited_with(forked(child), 7));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }

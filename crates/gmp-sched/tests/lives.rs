@@ -3,7 +3,7 @@
 
 use gmp_sched::{
     Builder, GoLocal, Goroutine, Handle, Poll, Runtime, Shutdown, WaitReason, blocking, go,
-    lock_os_thread, park, thread_naps, thread_waits, yield_now,
+    lock_os_thread, nanotime, park, thread_naps, thread_waits, yield_now,
 };
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -451,6 +451,144 @@ fn entries_on_the_clock_of_a_p_that_is_gone_are_found() {
             }
         }
     }
+}
+
+/// A clock with one entry. One of the looks at it lasts until the runtime stops.
+struct Slow {
+    at: AtomicU64,
+    fired: AtomicBool,
+    looks: AtomicU32,
+    lasting: AtomicU32,
+    of: Mutex<Option<Handle>>,
+}
+
+impl Poll for Slow {
+    fn poll(&self, p: usize, now: u64) -> (Option<u64>, usize) {
+        let due = p == 0 && self.at.load(SeqCst) <= now;
+        if due {
+            self.at.store(u64::MAX, SeqCst);
+            self.fired.store(true, SeqCst);
+        }
+        (self.next_deadline(p), usize::from(due))
+    }
+    fn next_deadline(&self, p: usize) -> Option<u64> {
+        let an_m = thread::current()
+            .name()
+            .is_some_and(|n| n.starts_with("gmp-m"));
+        if an_m && self.looks.fetch_add(1, SeqCst) == self.lasting.load(SeqCst) {
+            let of = *self.of.lock().unwrap();
+            while of.is_some_and(|h| !format!("{h:?}").contains("Stopping")) {
+                thread::yield_now();
+            }
+        }
+        let at = self.at.load(SeqCst);
+        (p == 0 && at < u64::MAX).then_some(at)
+    }
+    fn adopt(&self, _: usize, _: usize) {}
+}
+
+#[test]
+fn a_deadline_of_an_earlier_life_keeps_nobody_from_watching_the_clock() {
+    let _alone = alone();
+    for lasting in 0..10 {
+        let clock: &'static Slow = Box::leak(Box::new(Slow {
+            at: AtomicU64::new(u64::MAX),
+            fired: AtomicBool::new(false),
+            looks: AtomicU32::new(0),
+            lasting: AtomicU32::new(u32::MAX),
+            of: Mutex::new(None),
+        }));
+        let build = || Builder::new().procs(1).poll(clock).build().unwrap();
+        let rt = build();
+        let old = nanotime() + 50_000_000;
+        *clock.of.lock().unwrap() = Some(rt.handle());
+        rt.block_on(async move {
+            clock.at.store(old, SeqCst);
+            clock.looks.store(0, SeqCst);
+            clock.lasting.store(lasting, SeqCst);
+        });
+        while clock.looks.load(SeqCst) <= lasting && rt.handle().stats().idle_ms == 0 {
+            thread::yield_now();
+        }
+        drop(rt);
+        clock.lasting.store(u32::MAX, SeqCst);
+        clock.fired.store(false, SeqCst);
+        let rt = build();
+        let at = nanotime().max(old) + 1_000_000;
+        clock.at.store(at, SeqCst);
+        rt.handle().wake_for(at);
+        let start = Instant::now();
+        while !clock.fired.load(SeqCst) {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "nobody watches: {lasting}"
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_thread_that_has_never_had_a_p_may_wake_a_goroutine_as_it_goes_idle() {
+    static WAITS: Mutex<Option<Goroutine>> = Mutex::new(None);
+    static IDLE_WAKES: Mutex<Option<Goroutine>> = Mutex::new(None);
+    static IDLE_WOKE: AtomicBool = AtomicBool::new(false);
+    fn idles() {
+        let waits = IDLE_WAKES.lock().unwrap().take();
+        if let Some(g) = waits {
+            IDLE_WOKE.store(true, SeqCst);
+            g.unpark();
+        }
+    }
+    let _alone = alone();
+    let builder = Builder::new().procs(1).on_thread_idle(idles);
+    // SAFETY: nothing bound to a thread is kept across a park.
+    let rt = unsafe { builder.build_stackful() }.unwrap();
+    rt.run(|| {
+        let waits = go(|| {
+            *WAITS.lock().unwrap() = Goroutine::current();
+            while !IDLE_WOKE.load(SeqCst) {
+                park(WaitReason::Park);
+            }
+        });
+        yield_now();
+        // It waits for the only P: so a thread is made for when that is taken, and goes idle.
+        let other = go(|| ());
+        *IDLE_WAKES.lock().unwrap() = *WAITS.lock().unwrap();
+        while !IDLE_WOKE.load(SeqCst) {
+            std::hint::spin_loop();
+        }
+        waits.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_traceback_can_be_made_while_goroutines_come_and_go() {
+    let _alone = alone();
+    let rt = stackful(2);
+    let handle = rt.handle();
+    let stop = AtomicBool::new(false);
+    thread::scope(|s| {
+        s.spawn(|| {
+            while !stop.load(SeqCst) {
+                (0..20_000).for_each(|_| drop(handle.spawn(async {})));
+                while handle.num_goroutine() > 0 {
+                    thread::yield_now();
+                }
+            }
+        });
+        let made = catch_unwind(|| {
+            let long = |text: &String| text.contains("goroutines more");
+            (0..)
+                .map(|_| handle.traceback())
+                .filter(long)
+                .take(300)
+                .count()
+        });
+        stop.store(true, SeqCst);
+        assert_eq!(made.unwrap(), 300);
+    });
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Syscalls, sysmon and retake: nothing a goroutine does stalls the others.
 
 use gmp_sched::{
-    Builder, PStatus, Runtime, blocking, blocking_now, check_preempt, go, lock_os_thread,
+    Builder, PStatus, Poll, Runtime, blocking, blocking_now, check_preempt, go, lock_os_thread,
     raw_blocking, spawn, unlock_os_thread, yield_now,
 };
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
 
@@ -365,16 +365,28 @@ fn r25_procs_follow_the_cpus_when_they_are_looked_at_again() {
     assert_eq!(rt.run(|| go(|| 42).join().unwrap()), 42);
 }
 
+/// There is one sysmon: one test at a time says which CPUs it uses.
+fn sysmons_user() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Has sysmon's thread use these CPUs: it counts for those that follow.
 fn sysmon_uses(cpus: &libc::cpu_set_t) {
-    let tid = std::fs::read_dir("/proc/self/task")
-        .unwrap()
-        .filter_map(|task| task.ok()?.file_name().into_string().ok())
-        .find(|tid| {
-            std::fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
-                .is_ok_and(|name| name.trim() == "gmp-sysmon")
-        })
-        .unwrap();
+    let is_sysmon = |tid: &String| {
+        std::fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
+            .is_ok_and(|name| name.trim() == "gmp-sysmon")
+    };
+    // A thread that has just been started gives itself its name.
+    let tid = loop {
+        let mut tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let found =
+            tasks.find_map(|task| task.ok()?.file_name().into_string().ok().filter(is_sysmon));
+        match found {
+            Some(tid) => break tid,
+            None => std::thread::yield_now(),
+        }
+    };
     // SAFETY: a live set of the size told.
     let rc = unsafe {
         libc::sched_setaffinity(tid.parse().unwrap(), size_of::<libc::cpu_set_t>(), cpus)
@@ -384,6 +396,7 @@ fn sysmon_uses(cpus: &libc::cpu_set_t) {
 
 #[test]
 fn r25_procs_follow_the_cpus_unless_somebody_set_them() {
+    let _alone = sysmons_user();
     let (all, one) = all_cpus_and_one();
     // SAFETY: nothing bound to a thread is kept across a park.
     let rt = unsafe { Builder::new().build_stackful() }.unwrap();
@@ -402,6 +415,54 @@ fn r25_procs_follow_the_cpus_unless_somebody_set_them() {
     sysmon_uses(&all);
     becomes(at_first);
     assert_eq!(told.handle().procs(), 3, "it was told");
+}
+
+/// A hook whose entries cannot be adopted without a panic.
+struct Rude;
+
+impl Poll for Rude {
+    fn poll(&self, _: usize, _: u64) -> (Option<u64>, usize) {
+        (None, 0)
+    }
+    fn next_deadline(&self, _: usize) -> Option<u64> {
+        None
+    }
+    fn adopt(&self, from: usize, _: usize) {
+        ADOPTED.fetch_add(from, Ordering::SeqCst);
+        std::panic::resume_unwind(Box::new("a destructor's"));
+    }
+}
+
+static ADOPTED: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn r25_a_panic_in_what_is_adopted_skips_no_p_and_costs_no_sysmon() {
+    let _alone = sysmons_user();
+    let (all, one) = all_cpus_and_one();
+    // SAFETY: nothing bound to a thread is kept across a park.
+    let rt = unsafe { Builder::new().poll(&Rude).build_stackful() }.unwrap();
+    let handle = rt.handle();
+    let at_first = handle.procs();
+    sysmon_uses(&one);
+    rt.run(move || {
+        while handle.procs() != 1 {
+            yield_now();
+        }
+        // sysmon still counts.
+        sysmon_uses(&all);
+        while handle.procs() != at_first {
+            yield_now();
+        }
+    });
+    handle.set_procs(4).unwrap();
+    ADOPTED.store(0, Ordering::SeqCst);
+    let lowered = std::panic::catch_unwind(|| handle.set_procs(1));
+    assert_eq!(lowered.unwrap_err().downcast_ref(), Some(&"a destructor's"));
+    assert_eq!(
+        (handle.procs(), ADOPTED.load(Ordering::SeqCst)),
+        (1, 1 + 2 + 3)
+    );
+    assert_eq!(rt.run(|| go(|| 42).join().unwrap()), 42);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use super::deadlines::{Deadline, Deadlines};
 use super::room::lock_with_room;
 use crate::foreign::quietly;
-use crate::{census, sys, sysmon_note};
+use crate::{census, starts, sys, sysmon_note};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
@@ -105,14 +105,17 @@ fn start() {
     if DRIVEN.load(Ordering::Relaxed) {
         return;
     }
-    let thread = std::thread::Builder::new()
-        .name("gmp-alarm".into())
-        .spawn(|| {
-            if !DRIVEN.swap(true, Ordering::Relaxed) {
-                run();
-            }
-        });
-    if let Err(e) = thread {
+    let drive = || {
+        if !DRIVEN.swap(true, Ordering::Relaxed) {
+            run();
+        }
+    };
+    let thread = move || {
+        std::thread::Builder::new()
+            .name("gmp-alarm".into())
+            .spawn(drive)
+    };
+    if let Err(e) = starts::result_from_foreground(thread) {
         panic!("no thread for deadlines: {e}");
     }
 }

@@ -155,7 +155,7 @@ mod real {
                 }
                 // A wait in a destructor of what unwinds goes through in any case.
                 let ends =
-                    || on_abort == OnAbort::End && park::aborting(g) && !std::thread::panicking();
+                    || on_abort == OnAbort::End && unwind::is_due(g) && !std::thread::panicking();
                 while !ready() && !ends() {
                     park_through(s, g, reason);
                 }

@@ -1,0 +1,102 @@
+//! What the kernel does not give: threads, address space, memory. Each in a process of its own, which limits itself.
+
+use gmp_sched::{BuildError, Builder, go};
+use std::process::{Command, Output};
+
+/// Names the limit that a child process sets.
+const LIMIT: &str = "GMP_SCHED_TEST_LIMIT";
+
+/// Runs the test `name` of this file again, in a child that sets this limit.
+fn under(limit: &str, name: &str) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(LIMIT, limit)
+        .output()
+        .unwrap()
+}
+
+fn succeeds_under(limit: &str, name: &str) {
+    let child = under(limit, name);
+    assert!(child.status.success(), "{limit}: {child:?}");
+}
+
+fn limit() -> Option<String> {
+    std::env::var(LIMIT).ok()
+}
+
+fn set_limit(resource: libc::__rlimit_resource_t, to: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: to,
+        rlim_max: to,
+    };
+    // SAFETY: `limit` is live.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+}
+
+/// A runtime does its work, and there is memory left for others.
+fn works() {
+    for _ in 0..2 {
+        // SAFETY: nothing bound to a thread is kept across a park.
+        let rt = unsafe { Builder::new().procs(2).build_stackful() }.unwrap();
+        let sum = rt.run(|| {
+            let all: Vec<_> = (0..100u64).map(|i| go(move || i)).collect();
+            all.into_iter().map(|h| h.join().unwrap()).sum::<u64>()
+        });
+        assert_eq!(sum, 4950);
+        assert_eq!(
+            vec![1_u8; 200 << 20]
+                .iter()
+                .map(|b| u64::from(*b))
+                .sum::<u64>(),
+            200 << 20
+        );
+    }
+}
+
+#[test]
+fn a_runtime_leaves_address_space_and_memory_to_others() {
+    let name = "a_runtime_leaves_address_space_and_memory_to_others";
+    match limit().as_deref() {
+        // A little more than a power of two: what is halved until it fits would leave nothing.
+        Some("address space") => set_limit(libc::RLIMIT_AS, 1100 << 20),
+        Some("data") => set_limit(libc::RLIMIT_DATA, 1100 << 20),
+        _ => {
+            succeeds_under("address space", name);
+            succeeds_under("data", name);
+        }
+    }
+    works();
+}
+
+#[test]
+fn no_address_space_for_stacks_is_an_error() {
+    if limit().is_none() {
+        return succeeds_under(
+            "no address space",
+            "no_address_space_for_stacks_is_an_error",
+        );
+    }
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+    set_limit(libc::RLIMIT_AS, pages * 4096 + (32 << 20));
+    // SAFETY: as in `works`.
+    let failed = unsafe { Builder::new().build_stackful() };
+    assert!(matches!(failed, Err(BuildError::Stacks(_))), "{failed:?}");
+    let futures = Builder::new().procs(1).build().unwrap();
+    assert_eq!(futures.block_on(async { 42 }), 42);
+}
+
+#[test]
+fn no_thread_for_sysmon_is_an_error() {
+    if limit().is_none() {
+        return succeeds_under("no thread", "no_thread_for_sysmon_is_an_error");
+    }
+    set_limit(libc::RLIMIT_NPROC, 0);
+    // The limit does not hold for root. Not by libc, which would have all threads do it, the harness's too.
+    // SAFETY: integers.
+    unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+    for _ in 0..2 {
+        let failed = Builder::new().build();
+        assert!(matches!(failed, Err(BuildError::Thread(_))), "{failed:?}");
+    }
+}
