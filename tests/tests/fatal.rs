@@ -52,6 +52,77 @@ fn r52_a_future_that_is_never_woken() {
     deadlocks("deadlock_future", &["[future]:"]);
 }
 
+/// R14, R52: whatever they wait for, the report says it in Go's words, and where each was started.
+#[test]
+fn r52_every_goroutine_with_its_reason_and_its_place() {
+    let out = run("deadlock_of_every_kind");
+    let text = stderr(&out);
+    assert_eq!(out.status.code(), Some(2), "{text}");
+    let mut paragraphs = text.split("\n\n");
+    assert_eq!(
+        paragraphs.next(),
+        Some("fatal error: all goroutines are asleep - deadlock!")
+    );
+    let (mut reasons, mut places) = (Vec::new(), Vec::new());
+    for paragraph in paragraphs {
+        let (first, second) = paragraph.trim_end().split_once('\n').expect("two lines");
+        let reason = first
+            .strip_prefix("goroutine ")
+            .and_then(|l| l.split_once(" ["));
+        let (id, reason) = reason.unwrap_or_else(|| panic!("{first:?} in:\n{text}"));
+        assert!(id.parse::<u64>().is_ok(), "{first:?}");
+        reasons.push(reason.trim_end_matches("]:"));
+        places.push(second.strip_prefix("\tspawned at ").expect("its place"));
+    }
+    assert!(
+        places
+            .iter()
+            .all(|p| p.starts_with("tests/src/bin/fatal.rs:")),
+        "{text}"
+    );
+    reasons.sort_unstable();
+    assert_eq!(
+        reasons,
+        [
+            "chan receive",
+            "chan receive (nil chan)",
+            "chan send",
+            "future",
+            "join",
+            "park",
+            "select",
+            "semacquire",
+            "semacquire",
+            "sync.Cond.Wait",
+            "sync.Mutex.Lock",
+            "sync.RWMutex.Lock",
+            "sync.RWMutex.RLock",
+            "sync.WaitGroup.Wait",
+        ]
+    );
+}
+
+#[test]
+fn r52_a_report_is_not_the_end_if_the_program_says_so() {
+    use std::io::{BufRead, BufReader};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fatal"))
+        .arg("deadlock_reported_only")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let report = BufReader::new(child.stderr.take().expect("piped"));
+    let place = report
+        .lines()
+        .map_while(Result::ok)
+        .find(|l| l.starts_with("\tspawned at "));
+    assert!(place.is_some(), "no report");
+    // It would be gone soon.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(child.try_wait().expect("a child"), None);
+    child.kill().expect("it lives");
+    child.wait().expect("a child");
+}
+
 #[test]
 fn r52_a_timer_puts_the_report_off() {
     deadlocks("deadlock_sleeping_first", &["[park]:"]);
@@ -95,6 +166,12 @@ fn another_fault_is_passed_on() {
     use std::os::unix::process::ExitStatusExt;
     let out = run("segfault");
     assert_eq!(out.status.signal(), Some(libc::SIGSEGV), "{}", stderr(&out));
+}
+
+#[test]
+fn another_fault_comes_to_the_handler_that_was_there_before() {
+    assert_eq!(run("segfault_handled").status.code(), Some(77));
+    assert_eq!(run("segfault_handled_with_info").status.code(), Some(78));
 }
 
 #[test]

@@ -249,6 +249,7 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
     inner.max_threads = max_threads;
     inner.thread_stack = thread_stack;
     sched.stats.reset();
+    sched.stats.started_before.store(sched.goroutines_started(), Ordering::Relaxed);
     for id in (0..procs).rev() {
         let p = stop_world::make_p(sched, id);
         if p.status() == PStatus::Dead {
