@@ -102,6 +102,26 @@ fn r52_every_goroutine_with_its_reason_and_its_place() {
     );
 }
 
+/// However many they are: those of whom the same is to be said share a paragraph.
+#[test]
+fn r52_five_thousand_goroutines_are_all_in_the_report() {
+    let text = stderr(&run("deadlock_of_many"));
+    let mut waiting = 0;
+    for line in text.lines().filter(|l| l.ends_with(" [chan receive]:")) {
+        let ids = line.trim_end_matches(" [chan receive]:");
+        waiting += match ids
+            .strip_prefix("goroutines ")
+            .and_then(|l| l.split_once(" to "))
+        {
+            Some((first, last)) => last.parse::<u64>().unwrap() - first.parse::<u64>().unwrap() + 1,
+            None => 1,
+        };
+    }
+    assert_eq!(waiting, 5_000, "{text}");
+    assert_eq!(text.matches("[join]").count(), 1, "{text}");
+    assert!(text.lines().count() < 1_500, "{text}");
+}
+
 #[test]
 fn r52_a_report_is_not_the_end_if_the_program_says_so() {
     use std::io::{BufRead, BufReader};
@@ -172,6 +192,14 @@ fn another_fault_is_passed_on() {
 fn another_fault_comes_to_the_handler_that_was_there_before() {
     assert_eq!(run("segfault_handled").status.code(), Some(77));
     assert_eq!(run("segfault_handled_with_info").status.code(), Some(78));
+}
+
+/// R37. A machine with other things to do may let the thread wait past its slice, and its P go to another, which takes
+/// calls: then it is tried again.
+#[test]
+fn r37_a_switch_needs_no_system_call() {
+    let ends = (0..20).map(|_| run("ping_pong_in_a_cage").status.code());
+    assert!(ends.into_iter().any(|code| code == Some(79)));
 }
 
 #[test]

@@ -184,7 +184,8 @@ impl Handle {
         self.unless_over(n)
     }
 
-    /// A paragraph for each goroutine: id, state or wait reason, where it was spawned.
+    /// A paragraph for each goroutine: id, state or wait reason, where it was spawned. Behind the first hundred,
+    /// neighbours of whom the same is to be said share one.
     #[must_use]
     pub fn traceback(&self) -> String {
         self.unless_over(deadlock::traceback(self.sched))

@@ -1,4 +1,4 @@
-//! Programs that end badly on purpose, for `tests/fatal.rs`: `fatal NAME`.
+//! Programs that end the process, for `tests/fatal.rs`: `fatal NAME`.
 
 use gort::{Runtime, chan};
 use std::hint::black_box;
@@ -90,6 +90,11 @@ fn main() {
         "backtrace" => runtime().run(|| {
             drop(gort::go(|| panic!("a goroutine panics")).join());
         }),
+        "ping_pong_in_a_cage" => {
+            // SAFETY: as above.
+            let rt = unsafe { Runtime::builder().procs(1).build_stackful() };
+            rt.expect("a runtime").run(ping_pong_in_a_cage);
+        }
         "threads" => {
             // SAFETY: as above.
             let rt = unsafe { Runtime::builder().procs(1).max_threads(8).build_stackful() };
@@ -138,6 +143,53 @@ fn every_kind() {
     ];
     all.into_iter().for_each(|h| drop(h.join()));
     drop(tx);
+}
+
+/// Two that hand a value to and fro; after some rounds the kernel kills the process for any call but that of its end.
+fn ping_pong_in_a_cage() {
+    let (there, ping) = chan::bounded::<u32>(0);
+    let (pong, back) = chan::bounded::<u32>(0);
+    drop(gort::go(move || ping.iter().all(|n| pong.send(n).is_ok())));
+    let round = |n| {
+        there.send(n).expect("the partner receives");
+        assert_eq!(back.recv(), Ok(n));
+    };
+    (0..1_000).for_each(round);
+    cage();
+    (0..10_000).for_each(round);
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(79) };
+}
+
+/// From here on this thread may call `exit_group` and nothing else.
+fn cage() {
+    let [load, jump, ret] = [
+        libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+        libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+        libc::BPF_RET | libc::BPF_K,
+    ]
+    .map(|code| code as u16);
+    let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
+    // The number of the call is the first word of what a filter is given.
+    let mut steps = [
+        step(load, 0, 0),
+        step(jump, 1, libc::SYS_exit_group as u32),
+        step(ret, 0, libc::SECCOMP_RET_ALLOW),
+        step(ret, 0, libc::SECCOMP_RET_KILL_PROCESS),
+    ];
+    let filter = libc::sock_fprog {
+        len: steps.len() as u16,
+        filter: steps.as_mut_ptr(),
+    };
+    // SAFETY: the filter lives until the call has read it.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(
+            libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter),
+            0
+        );
+    }
 }
 
 fn fault() {
