@@ -152,8 +152,9 @@ struct Described {
 impl Described {
     fn new(g: &G) -> Self {
         let state = match g.status() {
-            // In a syscall: one that keeps its thread while it waits.
-            GStatus::Waiting | GStatus::Syscall => g.reason().as_str(),
+            GStatus::Waiting => g.reason().as_str(),
+            // It keeps its thread while it waits.
+            GStatus::Syscall if g.park.still_on_thread() => g.reason().as_str(),
             other => other.as_str(),
         };
         // SAFETY: null or a `&'static Location` that the spawner stored.

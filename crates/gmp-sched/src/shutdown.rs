@@ -21,8 +21,8 @@ static FREE: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
 #[non_exhaustive]
 pub enum Shutdown {
     /// Unwind them: every park ends in an unwinding, futures are dropped, closures that have not
-    /// started are dropped. What is left at the deadline is reported and leaked. The default, with
-    /// ten seconds.
+    /// started are dropped. What is left at the deadline is reported and leaked: a call that blocks, a
+    /// loop that makes no calls cannot be unwound. The default, with ten seconds.
     Abort(Duration),
     /// Wait for them, at most so long; then abort, with as much time again.
     Wait(Duration),

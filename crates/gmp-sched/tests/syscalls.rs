@@ -1,8 +1,8 @@
 //! Syscalls, sysmon and retake: nothing a goroutine does stalls the others.
 
 use gmp_sched::{
-    Builder, PStatus, Runtime, blocking, blocking_now, check_preempt, go, lock_os_thread,
-    raw_blocking, spawn, unlock_os_thread, yield_now,
+    Builder, PStatus, Runtime, WaitReason, blocking, blocking_now, check_preempt, go,
+    lock_os_thread, park, raw_blocking, spawn, unlock_os_thread, yield_now,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -179,6 +179,33 @@ fn runtime_calls_inside_blocking_work() {
         });
         assert_eq!(n, 42);
     }
+}
+
+#[test]
+fn a_report_tells_a_call_from_a_wait_that_keeps_its_thread() {
+    let rt = stackful(1);
+    let handle = rt.handle();
+    rt.run(|| {
+        let over = Arc::new(AtomicBool::new(false));
+        let in_call = over.clone();
+        let calls = go(move || blocking_now(|| until_set(&in_call)));
+        // Until the runtime ends.
+        let waits = go(|| {
+            lock_os_thread();
+            loop {
+                park(WaitReason::SemAcquire);
+            }
+        });
+        let both = |text: String| {
+            text.contains(&format!("goroutine {} [syscall]:", calls.id()))
+                && text.contains(&format!("goroutine {} [semacquire]:", waits.id()))
+        };
+        while !both(handle.traceback()) {
+            yield_now();
+        }
+        over.store(true, Ordering::Release);
+        calls.join().unwrap();
+    });
 }
 
 #[test]
