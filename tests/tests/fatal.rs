@@ -161,6 +161,17 @@ fn r52_silent_beside_a_thread_that_may_wake_somebody() {
 }
 
 #[test]
+fn r52_a_thread_that_waits_for_a_goroutine_wakes_nobody() {
+    deadlocks("deadlock_beside_a_thread_that_waits", &["[chan receive]:"]);
+}
+
+#[test]
+fn r52_silent_beside_a_thread_whose_wait_ends_by_itself() {
+    let out = run("no_deadlock_beside_a_thread_whose_wait_ends");
+    assert!(out.status.success(), "{}", stderr(&out));
+}
+
+#[test]
 fn r52_silent_while_somebody_blocks_in_a_syscall() {
     let out = run("no_deadlock_while_blocking");
     assert!(out.status.success(), "{}", stderr(&out));
@@ -200,6 +211,24 @@ fn another_fault_comes_to_the_handler_that_was_there_before() {
 fn r37_a_switch_needs_no_system_call() {
     let ends = (0..20).map(|_| run("ping_pong_in_a_cage").status.code());
     assert!(ends.into_iter().any(|code| code == Some(79)));
+}
+
+#[test]
+fn a_panic_of_the_runtimes_names_the_line_that_called_it() {
+    for (program, message) in [
+        ("go_too_late", "on a runtime that has been shut down"),
+        (
+            "main_exits",
+            "the main goroutine has no result: goroutine 1 called goexit",
+        ),
+    ] {
+        let text = stderr(&run(program));
+        assert!(text.contains(message), "{text}");
+        assert!(
+            text.contains("panicked at tests/src/bin/fatal.rs:"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -369,6 +369,7 @@ fn start_here(
 /// By a thread without a P. The goroutines of a runtime may start others until they end
 /// (`from_inside`); others find the door closed at some time.
 #[cold]
+#[track_caller]
 fn start_from_afar(
     on: Handle,
     at: &'static Location<'static>,

@@ -348,6 +348,33 @@ fn r22_the_global_queue_is_not_starved_by_a_busy_local_one() {
     });
 }
 
+/// What was readied last runs next, then the others in their order, then who came from elsewhere.
+#[test]
+fn r39_runnext_then_the_local_queue_then_the_global_one() {
+    let rt = stackful(1);
+    let handle = rt.handle();
+    let order = || {
+        rt.run(|| {
+            let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let note = |name| {
+                let order = order.clone();
+                move || order.lock().unwrap().push(name)
+            };
+            let afar = note("global");
+            let afar = std::thread::spawn(move || handle.go(afar)).join().unwrap();
+            let near = ["first", "second", "next"].map(|name| go(note(name)));
+            near.into_iter()
+                .chain([afar])
+                .for_each(|h| h.join().unwrap());
+            let order = order.lock().unwrap().clone();
+            order
+        })
+    };
+    // Each 61st round the global queue comes first, and on a busy machine whoever sets this up may lose its P.
+    let expected = ["next", "first", "second", "global"];
+    assert!((0..1000).any(|_| order() == expected));
+}
+
 #[test]
 fn r40_a_goroutine_run_by_runnext_inherits_the_slice() {
     let rt = stackful(1);

@@ -66,6 +66,26 @@ fn main() {
             });
             rt.run(move || rx.recv().expect("the thread sends"));
         }
+        "deadlock_beside_a_thread_that_waits" => {
+            let (tx, rx) = chan::bounded::<()>(0);
+            let (tx2, rx2) = chan::bounded::<()>(0);
+            std::thread::spawn(move || (rx.recv(), tx2.send(())));
+            runtime().run(move || {
+                let _ = rx2.recv();
+                drop(tx);
+            });
+        }
+        "no_deadlock_beside_a_thread_whose_wait_ends" => {
+            let (_tx, rx) = chan::bounded::<()>(0);
+            let (tx2, rx2) = chan::bounded(0);
+            std::thread::spawn(move || {
+                // What it waits for does not come; then it goes on.
+                let soon = std::time::Duration::from_millis(500);
+                assert!(rx.recv_timeout(soon).is_err());
+                tx2.send(())
+            });
+            runtime().run(move || rx2.recv().expect("the thread sends"));
+        }
         "no_deadlock_while_blocking" => runtime().run(|| {
             let (tx, rx) = chan::bounded(0);
             let slow = gort::go(move || {
@@ -95,6 +115,11 @@ fn main() {
             let rt = unsafe { Runtime::builder().procs(1).build_stackful() };
             rt.expect("a runtime").run(ping_pong_in_a_cage);
         }
+        "go_too_late" => {
+            let handle = runtime().handle();
+            drop(handle.go(|| ()));
+        }
+        "main_exits" => runtime().run(|| -> () { gort::goexit() }),
         "threads" => {
             // SAFETY: as above.
             let rt = unsafe { Runtime::builder().procs(1).max_threads(8).build_stackful() };
