@@ -52,6 +52,97 @@ fn r52_a_future_that_is_never_woken() {
     deadlocks("deadlock_future", &["[future]:"]);
 }
 
+/// R14, R52: whatever they wait for, the report says it in Go's words, and where each was started.
+#[test]
+fn r52_every_goroutine_with_its_reason_and_its_place() {
+    let out = run("deadlock_of_every_kind");
+    let text = stderr(&out);
+    assert_eq!(out.status.code(), Some(2), "{text}");
+    let mut paragraphs = text.split("\n\n");
+    assert_eq!(
+        paragraphs.next(),
+        Some("fatal error: all goroutines are asleep - deadlock!")
+    );
+    let (mut reasons, mut places) = (Vec::new(), Vec::new());
+    for paragraph in paragraphs {
+        let (first, second) = paragraph.trim_end().split_once('\n').expect("two lines");
+        let reason = first
+            .strip_prefix("goroutine ")
+            .and_then(|l| l.split_once(" ["));
+        let (id, reason) = reason.unwrap_or_else(|| panic!("{first:?} in:\n{text}"));
+        assert!(id.parse::<u64>().is_ok(), "{first:?}");
+        reasons.push(reason.trim_end_matches("]:"));
+        places.push(second.strip_prefix("\tspawned at ").expect("its place"));
+    }
+    assert!(
+        places
+            .iter()
+            .all(|p| p.starts_with("tests/src/bin/fatal.rs:")),
+        "{text}"
+    );
+    reasons.sort_unstable();
+    assert_eq!(
+        reasons,
+        [
+            "chan receive",
+            "chan receive (nil chan)",
+            "chan send",
+            "future",
+            "join",
+            "park",
+            "select",
+            "semacquire",
+            "semacquire",
+            "sync.Cond.Wait",
+            "sync.Mutex.Lock",
+            "sync.RWMutex.Lock",
+            "sync.RWMutex.RLock",
+            "sync.WaitGroup.Wait",
+        ]
+    );
+}
+
+/// However many they are: those of whom the same is to be said share a paragraph.
+#[test]
+fn r52_five_thousand_goroutines_are_all_in_the_report() {
+    let text = stderr(&run("deadlock_of_many"));
+    let mut waiting = 0;
+    for line in text.lines().filter(|l| l.ends_with(" [chan receive]:")) {
+        let ids = line.trim_end_matches(" [chan receive]:");
+        waiting += match ids
+            .strip_prefix("goroutines ")
+            .and_then(|l| l.split_once(" to "))
+        {
+            Some((first, last)) => last.parse::<u64>().unwrap() - first.parse::<u64>().unwrap() + 1,
+            None => 1,
+        };
+    }
+    assert_eq!(waiting, 5_000, "{text}");
+    assert_eq!(text.matches("[join]").count(), 1, "{text}");
+    assert!(text.lines().count() < 1_500, "{text}");
+}
+
+#[test]
+fn r52_a_report_is_not_the_end_if_the_program_says_so() {
+    use std::io::{BufRead, BufReader};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fatal"))
+        .arg("deadlock_reported_only")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let report = BufReader::new(child.stderr.take().expect("piped"));
+    let place = report
+        .lines()
+        .map_while(Result::ok)
+        .find(|l| l.starts_with("\tspawned at "));
+    assert!(place.is_some(), "no report");
+    // It would be gone soon.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(child.try_wait().expect("a child"), None);
+    child.kill().expect("it lives");
+    child.wait().expect("a child");
+}
+
 #[test]
 fn r52_a_timer_puts_the_report_off() {
     deadlocks("deadlock_sleeping_first", &["[park]:"]);
@@ -66,6 +157,17 @@ fn r52_a_stopped_time_out_does_not_put_the_report_off() {
 #[test]
 fn r52_silent_beside_a_thread_that_may_wake_somebody() {
     let out = run("no_deadlock_beside_a_thread");
+    assert!(out.status.success(), "{}", stderr(&out));
+}
+
+#[test]
+fn r52_a_thread_that_waits_for_a_goroutine_wakes_nobody() {
+    deadlocks("deadlock_beside_a_thread_that_waits", &["[chan receive]:"]);
+}
+
+#[test]
+fn r52_silent_beside_a_thread_whose_wait_ends_by_itself() {
+    let out = run("no_deadlock_beside_a_thread_whose_wait_ends");
     assert!(out.status.success(), "{}", stderr(&out));
 }
 
@@ -95,6 +197,38 @@ fn another_fault_is_passed_on() {
     use std::os::unix::process::ExitStatusExt;
     let out = run("segfault");
     assert_eq!(out.status.signal(), Some(libc::SIGSEGV), "{}", stderr(&out));
+}
+
+#[test]
+fn another_fault_comes_to_the_handler_that_was_there_before() {
+    assert_eq!(run("segfault_handled").status.code(), Some(77));
+    assert_eq!(run("segfault_handled_with_info").status.code(), Some(78));
+}
+
+/// R37. A machine with other things to do may let the thread wait past its slice, and its P go to another, which takes
+/// calls: then it is tried again.
+#[test]
+fn r37_a_switch_needs_no_system_call() {
+    let ends = (0..20).map(|_| run("ping_pong_in_a_cage").status.code());
+    assert!(ends.into_iter().any(|code| code == Some(79)));
+}
+
+#[test]
+fn a_panic_of_the_runtimes_names_the_line_that_called_it() {
+    for (program, message) in [
+        ("go_too_late", "on a runtime that has been shut down"),
+        (
+            "main_exits",
+            "the main goroutine has no result: goroutine 1 called goexit",
+        ),
+    ] {
+        let text = stderr(&run(program));
+        assert!(text.contains(message), "{text}");
+        assert!(
+            text.contains("panicked at tests/src/bin/fatal.rs:"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

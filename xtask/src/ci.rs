@@ -43,6 +43,7 @@ pub(crate) fn all() -> Result {
     loom()?;
     fuzz(5)?;
     stress()?;
+    tour()?;
     asan::run(&[])
 }
 
@@ -139,6 +140,14 @@ pub(crate) fn fuzz(seconds: u64) -> Result {
         )?;
     }
     Ok(())
+}
+
+/// The main job, which checks its own answers.
+pub(crate) fn tour() -> Result {
+    cargo(
+        &["run", "--release", "-p", "gort", "--example", "tour"],
+        &[],
+    )
 }
 
 /// What debug builds do less of.

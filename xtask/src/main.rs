@@ -14,7 +14,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   bench-all        every subsystem beside its peers: a table, report.{json,md,html}; `bench-all --help`
-  ci               everything CI runs: fmt, clippy, docs, tests, loom, fuzz, stress, asan
+  ci               everything CI runs: fmt, clippy, docs, tests, suites, preload, loom, fuzz, stress, tour, asan
   fmt              cargo fmt --check
   clippy           clippy over the workspace, warnings denied
   doc              rustdoc over the workspace, warnings denied
@@ -24,6 +24,7 @@ cargo xtask COMMAND
   hashbrown-suite  the suites that hashbrown and griddle publish, against ghmap
   preload          python3, sort, git and sqlite3 under LD_PRELOAD with galloc
   stress           a million goroutines of random lives, in release
+  tour             the main job, in release
   asan [CRATE..]   the tests under AddressSanitizer, a million goroutines among them
   fuzz [SECONDS]   the seeded fuzz loops, SECONDS each (default 10)
 ";
@@ -72,6 +73,7 @@ fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
         "preload" => preload::preload(),
         "hashbrown-suite" => hashbrown_suite::run(),
         "stress" => ci::stress(),
+        "tour" => ci::tour(),
         "fuzz" => ci::fuzz(seconds),
         other => Err(format!("no command {other:?}; allowed are those below\n\n{HELP}").into()),
     }

@@ -79,7 +79,7 @@ impl Permit {
 fn sleep(word: &AtomicU32, timeout: Option<Duration>) {
     let spec = timeout.map(|t| libc::timespec {
         tv_sec: t.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: t.subsec_nanos().into(),
+        tv_nsec: t.subsec_nanos() as _,
     });
     let spec = spec
         .as_ref()

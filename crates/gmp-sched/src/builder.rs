@@ -255,6 +255,7 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
     sched.stats.reset();
     // An M that met the end of the last life on its way to sleep has left its deadline.
     sched.sleeping_until.store(u64::MAX, Ordering::SeqCst);
+    sched.stats.started_before.store(sched.goroutines_started(), Ordering::Relaxed);
     for id in (0..procs).rev() {
         let p = stop_world::make_p(sched, id);
         if p.status() == PStatus::Dead {

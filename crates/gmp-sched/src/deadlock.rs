@@ -12,6 +12,7 @@ use crate::runtime2::{G, Sched};
 use crate::status::GStatus;
 use crate::sys;
 use core::fmt::Write;
+use core::panic::Location;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 use std::io::Write as _;
@@ -123,33 +124,52 @@ fn report(scheds: &[&'static Sched]) {
     }
 }
 
-/// One paragraph for each live goroutine of a runtime: id, state or wait reason, where it was spawned.
+/// One paragraph for each live goroutine of a runtime: id, state or wait reason, where it was spawned. Behind the first
+/// hundred, one for neighbours of whom the same is to be said: there may be a million of them.
 pub(crate) fn traceback(sched: &'static Sched) -> String {
-    const MOST: usize = 100;
+    const ALONE: usize = 100;
+    let mut gs: Vec<_> = records::live_gs(sched).map(Described::new).collect();
+    gs.sort_unstable_by_key(|g| g.id);
+    let (first, others) = gs.split_at(gs.len().min(ALONE));
     let mut text = String::new();
-    let mut gs: Vec<_> = records::live_gs(sched).collect();
-    // Each id is read once: a record that is used again meanwhile has another.
-    gs.sort_by_cached_key(|g| g.id.load(Ordering::Relaxed));
-    for g in gs.iter().take(MOST) {
-        describe(g, &mut text);
-    }
-    if gs.len() > MOST {
-        let _ = writeln!(text, "\n... and {} goroutines more", gs.len() - MOST);
+    for alike in first.chunks(1).chain(others.chunk_by(Described::precedes_its_like)) {
+        let [g, .., last] = alike else {
+            let _ = writeln!(text, "\ngoroutine {}{}", alike[0].id, alike[0]);
+            continue;
+        };
+        let _ = writeln!(text, "\ngoroutines {} to {}{g}", g.id, last.id);
     }
     text
 }
 
-fn describe(g: &G, text: &mut String) {
-    let id = g.id.load(Ordering::Relaxed);
-    let state = match g.status() {
-        GStatus::Waiting => g.reason().as_str(),
-        // A goroutine that keeps its thread while it waits.
-        GStatus::Syscall => g.reason().as_str(),
-        other => other.as_str(),
-    };
-    let _ = writeln!(text, "\ngoroutine {id} [{state}]:");
-    // SAFETY: null or a `&'static Location` that the spawner stored.
-    if let Some(at) = unsafe { g.spawned_at.load(Ordering::Relaxed).as_ref() } {
-        let _ = writeln!(text, "\tspawned at {at}");
+/// What a report says of a goroutine.
+struct Described {
+    id: u64,
+    state: &'static str,
+    spawned_at: Option<&'static Location<'static>>,
+}
+
+impl Described {
+    fn new(g: &G) -> Self {
+        let state = match g.status() {
+            GStatus::Waiting => g.reason().as_str(),
+            // It keeps its thread while it waits.
+            GStatus::Syscall if g.park.still_on_thread() => g.reason().as_str(),
+            other => other.as_str(),
+        };
+        // SAFETY: null or a `&'static Location` that the spawner stored.
+        let spawned_at = unsafe { g.spawned_at.load(Ordering::Relaxed).as_ref() };
+        Self { id: g.id.load(Ordering::Relaxed), state, spawned_at }
+    }
+
+    fn precedes_its_like(&self, next: &Self) -> bool {
+        self.id + 1 == next.id && self.state == next.state && self.spawned_at == next.spawned_at
+    }
+}
+
+impl core::fmt::Display for Described {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, " [{}]:", self.state)?;
+        self.spawned_at.map_or(Ok(()), |at| write!(f, "\n\tspawned at {at}"))
     }
 }

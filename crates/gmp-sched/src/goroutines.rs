@@ -63,8 +63,12 @@ pub(crate) fn count<'a>(counters: impl Iterator<Item = &'a Goroutines> + Clone) 
         .clone()
         .map(|c| c.ended.load(Ordering::Acquire))
         .sum();
-    let started: u64 = counters.map(|c| c.started.load(Ordering::SeqCst)).sum();
-    (started - ended) as usize
+    (started(counters) - ended) as usize
+}
+
+/// How many were ever started.
+pub(crate) fn started<'a>(counters: impl Iterator<Item = &'a Goroutines>) -> u64 {
+    counters.map(|c| c.started.load(Ordering::SeqCst)).sum()
 }
 
 #[cfg(all(test, loom))]

@@ -188,7 +188,8 @@ impl Handle {
         self.unless_over(n)
     }
 
-    /// A paragraph for each goroutine: id, state or wait reason, where it was spawned.
+    /// A paragraph for each goroutine: id, state or wait reason, where it was spawned. Behind the first hundred,
+    /// neighbours of whom the same is to be said share one.
     #[must_use]
     pub fn traceback(&self) -> String {
         fork::check();
@@ -382,6 +383,7 @@ fn start_here(
 /// By a thread without a P. The goroutines of a runtime may start others until they end
 /// (`from_inside`); others find the door closed at some time.
 #[cold]
+#[track_caller]
 fn start_from_afar(
     on: Handle,
     at: &'static Location<'static>,

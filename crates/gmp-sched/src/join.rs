@@ -165,6 +165,9 @@ impl<T> JoinHandle<T> {
     }
 
     /// The goroutine's id.
+    ///
+    /// # Panics
+    /// If the handle has given its result, as a future.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.g().id.load(Ordering::Relaxed)
@@ -187,6 +190,9 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// A [`JoinError`] if it panicked, called `goexit`, or was cancelled by its runtime's shutdown.
+    ///
+    /// # Panics
+    /// If the handle has given its result before, as a future.
     pub fn join(self) -> Result<T, JoinError> {
         let g = self.g();
         // Once for all: a goroutine that parks comes back on the same stack.

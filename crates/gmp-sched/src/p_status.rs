@@ -150,6 +150,8 @@ impl PWord {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::PStatus;
+    #[cfg(debug_assertions)]
+    use super::PWord;
 
     const ALL: [PStatus; 5] = [
         PStatus::Idle,
@@ -172,6 +174,20 @@ mod tests {
             "idle>running idle>gcstop running>idle running>syscall running>gcstop \
              syscall>idle syscall>gcstop gcstop>idle gcstop>dead dead>gcstop"
         );
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "no edge idle -> syscall")]
+    fn r27_an_edge_that_is_not_there_trips() {
+        PWord::new().set(PStatus::Syscall);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "no edge syscall -> running")]
+    fn r27_nor_can_it_be_taken_from_others() {
+        PWord::new().exchange(PStatus::Syscall, PStatus::Running);
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl ParkWord {
         }
     }
 
-    /// Whether the goroutine waits on its thread and nobody has unparked it. By the runner.
+    /// Whether the goroutine waits on its thread and nobody has unparked it. By anybody.
     #[inline]
     pub(crate) fn still_on_thread(&self) -> bool {
         self.0.load(Ordering::Acquire) == THREAD

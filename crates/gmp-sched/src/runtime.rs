@@ -105,6 +105,7 @@ impl Runtime {
     }
 }
 
+#[track_caller]
 fn unwrap<T>(result: Result<T, JoinError>) -> T {
     match result {
         Ok(value) => value,

@@ -336,6 +336,8 @@ pub(crate) struct Stats {
     pub(crate) preempts: AtomicU64,
     pub(crate) sysmon_ticks: AtomicU64,
     pub(crate) sysmon_sleeps: AtomicU64,
+    /// Goroutines of the record's earlier lives. By `open`.
+    pub(crate) started_before: AtomicU64,
 }
 
 // SAFETY: every field is an atomic, or a Cell whose single writer of the moment the field's comment
@@ -578,20 +580,29 @@ impl Sched {
 
     /// Goroutines that exist: never too few, and exact while nobody spawns or ends one.
     pub(crate) fn num_goroutine(&self) -> usize {
+        goroutines::count(self.goroutine_counters())
+    }
+
+    /// Goroutines started in all lives of this record.
+    pub(crate) fn goroutines_started(&self) -> u64 {
+        goroutines::started(self.goroutine_counters())
+    }
+
+    fn goroutine_counters(&self) -> impl Iterator<Item = &Goroutines> + Clone {
         let ps = self
             .allp
             .iter()
             // SAFETY: as in `ps`.
             .map_while(|p| unsafe { p.load(Ordering::Acquire).as_ref() })
             .map(|p| &p.goroutines);
-        goroutines::count(ps.chain([&self.goroutines]))
+        ps.chain([&self.goroutines])
     }
 }
 
 impl Stats {
     /// Starts again at zero, for a record's next life.
     pub(crate) fn reset(&self) {
-        let Self { overflows, globq_fair, steals, ms_made, syscall_other_idle, syscall_slow, handoffs, retaken, preempts, sysmon_ticks, sysmon_sleeps } = self;
+        let Self { overflows, globq_fair, steals, ms_made, syscall_other_idle, syscall_slow, handoffs, retaken, preempts, sysmon_ticks, sysmon_sleeps, started_before: _ } = self;
         for counter in [overflows, globq_fair, steals, ms_made, syscall_other_idle, syscall_slow, handoffs, retaken, preempts, sysmon_ticks, sysmon_sleeps] {
             counter.store(0, Ordering::Relaxed);
         }

@@ -21,8 +21,9 @@ static FREE: Mutex<Vec<&'static Sched>> = Mutex::new(Vec::new());
 #[non_exhaustive]
 pub enum Shutdown {
     /// Unwind them: every park ends in an unwinding, futures are dropped, closures that have not
-    /// started are dropped. What is left at the deadline is reported and leaked. The default, with
-    /// ten seconds. In a program with `panic = "abort"` nothing can be unwound: goroutines that wait are left at once.
+    /// started are dropped. What is left at the deadline is reported and leaked: a call that blocks, a
+    /// loop that makes no calls cannot be unwound. The default, with ten seconds. In a program with
+    /// `panic = "abort"` nothing can be unwound: goroutines that wait are left at once.
     Abort(Duration),
     /// Wait for them, at most so long; then abort, with as much time again.
     Wait(Duration),

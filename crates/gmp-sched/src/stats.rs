@@ -8,6 +8,8 @@ use core::sync::atomic::Ordering;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
+    /// Goroutines started.
+    pub goroutines_started: u64,
     /// Half a local queue moved to the global one.
     pub overflows: u64,
     /// Goroutines taken from the global queue because it was the 61st round.
@@ -48,6 +50,7 @@ pub(crate) fn collect(sched: &'static Sched) -> Stats {
     let s = &sched.stats;
     let get = |c: &core::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
     Stats {
+        goroutines_started: sched.goroutines_started().saturating_sub(get(&s.started_before)),
         overflows: get(&s.overflows),
         globq_fair: get(&s.globq_fair),
         steals: get(&s.steals),

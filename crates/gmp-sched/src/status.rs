@@ -109,6 +109,15 @@ mod tests {
     }
 
     #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "no edge dead -> running")]
+    fn r28_an_edge_that_is_not_there_trips() {
+        let g = crate::runtime2::G::new();
+        g.set_status(GStatus::Dead);
+        g.set_status(GStatus::Running);
+    }
+
+    #[test]
     fn numbers_round_trip() {
         for g in GS {
             assert_eq!(GStatus::from_u8(g as u8), g);

@@ -1,13 +1,13 @@
 //! Syscalls, sysmon and retake: nothing a goroutine does stalls the others.
 
 use gmp_sched::{
-    Builder, PStatus, Poll, Runtime, blocking, blocking_now, check_preempt, go, lock_os_thread,
-    raw_blocking, spawn, unlock_os_thread, yield_now,
+    Builder, PStatus, Poll, Runtime, WaitReason, blocking, blocking_now, check_preempt, go,
+    lock_os_thread, park, raw_blocking, spawn, unlock_os_thread, yield_now,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn stackful(procs: usize) -> Runtime {
     // SAFETY: no goroutine of these tests keeps anything bound to its thread across a park.
@@ -111,15 +111,18 @@ fn r34_a_pair_that_readies_one_another_starves_nobody() {
 }
 
 #[test]
-fn r32_check_preempt_answers_a_request() {
+fn r32_a_slice_ends_in_a_request_that_check_preempt_answers() {
     let rt = stackful(1);
+    let handle = rt.handle();
+    // Nobody waits, so nobody takes the P: the request is all that happens.
     rt.run(|| {
-        let flag = Arc::new(AtomicBool::new(false));
-        set_later(&flag);
-        while !flag.load(Ordering::Acquire) {
-            check_preempt();
+        let start = Instant::now();
+        while handle.stats().preempts == 0 {
+            (0..1000).for_each(|_| check_preempt());
+            assert!(start.elapsed() < Duration::from_secs(60), "no request");
         }
     });
+    assert_eq!(handle.stats().retaken, 0);
 }
 
 #[test]
@@ -176,6 +179,33 @@ fn runtime_calls_inside_blocking_work() {
         });
         assert_eq!(n, 42);
     }
+}
+
+#[test]
+fn a_report_tells_a_call_from_a_wait_that_keeps_its_thread() {
+    let rt = stackful(1);
+    let handle = rt.handle();
+    rt.run(|| {
+        let over = Arc::new(AtomicBool::new(false));
+        let in_call = over.clone();
+        let calls = go(move || blocking_now(|| until_set(&in_call)));
+        // Until the runtime ends.
+        let waits = go(|| {
+            lock_os_thread();
+            loop {
+                park(WaitReason::SemAcquire);
+            }
+        });
+        let both = |text: String| {
+            text.contains(&format!("goroutine {} [syscall]:", calls.id()))
+                && text.contains(&format!("goroutine {} [semacquire]:", waits.id()))
+        };
+        while !both(handle.traceback()) {
+            yield_now();
+        }
+        over.store(true, Ordering::Release);
+        calls.join().unwrap();
+    });
 }
 
 #[test]
@@ -262,6 +292,33 @@ fn a_blocking_future_lets_others_run() {
             let other = spawn(async { 5 });
             assert_eq!(other.join().unwrap(), 5);
             setter.await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_poll_that_lost_its_p_goes_on_on_its_thread() {
+    // SAFETY: as above.
+    let with_stacks = unsafe { Builder::new().procs(1).build_stackful() }.unwrap();
+    let futures_only = Builder::new().procs(1).build().unwrap();
+    for rt in [with_stacks, futures_only] {
+        let handle = rt.handle();
+        rt.block_on(async move {
+            let busy = Arc::new(AtomicBool::new(false));
+            // Has the only P until the other has come back and found none.
+            let hog = {
+                let busy = busy.clone();
+                spawn(async move {
+                    busy.store(true, Ordering::Release);
+                    while handle.stats().syscall_slow == 0 {
+                        std::hint::spin_loop();
+                    }
+                })
+            };
+            let me = thread_id();
+            blocking(|| until_set(&busy));
+            assert_eq!(thread_id(), me);
+            hog.await.unwrap();
         });
     }
 }
@@ -463,24 +520,6 @@ fn r25_a_panic_in_what_is_adopted_skips_no_p_and_costs_no_sysmon() {
         (1, 1 + 2 + 3)
     );
     assert_eq!(rt.run(|| go(|| 42).join().unwrap()), 42);
-}
-
-#[test]
-fn r26_an_idle_process_wakes_nobody() {
-    let rt = stackful(2);
-    rt.run(|| go(|| ()).join().unwrap());
-    let handle = rt.handle();
-    let mut tries = 0;
-    while handle.stats().sysmon_sleeps == 0 && tries < 2000 {
-        std::thread::sleep(Duration::from_millis(5));
-        tries += 1;
-    }
-    let before = handle.stats();
-    std::thread::sleep(Duration::from_millis(200));
-    let after = handle.stats();
-    // Other tests of this process may wake the one sysmon; this runtime's Ms stay idle.
-    assert_eq!(before.sched_ticks, after.sched_ticks);
-    assert_eq!(after.idle_ps, 2);
 }
 
 #[test]

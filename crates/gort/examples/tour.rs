@@ -14,6 +14,7 @@ mod shapes;
 mod words;
 
 use report::Report;
+use std::io::Write;
 use std::path::PathBuf;
 
 const HELP: &str = "\
@@ -32,32 +33,32 @@ struct Args {
 
 fn parse() -> Result<Option<Args>, lexopt::Error> {
     use lexopt::prelude::*;
-    let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let mut args = Args {
-        path: workspace,
-        procs: None,
-        deadlock: false,
-    };
+    let (mut path, mut procs, mut deadlock) = (None, None, false);
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
             Long("help") | Short('h') => return Ok(None),
-            Long("procs") => args.procs = Some(parser.value()?.parse()?),
+            Long("procs") => procs = Some(parser.value()?.parse()?),
             // Not for people: the child process of the dining philosophers.
-            Long("dine-in-the-wrong-order") => args.deadlock = true,
-            Value(path) => args.path = path.into(),
+            Long("dine-in-the-wrong-order") => deadlock = true,
+            Value(value) if path.is_none() => path = Some(value.into()),
             _ => return Err(arg.unexpected()),
         }
     }
-    Ok(Some(args))
+    let workspace = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    Ok(Some(Args {
+        path: path.unwrap_or_else(workspace),
+        procs,
+        deadlock,
+    }))
 }
 
 fn main() -> ExitCode {
     let args = match parse() {
         Ok(Some(args)) => args,
         Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
+            let printed = std::io::stdout().write_all(HELP.as_bytes());
+            return ExitCode::from(u8::from(printed.is_err()));
         }
         Err(e) => {
             eprintln!("tour: {e}\n\n{HELP}");
@@ -86,13 +87,15 @@ fn tour(args: &Args) -> Result<bool, String> {
         runtime.run(dining::wrong_order);
         return Ok(true);
     }
-    let mut report = Report::new(&runtime);
-    words::count(&mut report, &args.path)?;
-    shapes::sieve(&mut report);
-    shapes::skynet(&mut report);
-    shapes::ring(&mut report);
-    shapes::futures(&mut report);
-    dining::right_order(&mut report);
+    // Before the first line of the table: the path may be one that cannot be read.
+    let words = words::sequential(&args.path)?;
+    let mut report = Report::new(&runtime)?;
+    words::count(&mut report, &args.path, words)?;
+    shapes::sieve(&mut report)?;
+    shapes::skynet(&mut report)?;
+    shapes::ring(&mut report)?;
+    shapes::futures(&mut report)?;
+    dining::right_order(&mut report)?;
     dining::wrong_order_in_a_child(&mut report)?;
     Ok(report.finish())
 }

@@ -26,7 +26,8 @@ mod sys {
         // SAFETY: `t` is a valid place for the answer. The clock exists on every Linux, so the call
         // cannot fail.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut t) };
-        t.tv_sec * 1_000_000_000 + t.tv_nsec
+        // Neither is negative; on 32-bit machines both are half as wide.
+        (t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64).cast_signed()
     }
 }
 

@@ -84,8 +84,8 @@ mod sys {
         /// Waits while the word is `value`, until `deadline` on the monotonic clock.
         pub(super) fn wait(&self, word: &AtomicU32, value: u32, deadline: i64) {
             let until = libc::timespec {
-                tv_sec: deadline / 1_000_000_000,
-                tv_nsec: deadline % 1_000_000_000,
+                tv_sec: (deadline / 1_000_000_000) as libc::time_t,
+                tv_nsec: (deadline % 1_000_000_000) as libc::c_long,
             };
             let timeout = if deadline == NEVER {
                 ptr::null()

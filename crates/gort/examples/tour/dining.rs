@@ -1,7 +1,7 @@
 //! Dining philosophers: forks are channels of one value. In the right order all eat; in the wrong
 //! order all starve, and the runtime says so.
 
-use crate::report::Report;
+use crate::report::{Report, Run};
 use gort::chan::{self, Receiver, Sender};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -56,13 +56,12 @@ fn dine(in_order: bool) -> usize {
         .sum()
 }
 
-pub(crate) fn right_order(report: &mut Report<'_>) {
+pub(crate) fn right_order(report: &mut Report<'_>) -> Result<(), String> {
     report.row(
         "dining philosophers, meals",
-        SEATS,
         || dine(true),
         || SEATS * MEALS,
-    );
+    )
 }
 
 /// In the child: every philosopher holds the left fork and waits for the right one.
@@ -83,13 +82,11 @@ pub(crate) fn wrong_order_in_a_child(report: &mut Report<'_>) -> Result<(), Stri
     let ok = !child.status.success()
         && first == "fatal error: all goroutines are asleep - deadlock!"
         && text.matches("[chan receive]").count() == SEATS;
-    let ms = start.elapsed().as_secs_f64() * 1e3;
-    report.print(
-        "the same in the wrong order",
-        if ok { "deadlock reported" } else { "no report" },
-        ok,
-        ms,
-        SEATS,
-    );
-    Ok(())
+    let run = Run {
+        ms: start.elapsed().as_secs_f64() * 1e3,
+        // The main goroutine and the philosophers.
+        goroutines: SEATS as u64 + 1,
+    };
+    let answer = if ok { "deadlock reported" } else { "no report" };
+    report.print("the same in the wrong order", answer, ok, &run)
 }

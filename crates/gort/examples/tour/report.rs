@@ -1,8 +1,15 @@
 //! One row for each program: what, answer, checked or not, time, goroutines, threads, memory.
 
 use gort::Runtime;
-use std::fmt::Display;
+use std::fmt::{Arguments, Display};
+use std::io::Write;
 use std::time::{Duration, Instant};
+
+/// What a program took.
+pub(crate) struct Run {
+    pub(crate) ms: f64,
+    pub(crate) goroutines: u64,
+}
 
 pub(crate) struct Report<'a> {
     runtime: &'a Runtime,
@@ -10,8 +17,8 @@ pub(crate) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(crate) fn new(runtime: &'a Runtime) -> Self {
-        println!(
+    pub(crate) fn new(runtime: &'a Runtime) -> Result<Self, String> {
+        line(format_args!(
             "{} Ps\n{:<30} {:>26} {:>8} {:>10} {:>11} {:>8} {:>9}",
             runtime.handle().procs(),
             "what",
@@ -21,38 +28,58 @@ impl<'a> Report<'a> {
             "goroutines",
             "threads",
             "peak MiB"
-        );
-        Self { runtime, failed: 0 }
+        ))?;
+        Ok(Self { runtime, failed: 0 })
     }
 
-    /// Runs a program on the runtime, times it, and compares its answer with the sequential one.
+    pub(crate) fn procs(&self) -> usize {
+        self.runtime.handle().procs()
+    }
+
+    /// Runs a program on the runtime, and compares its answer with the sequential one.
     pub(crate) fn row<T: PartialEq + Display + Send>(
         &mut self,
         what: &str,
-        goroutines: usize,
         program: impl FnOnce() -> T + Send,
         expected: impl FnOnce() -> T,
-    ) {
+    ) -> Result<(), String> {
+        let (answer, run) = self.run(program);
+        let ok = answer == expected();
+        self.print(what, &answer.to_string(), ok, &run)
+    }
+
+    /// Runs a program on the runtime, until the last of its goroutines has ended, and times its answer.
+    pub(crate) fn run<T: Send>(&self, program: impl FnOnce() -> T + Send) -> (T, Run) {
+        // The peak begins anew; where the kernel refuses that, it is the largest so far.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        let handle = self.runtime.handle();
+        let before = handle.stats().goroutines_started;
         let start = Instant::now();
         let answer = self.runtime.run(program);
         let ms = start.elapsed().as_secs_f64() * 1e3;
-        // What the program left running (the sieve's filters learn one by one that nobody listens)
-        // would slow down the next.
-        while self.runtime.handle().num_goroutine() > 0 {
+        while handle.num_goroutine() > 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let ok = answer == expected();
-        self.print(what, &answer.to_string(), ok, ms, goroutines);
+        let goroutines = handle.stats().goroutines_started - before;
+        (answer, Run { ms, goroutines })
     }
 
-    pub(crate) fn print(&mut self, what: &str, answer: &str, ok: bool, ms: f64, goroutines: usize) {
+    pub(crate) fn print(
+        &mut self,
+        what: &str,
+        answer: &str,
+        ok: bool,
+        run: &Run,
+    ) -> Result<(), String> {
         let checked = if ok { "yes" } else { "WRONG" };
         self.failed += usize::from(!ok);
-        println!(
-            "{what:<30} {answer:>26} {checked:>8} {ms:>10.1} {goroutines:>11} {:>8} {:>9.1}",
+        line(format_args!(
+            "{what:<30} {answer:>26} {checked:>8} {:>10.1} {:>11} {:>8} {:>9.1}",
+            run.ms,
+            run.goroutines,
             self.runtime.handle().num_threads(),
             peak_mib()
-        );
+        ))
     }
 
     pub(crate) fn finish(self) -> bool {
@@ -63,7 +90,12 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The largest resident size so far.
+/// Prints a line; who reads it may be gone.
+fn line(text: Arguments<'_>) -> Result<(), String> {
+    writeln!(std::io::stdout(), "{text}").map_err(|e| format!("cannot print the table: {e}"))
+}
+
+/// The largest resident size.
 fn peak_mib() -> f64 {
     std::fs::read_to_string("/proc/self/status")
         .ok()

@@ -5,11 +5,11 @@ use crate::report::Report;
 use gort::chan::{self, Receiver, Sender};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
 /// The concurrent prime sieve: a chain of filters, one for each prime found.
-pub(crate) fn sieve(report: &mut Report<'_>) {
+pub(crate) fn sieve(report: &mut Report<'_>) -> Result<(), String> {
     const NTH: usize = 5000;
     fn filter(input: Receiver<u32>, output: Sender<u32>, prime: u32) {
         for n in input {
@@ -20,8 +20,13 @@ pub(crate) fn sieve(report: &mut Report<'_>) {
     }
     let concurrent = || {
         let (source, mut stage) = chan::bounded(64);
+        // Without it the filters would learn one by one, each at its next send, that nobody listens.
+        let done = Arc::new(AtomicBool::new(false));
+        let stop = done.clone();
         drop(gort::go(move || {
-            (2..).take_while(|n| source.send(*n).is_ok()).for_each(drop)
+            (2..)
+                .take_while(|n| !stop.load(Ordering::Relaxed) && source.send(*n).is_ok())
+                .for_each(drop)
         }));
         for _ in 1..NTH {
             let prime = stage.recv().expect("numbers do not end");
@@ -29,7 +34,9 @@ pub(crate) fn sieve(report: &mut Report<'_>) {
             let input = std::mem::replace(&mut stage, next);
             drop(gort::go(move || filter(input, out, prime)));
         }
-        stage.recv().expect("numbers do not end")
+        let last = stage.recv().expect("numbers do not end");
+        done.store(true, Ordering::Relaxed);
+        last
     };
     let sequential = || {
         let mut primes: Vec<u32> = Vec::new();
@@ -47,16 +54,11 @@ pub(crate) fn sieve(report: &mut Report<'_>) {
         }
         primes[NTH - 1]
     };
-    report.row(
-        "prime sieve, 5,000th prime",
-        NTH + 1,
-        concurrent,
-        sequential,
-    );
+    report.row("prime sieve, 5,000th prime", concurrent, sequential)
 }
 
 /// A tree of goroutines, ten children each, a million leaves; every leaf sends its number up.
-pub(crate) fn skynet(report: &mut Report<'_>) {
+pub(crate) fn skynet(report: &mut Report<'_>) -> Result<(), String> {
     const LEAVES: u64 = 1_000_000;
     fn node(up: &Sender<u64>, number: u64, size: u64) {
         if size == 1 {
@@ -76,16 +78,13 @@ pub(crate) fn skynet(report: &mut Report<'_>) {
         drop(gort::go(move || node(&tx, 0, LEAVES)));
         rx.recv().expect("the root answers")
     };
-    report.row(
-        "skynet, a million goroutines",
-        1_111_111,
-        concurrent,
-        || (0..LEAVES).sum(),
-    );
+    report.row("skynet, a million goroutines", concurrent, || {
+        (0..LEAVES).sum()
+    })
 }
 
 /// Ten thousand goroutines in a ring pass a counter round ten times.
-pub(crate) fn ring(report: &mut Report<'_>) {
+pub(crate) fn ring(report: &mut Report<'_>) -> Result<(), String> {
     const LEN: u64 = 10_000;
     const ROUNDS: u64 = 10;
     let concurrent = || {
@@ -108,16 +107,11 @@ pub(crate) fn ring(report: &mut Report<'_>) {
         }
         n
     };
-    report.row(
-        "ring of 10,000, ten rounds",
-        LEN as usize,
-        concurrent,
-        || LEN * ROUNDS,
-    );
+    report.row("ring of 10,000, ten rounds", concurrent, || LEN * ROUNDS)
 }
 
 /// A million futures park at a gate, all are woken, each adds its number.
-pub(crate) fn futures(report: &mut Report<'_>) {
+pub(crate) fn futures(report: &mut Report<'_>) -> Result<(), String> {
     const N: u64 = 1_000_000;
     #[derive(Default)]
     struct Gate(Mutex<(bool, Vec<Waker>)>);
@@ -155,7 +149,5 @@ pub(crate) fn futures(report: &mut Report<'_>) {
         }
         sum.load(Ordering::Relaxed)
     };
-    report.row("a million futures woken", N as usize, concurrent, || {
-        (0..N).sum()
-    });
+    report.row("a million futures woken", concurrent, || (0..N).sum())
 }

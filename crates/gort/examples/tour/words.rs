@@ -10,11 +10,9 @@ use std::path::{Path, PathBuf};
 
 type Counts = HashMap<Vec<u8>, u64>;
 
-const WORKERS: usize = 8;
-
 /// What a count comes to.
 #[derive(PartialEq)]
-struct Total {
+pub(crate) struct Total {
     files: usize,
     words: u64,
     distinct: usize,
@@ -27,42 +25,51 @@ impl fmt::Display for Total {
     }
 }
 
-pub(crate) fn count(report: &mut Report<'_>, path: &Path) -> Result<(), String> {
-    // The list is taken once: files that other programs write meanwhile would spoil the check.
-    let mut files = Vec::new();
-    walk(path, &mut files).map_err(|e| format!("{}: {e}", path.display()))?;
-    if files.is_empty() {
-        return Err(format!("{}: no files to read", path.display()));
+pub(crate) fn count(report: &mut Report<'_>, path: &Path, expected: Total) -> Result<(), String> {
+    let workers = report.procs();
+    let (answer, run) = report.run(|| pipeline(path.to_owned(), workers));
+    let answer = answer?;
+    let ok = answer == expected;
+    if !ok && sequential(path)? != expected {
+        return Err(format!(
+            "{}: files changed while they were counted",
+            path.display()
+        ));
     }
-    let contents = sequential(&files)?;
-    let for_pipeline = files.clone();
-    report.row(
-        &format!("words of {} files", files.len()),
-        WORKERS + 3,
-        move || pipeline(for_pipeline),
-        || contents,
-    );
-    Ok(())
+    let what = format!("words, {} files", answer.files);
+    report.print(&what, &answer.to_string(), ok, &run)
 }
 
-/// Paths in sorted order; `target` and `.git` are skipped, symbolic links are not followed.
-fn walk(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_file() {
-        files.push(path.to_owned());
-        return Ok(());
+/// Finds every file below a path, which may be a file or a link; `target`, `.git` and links below it are skipped. Goes on
+/// as long as `found` says so.
+fn walk(root: &Path, mut found: impl FnMut(PathBuf) -> Result<bool, String>) -> Result<(), String> {
+    let is_file = fs::metadata(root).map_err(about(root))?.is_file();
+    if is_file {
+        return found(root.to_owned()).map(drop);
     }
-    let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let kind = entry.file_type()?;
-        let name = entry.file_name();
-        if kind.is_dir() && name != "target" && name != ".git" {
-            walk(&entry.path(), files)?;
-        } else if kind.is_file() {
-            files.push(entry.path());
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let entries = gort::blocking(|| fs::read_dir(&dir)?.collect::<io::Result<Vec<_>>>());
+        for entry in entries.map_err(about(&dir))? {
+            let (path, name) = (entry.path(), entry.file_name());
+            let kind = entry.file_type().map_err(about(&path))?;
+            if kind.is_dir() && name != "target" && name != ".git" {
+                dirs.push(path);
+            } else if kind.is_file() && !found(path)? {
+                return Ok(());
+            }
         }
     }
     Ok(())
+}
+
+/// Reading may block the thread: other goroutines go on meanwhile.
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    gort::blocking(|| fs::read(file)).map_err(about(file))
+}
+
+fn about(path: &Path) -> impl Fn(io::Error) -> String {
+    move |e| format!("{}: {e}", path.display())
 }
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -99,36 +106,40 @@ fn total(files: usize, counts: &Counts) -> Total {
     }
 }
 
-fn sequential(files: &[PathBuf]) -> Result<Total, String> {
-    let mut counts = Counts::new();
-    for f in files {
-        let text = fs::read(f).map_err(|e| format!("{}: {e}", f.display()))?;
-        tally(&text, &mut counts);
+/// One file after the other.
+pub(crate) fn sequential(path: &Path) -> Result<Total, String> {
+    let (mut files, mut counts) = (0, Counts::new());
+    walk(path, |file| {
+        tally(&read(&file)?, &mut counts);
+        files += 1;
+        Ok(true)
+    })?;
+    if files == 0 {
+        return Err(format!("{}: no files to read", path.display()));
     }
-    Ok(total(files.len(), &counts))
+    Ok(total(files, &counts))
 }
 
-fn pipeline(files: Vec<PathBuf>) -> Total {
+/// One goroutine walks, two read, `workers` count, the caller merges. Who cannot go on ends, and so do those before and
+/// behind it.
+fn pipeline(path: PathBuf, workers: usize) -> Result<Total, String> {
     let (to_read, paths) = chan::bounded::<PathBuf>(64);
     let (to_count, texts) = chan::bounded::<Vec<u8>>(64);
     let (to_merge, partial) = chan::bounded::<(usize, Counts)>(0);
-    drop(gort::go(move || {
-        files
-            .into_iter()
-            .for_each(|f| to_read.send(f).expect("a reader"))
-    }));
+    let mut stages = vec![gort::go(move || {
+        walk(&path, |file| Ok(to_read.send(file).is_ok()))
+    })];
     for _ in 0..2 {
         let (paths, to_count) = (paths.clone(), to_count.clone());
-        drop(gort::go(move || {
+        stages.push(gort::go(move || {
             for path in paths {
-                // Reading may block the thread: others go on meanwhile.
-                let text = gort::blocking(|| fs::read(&path)).expect("it was readable before");
-                to_count.send(text).expect("a counter");
+                to_count.send(read(&path)?).expect("a counter");
             }
+            Ok(())
         }));
     }
-    drop(to_count);
-    for _ in 0..WORKERS {
+    drop((paths, to_count));
+    for _ in 0..workers {
         let (texts, to_merge) = (texts.clone(), to_merge.clone());
         drop(gort::go(move || {
             let (mut n, mut counts) = (0, Counts::new());
@@ -139,7 +150,7 @@ fn pipeline(files: Vec<PathBuf>) -> Total {
             to_merge.send((n, counts)).expect("the merger");
         }));
     }
-    drop(to_merge);
+    drop((texts, to_merge));
     let (mut files, mut all) = (0, Counts::new());
     for (n, counts) in partial {
         files += n;
@@ -147,5 +158,8 @@ fn pipeline(files: Vec<PathBuf>) -> Total {
             *all.entry(word).or_default() += n;
         }
     }
-    total(files, &all)
+    for stage in stages {
+        stage.join().expect("no panics")?;
+    }
+    Ok(total(files, &all))
 }
