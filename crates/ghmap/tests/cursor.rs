@@ -1,4 +1,5 @@
 //! Iteration while the map changes, and Go's other rules for maps.
+#![cfg(feature = "default-hasher")]
 
 use ghmap::{GoKey, GoMap, HashMap};
 use std::collections::{HashMap as Model, HashSet};

@@ -80,7 +80,7 @@ fn r73_hints_choose_the_least_b_that_is_not_overloaded() {
         (65536, 14),
     ];
     for (hint, b) in hints {
-        let map: HashMap<u64, u64> = HashMap::with_capacity(hint);
+        let map: HashMap<u64, u64, _> = HashMap::with_capacity_and_hasher(hint, Fixed);
         assert_eq!(
             (map.stats().b, map.stats().buckets),
             (b, 1 << b),
@@ -88,7 +88,8 @@ fn r73_hints_choose_the_least_b_that_is_not_overloaded() {
         );
         assert!(map.capacity() >= hint);
     }
-    assert_eq!(HashMap::<u64, u64>::with_capacity(0).stats().buckets, 0);
+    let none: HashMap<u64, u64, _> = HashMap::with_capacity_and_hasher(0, Fixed);
+    assert_eq!(none.stats().buckets, 0);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A map as a map and a set as a sequence.
-#![cfg(feature = "serde")]
+#![cfg(all(feature = "serde", feature = "default-hasher"))]
 
 use ghmap::{HashMap, HashSet};
 

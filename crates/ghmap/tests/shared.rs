@@ -1,5 +1,6 @@
 //! The three fatal errors of a map shared without a lock (R81, R95), each provoked in a child process:
 //! a key's `==`, which runs in the middle of a write, uses the map again.
+#![cfg(all(feature = "std", feature = "default-hasher"))]
 
 use ghmap::{GoCursor, GoKey, SharedMap};
 use std::hash::Hasher;
