@@ -102,7 +102,7 @@ pub(super) struct Array<K, V> {
     /// log2 of the buckets in the first block, and in all.
     first_b: u8,
     b: u8,
-    _entries: PhantomData<(K, V)>,
+    _entries: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> Clone for Array<K, V> {

@@ -51,14 +51,15 @@ const fn slot<T>() -> Layout {
     }
 }
 
-/// A pointer to a bucket. Copying it copies the pointer.
+/// A pointer to a bucket. Copying it copies the pointer, which owns nothing: `fn() -> (K, V)` says so, and leaves
+/// it to whoever holds one whether that may be pinned, sent or used after a panic.
 ///
 /// Every method's contract, called "live": the bucket lies in an array or chunk that has not been
 /// freed, its tophash bytes and its overflow link are initialised, and nobody else accesses it while
 /// the method runs (readers may share).
 pub(crate) struct Bucket<K, V> {
     at: NonNull<u8>,
-    _entries: PhantomData<(K, V)>,
+    _entries: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> Clone for Bucket<K, V> {
