@@ -208,6 +208,21 @@ fn r90_nan_entries_add_up_survive_growth_and_leave_by_clear() {
 }
 
 #[test]
+fn r90_r97_each_nan_is_given_once_in_every_stage_of_growth() {
+    for n in 0..300 {
+        let mut map = GoMap::new();
+        for i in 0..n {
+            map.insert(f64::NAN, i);
+        }
+        let (mut cursor, mut seen) = (map.cursor(), HashSet::new());
+        while let Some((_, v)) = cursor.next(&map) {
+            assert!(seen.insert(v), "{v} of {n} twice");
+        }
+        assert_eq!(seen.len(), n);
+    }
+}
+
+#[test]
 fn r90_growth_under_an_iterator_gives_each_nan_once() {
     for start in [7, 26, 50, 104, 110, 300] {
         let mut map = GoMap::new();
