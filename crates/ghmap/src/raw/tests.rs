@@ -1,7 +1,7 @@
 //! Tests of what no program sees: the order in memory, the counters, the marks.
 
 use super::bucket::{Bucket, SLOTS};
-use super::hmap::{Hmap, Rehash};
+use super::hmap::{ALLOCATED, Hmap, Rehash, capacity};
 use super::tophash::{EMPTY_ONE, EMPTY_REST, MIN_TOP_HASH, tophash};
 use crate::Global;
 use std::collections::BTreeMap;
@@ -126,23 +126,81 @@ fn r68_noverflow_is_exact_below_16_and_random_above() {
         map.incr_noverflow();
         assert_eq!(map.noverflow, n);
     }
-    // B = 20: one in 2^5 counts. The generator starts the same every time.
-    let mut map: Hmap<u64, u64> = Hmap::new();
-    map.b = 20;
-    for _ in 0..32_000 {
-        map.incr_noverflow();
+    // One in 2^(B - 15) counts. The generator starts the same every time.
+    for b in [16, 17, 20] {
+        let mut map: Hmap<u64, u64> = Hmap::new();
+        map.b = b;
+        for _ in 0..1000 << (b - 15) {
+            map.incr_noverflow();
+        }
+        assert!((900..1100).contains(&map.noverflow), "{}", map.noverflow);
     }
-    assert!((900..1100).contains(&map.noverflow), "{}", map.noverflow);
+}
+
+#[test]
+fn r72_r74_packing_begins_at_as_many_overflow_buckets_as_buckets_counted_to_2_15() {
+    for (b, many) in [(0, 1), (3, 8), (15, 1 << 15), (16, 1 << 15), (30, 1 << 15)] {
+        let mut map: Hmap<u64, u64> = Hmap::new();
+        (map.b, map.flags) = (b, ALLOCATED);
+        map.noverflow = many - 1;
+        map.set_limit();
+        assert_eq!(map.limit, capacity(b), "B {b}");
+        map.noverflow = many;
+        map.set_limit();
+        assert_eq!(map.limit, 0, "B {b}");
+    }
 }
 
 #[test]
 fn r79_spare_buckets_number_a_sixteenth_from_b_4_on() {
-    for (b, spares) in [(0, 1), (3, 1), (4, 1), (5, 2), (8, 16), (10, 64)] {
+    // At most 256 KiB at a time.
+    let most = (256 << 10) / 144;
+    for (b, spares) in [
+        (0, 1),
+        (3, 1),
+        (4, 1),
+        (5, 2),
+        (8, 16),
+        (10, 64),
+        (16, most),
+    ] {
         let mut table = Table::new();
         assert!(table.0.allocate(b, &Global).is_ok());
         assert!(table.0.pool.ensure(1, b, &Global).is_ok());
         assert_eq!(table.0.pool.available(), spares, "B {b}");
     }
+}
+
+#[test]
+fn what_a_chunk_has_left_is_used_before_a_new_one() {
+    let mut table = Table::new();
+    assert!(table.0.pool.ensure(1, 8, &Global).is_ok());
+    assert!(table.0.pool.ensure(20, 8, &Global).is_ok());
+    assert_eq!(table.0.pool.available(), 16 + 20);
+}
+
+#[test]
+fn r90_irreflexive_keys_take_either_side_anew_at_every_doubling() {
+    /// No key equals itself, and none is hashed.
+    struct Nan;
+    impl Rehash<u64> for Nan {
+        fn hash(&self, _: &u64) -> u64 {
+            unreachable!("its hash says nothing")
+        }
+        fn irreflexive(&self, _: &u64) -> bool {
+            true
+        }
+    }
+    let mut table = Table::new();
+    for n in 0..2000 {
+        // All begin in bucket 0, with one tophash byte.
+        let slot = table.0.insert_unique(200 << 56, n, n, &Global, &Nan);
+        assert!(slot.is_ok());
+    }
+    assert!(table.0.finish_growth(&Global, &Nan).is_ok());
+    let in_use = (0..512).filter(|&n| table.tops(n)[0] != EMPTY_REST).count();
+    // Each has been moved as often as the map has doubled since. With their bytes kept they would stay together.
+    assert!(in_use > 20, "{in_use} of 512 buckets in use");
 }
 
 #[test]
