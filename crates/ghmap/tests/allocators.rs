@@ -407,6 +407,29 @@ fn a_reservation_that_cannot_end_a_growth_is_refused_and_loses_nothing() {
 }
 
 #[test]
+fn a_map_that_is_refused_a_smaller_table_keeps_the_one_it_has() {
+    let alloc = Counting::new(false);
+    let mut map = alloc.map();
+    for i in 0..7000 {
+        map.insert(i, i);
+    }
+    map.retain(|k, _| k % 50 == 0);
+    let before = map.stats();
+    for allowed in 0.. {
+        alloc.allow(allowed);
+        map.shrink_to_fit();
+        alloc.allow(usize::MAX);
+        assert!((0..140).all(|i| map.get(&(50 * i)) == Some(&(50 * i))));
+        if map.stats() != before {
+            assert!(allowed > 0 && map.stats().bytes < before.bytes / 10);
+            break;
+        }
+    }
+    drop(map);
+    assert_eq!(alloc.0.blocks.load(Relaxed), 0);
+}
+
+#[test]
 fn a_refused_insertion_ends_the_program_by_handle_alloc_error() {
     if std::env::var_os("GHMAP_REFUSED").is_some() {
         let alloc = Counting::new(false);

@@ -220,6 +220,36 @@ fn reserve_and_shrink_move_everything_at_once() {
 }
 
 #[test]
+fn shrinking_gives_back_the_overflow_buckets_of_long_thin_chains() {
+    let mut map = map();
+    fill(&mut map, 13 << 9);
+    let mut oldest = 0;
+    while map.stats().overflow_buckets < map.stats().buckets * 3 / 4 {
+        map.remove(&oldest);
+        map.insert(oldest + (13 << 9), 0);
+        oldest += 1;
+    }
+    let (churned, entries) = (map.stats(), map.clone());
+    map.shrink_to_fit();
+    let shrunk = map.stats();
+    assert_eq!((shrunk.b, shrunk.len), (churned.b, churned.len));
+    assert!(shrunk.overflow_buckets + shrunk.spare_buckets < shrunk.buckets / 3);
+    assert!(map == entries);
+    // There is nothing more to give.
+    map.shrink_to_fit();
+    assert_eq!(map.stats(), shrunk);
+}
+
+#[test]
+fn shrinking_to_more_than_can_be_is_not_shrinking() {
+    let mut map = map();
+    fill(&mut map, 105);
+    assert!(map.stats().growing);
+    map.shrink_to(usize::MAX);
+    assert_eq!((map.stats().b, map.len()), (5, 105));
+}
+
+#[test]
 fn insertions_that_have_been_reserved_move_nothing() {
     let mut grown = map();
     for n in 0..2000 {

@@ -63,6 +63,12 @@ impl<K, V> Hmap<K, V> {
         self.noverflow >= 1 << self.b.min(15)
     }
 
+    /// Whether more overflow buckets are kept than chance asks of a map filled to its limit, a fifth of its
+    /// buckets: removals have left the chains long and thin.
+    pub(super) fn has_loose_chains(&self) -> bool {
+        self.pool.buckets() > (self.mask + 1) / 4
+    }
+
     pub(super) fn set_limit(&mut self) {
         self.limit = if self.is_growing() {
             usize::MAX

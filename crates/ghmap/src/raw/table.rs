@@ -255,10 +255,11 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         if want == 0 {
             // SAFETY: no entry is left.
             unsafe { self.map.free(&self.alloc) };
-        } else if want < self.capacity() || self.map.is_growing() {
-            let b = must(b_for(want)).min(self.map.b);
-            if b < self.map.b || self.map.is_growing() {
-                must(self.map.rebuild(b, &self.alloc, rehash));
+        } else {
+            let b = b_for(want).map_or(self.map.b, |b| b.min(self.map.b));
+            if b < self.map.b || self.map.is_growing() || self.map.has_loose_chains() {
+                // Refused, the map stays as it is.
+                let _ = self.map.rebuild(b, &self.alloc, rehash);
             }
         }
     }
