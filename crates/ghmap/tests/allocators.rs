@@ -93,6 +93,15 @@ impl Hasher for OneHash {
     }
 }
 
+/// The keys below `n`, in one chain.
+fn one_chain(alloc: &Counting, n: u64) -> HashMap<u64, u64, OneHash, Counting> {
+    let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
+    for i in 0..n {
+        map.insert(i, i);
+    }
+    map
+}
+
 type Map<V> = HashMap<u64, V, DefaultHashBuilder, Counting>;
 
 thread_local! {
@@ -314,10 +323,7 @@ fn removals_and_replacements_need_no_memory_for_a_growth_under_way() {
     let alloc = Counting::new(false);
     let mut refused = false;
     for n in 9..200 {
-        let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
-        for i in 0..n {
-            map.insert(i, i);
-        }
+        let mut map = one_chain(&alloc, n);
         alloc.allow(0);
         let asked = alloc.0.asked.load(Relaxed);
         for i in 0..n / 2 {
@@ -388,10 +394,7 @@ fn a_reservation_that_cannot_end_a_growth_is_refused_and_loses_nothing() {
     let alloc = Counting::new(false);
     let mut refused = false;
     for n in 9..200 {
-        let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
-        for i in 0..n {
-            map.insert(i, i);
-        }
+        let mut map = one_chain(&alloc, n);
         alloc.allow(0);
         let result = map.try_reserve(map.capacity().saturating_sub(map.len()));
         alloc.allow(usize::MAX);
