@@ -325,6 +325,10 @@ fn keys_of_several_parts_follow_their_parts() {
     map.insert((1, [-0.0, 1.0]), "b");
     map.insert((1, [f32::NAN, 1.0]), "c");
     assert_eq!((map.len(), map.get(&(1, [0.0, 1.0]))), (2, "b"));
+    let mut map: GoMap<std::sync::Arc<str>, u8> = GoMap::new();
+    map.insert("a".into(), 1);
+    map.insert("a".into(), 2);
+    assert_eq!((map.len(), map.get(&"a".into())), (1, 2));
     let mut map: GoMap<Option<Vec<f64>>, u8> = GoMap::new();
     map.insert(None, 1);
     map.insert(Some(vec![0.0]), 2);

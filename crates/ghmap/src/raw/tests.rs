@@ -105,6 +105,13 @@ impl Table {
                     unsafe {
                         if bucket.top(i) >= MIN_TOP_HASH {
                             let key = *bucket.key(i);
+                            // R65, R77: the low bits say the bucket; R76: the top ones the byte.
+                            let mask = if self.0.in_old(n as u64) {
+                                self.0.old_len() - 1
+                            } else {
+                                self.0.mask
+                            };
+                            assert_eq!(key as usize & mask, n);
                             assert_eq!(bucket.top(i), tophash(key));
                             assert!(self.0.find(key, |k| *k == key).is_some());
                         }
@@ -134,6 +141,13 @@ impl Drop for Table {
 /// Keys that all go to bucket 0, with top bytes from 100 on.
 fn colliding(n: u64) -> impl DoubleEndedIterator<Item = u64> {
     (0..n).map(|i| (100 + i) << 56 | i << 40)
+}
+
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn r66_the_head_is_72_bytes_and_a_pool_that_is_not_used_one_pointer_of_them() {
+    assert_eq!(size_of::<Hmap<u64, u64>>(), 72);
+    assert_eq!(size_of::<super::overflow::Pool<u64, u64>>(), 8);
 }
 
 #[test]
