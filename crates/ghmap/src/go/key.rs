@@ -11,7 +11,8 @@ use stdalloc::vec::Vec;
 /// A key by Go's rules.
 ///
 /// Implemented for the integers, `bool`, `char`, strings, `f32` and `f64`, `Option`, slices, arrays,
-/// vectors, boxes, `Rc`, `Arc` and tuples of up to four keys. For a type of one's own that is `Eq` and `Hash`, forward to these.
+/// vectors, boxes, `Rc`, `Arc` and tuples of up to four keys. For a type of one's own that is `Eq` and
+/// `Hash`, forward to these.
 ///
 /// ```
 /// use ghmap::GoKey;
