@@ -434,11 +434,14 @@ fn prefetch(p: *const u8) {
 mod tests {
     use super::*;
 
+    /// A pointer: the link, and an entry's key or value in a block of its own.
+    const LINK: usize = size_of::<*mut u8>();
+
     #[test]
     fn r70_keys_and_values_apart_save_padding() {
-        assert_eq!(Bucket::<i64, i8>::SIZE, 8 + 64 + 8 + 8);
-        assert_eq!(Bucket::<u64, u64>::SIZE, 144);
-        assert_eq!(Bucket::<(), ()>::SIZE, 16);
+        assert_eq!(Bucket::<i64, i8>::SIZE, 8 + 64 + 8 + LINK);
+        assert_eq!(Bucket::<u64, u64>::SIZE, 8 + 64 + 64 + LINK);
+        assert_eq!(Bucket::<(), ()>::SIZE, 8 + LINK);
         assert_eq!(Bucket::<u8, u128>::ALIGN, 16);
         assert_eq!(Bucket::<u8, u128>::SIZE % 16, 0);
     }
@@ -453,9 +456,9 @@ mod tests {
 
     #[test]
     fn r78_128_bytes_stay_inside_and_129_do_not() {
-        assert_eq!(Bucket::<[u8; 128], ()>::SIZE, 8 + 8 * 128 + 8);
-        assert_eq!(Bucket::<[u8; 129], ()>::SIZE, 8 + 64 + 8);
-        assert_eq!(Bucket::<(), [u8; 128]>::SIZE, 8 + 8 * 128 + 8);
-        assert_eq!(Bucket::<(), [u8; 129]>::SIZE, 8 + 64 + 8);
+        assert_eq!(Bucket::<[u8; 128], ()>::SIZE, 8 + 8 * 128 + LINK);
+        assert_eq!(Bucket::<[u8; 129], ()>::SIZE, 8 + 8 * LINK + LINK);
+        assert_eq!(Bucket::<(), [u8; 128]>::SIZE, 8 + 8 * 128 + LINK);
+        assert_eq!(Bucket::<(), [u8; 129]>::SIZE, 8 + 8 * LINK + LINK);
     }
 }

@@ -202,7 +202,7 @@ fn r72_r74_packing_begins_at_as_many_overflow_buckets_as_buckets_counted_to_2_15
 #[test]
 fn r79_spare_buckets_number_a_sixteenth_from_b_4_on() {
     // At most 256 KiB at a time.
-    let most = (256 << 10) / 144;
+    let most = (256 << 10) / Bucket::<u64, u64>::SIZE;
     for (b, spares) in [
         (0, 1),
         (3, 1),
