@@ -2,7 +2,9 @@
 #![cfg(feature = "default-hasher")]
 
 use ghmap::{GoKey, GoMap, HashMap};
+use std::cell::Cell;
 use std::collections::{HashMap as Model, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 fn filled(n: u64) -> HashMap<u64, u64> {
     let mut map = HashMap::new();
@@ -338,4 +340,38 @@ fn keys_of_several_parts_follow_their_parts() {
     map.insert(None, 1);
     map.insert(Some(vec![0.0]), 2);
     assert_eq!((map.get(&None), map.get(&Some(vec![-0.0]))), (1, 2));
+}
+
+#[test]
+fn r97_a_step_that_unwinds_in_a_clone_gives_its_entry_next_time() {
+    /// Of the first hundred `Clone`s, every seventh unwinds.
+    struct Touchy(u32);
+    thread_local!(static CLONES: Cell<u32> = const { Cell::new(0) });
+    impl Clone for Touchy {
+        fn clone(&self) -> Self {
+            CLONES.set(CLONES.get() + 1);
+            if CLONES.get() < 100 && CLONES.get().is_multiple_of(7) {
+                resume_unwind(Box::new(()));
+            }
+            Self(self.0)
+        }
+    }
+    for n in [1, 60, 105] {
+        CLONES.set(0);
+        let mut map = GoMap::new();
+        for i in 0..n {
+            let key = if i % 2 == 0 { f64::NAN } else { f64::from(i) };
+            map.insert(key, Touchy(i));
+        }
+        let (mut cursor, mut given, mut ended) = (map.cursor(), Vec::new(), false);
+        while !ended {
+            let step = catch_unwind(AssertUnwindSafe(|| cursor.next(&map)));
+            if let Ok(entry) = step {
+                ended = entry.is_none();
+                given.extend(entry.map(|(_, value)| value.0));
+            }
+        }
+        given.sort_unstable();
+        assert!(given.into_iter().eq(0..n));
+    }
 }
