@@ -11,6 +11,7 @@ use crate::map::ByHasher;
 use crate::random::random;
 use crate::{Allocator, HashMap};
 use core::hash::{BuildHasher, Hash};
+use core::mem;
 use stdalloc::vec::Vec;
 
 /// The walk over the logical buckets: which is next, from where, and how many are left.
@@ -33,8 +34,15 @@ impl Route {
         }
     }
 
-    /// The next logical bucket: (b, index). `map_b` is the map's B now.
-    pub(crate) fn next(&mut self, map_b: Option<u8>) -> Option<(u8, usize)> {
+    /// Goes on to the next logical bucket: `copy`, given B, the bucket's index and a vector, pushes its entries,
+    /// which are then in `entries`, which is empty. `map_b` is the map's B now. If `copy` unwinds nothing has
+    /// changed.
+    pub(crate) fn next<T>(
+        &mut self,
+        map_b: Option<u8>,
+        entries: &mut Vec<T>,
+        copy: impl FnOnce(u8, usize, &mut Vec<T>),
+    ) -> Option<()> {
         let b = match self.b {
             Some(b) => b,
             None => *self.b.insert(map_b?),
@@ -43,15 +51,16 @@ impl Route {
             return None;
         }
         let i = (self.start as usize).wrapping_add(self.done) & ((1 << b) - 1);
-        self.done += 1;
-        Some((b, i))
-    }
-
-    /// Turns a bucket's entries around by the start slot, as Go does, to vary the order further.
-    pub(crate) fn rotate<T>(&self, entries: &mut [T]) {
-        if !entries.is_empty() {
-            entries.rotate_left((self.start >> 32) as usize % entries.len());
+        let mut copies = mem::take(entries);
+        copy(b, i, &mut copies);
+        // Turned around by the start slot, as Go does, to vary the order further.
+        if !copies.is_empty() {
+            let n = copies.len();
+            copies.rotate_left((self.start >> 32) as usize % n);
         }
+        *entries = copies;
+        self.done += 1;
+        Some(())
     }
 }
 
@@ -63,9 +72,12 @@ impl Route {
 /// * an entry inserted meanwhile may be given or not;
 /// * values are those at the time of the step; the start is random.
 ///
+/// A step in which a `Hash`, `Eq` or `Clone` of the keys unwinds is none: the next one begins where it did.
+///
 /// A cursor used on another map than the one that made it gives entries of that map, some or some twice,
-/// and in no order; memory stays safe. What `clone_from` has made of a map is another one. The first step fixes the number of logical buckets; a step costs the
-/// lookup of one key, and copying the keys of a bucket now and then.
+/// and in no order; memory stays safe. What `clone_from` has made of a map is another one. The first step
+/// fixes the number of logical buckets; a step costs the lookup of one key, and copying the keys of a bucket
+/// now and then.
 ///
 /// ```
 /// let mut map = ghmap::HashMap::new();
@@ -110,18 +122,18 @@ impl<K: Eq + Hash + Clone> Cursor<K> {
         map: &'m mut HashMap<K, V, S, A>,
     ) -> Option<(&'m K, &'m mut V)> {
         let slot = loop {
-            if let Some(key) = self.keys.pop() {
-                let hash = map.hash_of(&key);
-                if let Some(slot) = map.table.find(hash, |k| key == *k) {
+            if let Some(key) = self.keys.last() {
+                let found = map.table.find(map.hash_of(key), |k| key == k);
+                // Not before: if the lookup unwinds, it is this key's turn still.
+                self.keys.pop();
+                if let Some(slot) = found {
                     break slot;
                 }
             } else {
-                let (b, i) = self.route.next(map.table.b())?;
-                let keys = &mut self.keys;
-                let rehash = ByHasher(&map.hash_builder);
-                map.table
-                    .logical_bucket(b, i, &rehash, |key, _| keys.push(key.clone()));
-                self.route.rotate(keys);
+                let (table, rehash) = (&map.table, ByHasher(&map.hash_builder));
+                self.route.next(table.b(), &mut self.keys, |b, i, keys| {
+                    table.logical_bucket(b, i, &rehash, |key, _| keys.push(key.clone()));
+                })?;
             }
         };
         // SAFETY: just found; the borrow keeps the table as it is.

@@ -93,6 +93,15 @@ impl Hasher for OneHash {
     }
 }
 
+/// The keys below `n`, in one chain.
+fn one_chain(alloc: &Counting, n: u64) -> HashMap<u64, u64, OneHash, Counting> {
+    let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
+    for i in 0..n {
+        map.insert(i, i);
+    }
+    map
+}
+
 type Map<V> = HashMap<u64, V, DefaultHashBuilder, Counting>;
 
 thread_local! {
@@ -314,10 +323,7 @@ fn removals_and_replacements_need_no_memory_for_a_growth_under_way() {
     let alloc = Counting::new(false);
     let mut refused = false;
     for n in 9..200 {
-        let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
-        for i in 0..n {
-            map.insert(i, i);
-        }
+        let mut map = one_chain(&alloc, n);
         alloc.allow(0);
         let asked = alloc.0.asked.load(Relaxed);
         for i in 0..n / 2 {
@@ -388,10 +394,7 @@ fn a_reservation_that_cannot_end_a_growth_is_refused_and_loses_nothing() {
     let alloc = Counting::new(false);
     let mut refused = false;
     for n in 9..200 {
-        let mut map = HashMap::with_hasher_in(OneHash, alloc.clone());
-        for i in 0..n {
-            map.insert(i, i);
-        }
+        let mut map = one_chain(&alloc, n);
         alloc.allow(0);
         let result = map.try_reserve(map.capacity().saturating_sub(map.len()));
         alloc.allow(usize::MAX);
@@ -403,6 +406,29 @@ fn a_reservation_that_cannot_end_a_growth_is_refused_and_loses_nothing() {
         assert!((0..n).all(|k| map.get(&k) == Some(&k)));
     }
     assert!(refused, "no growth wanted memory");
+    assert_eq!(alloc.0.blocks.load(Relaxed), 0);
+}
+
+#[test]
+fn a_map_that_is_refused_a_smaller_table_keeps_the_one_it_has() {
+    let alloc = Counting::new(false);
+    let mut map = alloc.map();
+    for i in 0..7000 {
+        map.insert(i, i);
+    }
+    map.retain(|k, _| k % 50 == 0);
+    let before = map.stats();
+    for allowed in 0.. {
+        alloc.allow(allowed);
+        map.shrink_to_fit();
+        alloc.allow(usize::MAX);
+        assert!((0..140).all(|i| map.get(&(50 * i)) == Some(&(50 * i))));
+        if map.stats() != before {
+            assert!(allowed > 0 && map.stats().bytes < before.bytes / 10);
+            break;
+        }
+    }
+    drop(map);
     assert_eq!(alloc.0.blocks.load(Relaxed), 0);
 }
 

@@ -1,7 +1,10 @@
 //! Iteration while the map changes, and Go's other rules for maps.
+#![cfg(feature = "default-hasher")]
 
 use ghmap::{GoKey, GoMap, HashMap};
+use std::cell::Cell;
 use std::collections::{HashMap as Model, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 fn filled(n: u64) -> HashMap<u64, u64> {
     let mut map = HashMap::new();
@@ -207,6 +210,21 @@ fn r90_nan_entries_add_up_survive_growth_and_leave_by_clear() {
 }
 
 #[test]
+fn r90_r97_each_nan_is_given_once_in_every_stage_of_growth() {
+    for n in 0..300 {
+        let mut map = GoMap::new();
+        for i in 0..n {
+            map.insert(f64::NAN, i);
+        }
+        let (mut cursor, mut seen) = (map.cursor(), HashSet::new());
+        while let Some((_, v)) = cursor.next(&map) {
+            assert!(seen.insert(v), "{v} of {n} twice");
+        }
+        assert_eq!(seen.len(), n);
+    }
+}
+
+#[test]
 fn r90_growth_under_an_iterator_gives_each_nan_once() {
     for start in [7, 26, 50, 104, 110, 300] {
         let mut map = GoMap::new();
@@ -246,7 +264,12 @@ fn r90_nans_gone_in_a_clear_are_not_given() {
 
 #[test]
 fn r80_a_senseless_hint_is_no_hint() {
-    for hint in [usize::MAX, usize::MAX / 2, isize::MAX as usize, 1 << 60] {
+    for hint in [
+        usize::MAX,
+        usize::MAX / 2,
+        isize::MAX as usize,
+        1 << (usize::BITS - 4),
+    ] {
         let mut map: GoMap<u64, u64> = GoMap::with_hint(hint);
         assert_eq!(map.stats().buckets, 0);
         map.insert(1, 1);
@@ -309,8 +332,46 @@ fn keys_of_several_parts_follow_their_parts() {
     map.insert((1, [-0.0, 1.0]), "b");
     map.insert((1, [f32::NAN, 1.0]), "c");
     assert_eq!((map.len(), map.get(&(1, [0.0, 1.0]))), (2, "b"));
+    let mut map: GoMap<std::sync::Arc<str>, u8> = GoMap::new();
+    map.insert("a".into(), 1);
+    map.insert("a".into(), 2);
+    assert_eq!((map.len(), map.get(&"a".into())), (1, 2));
     let mut map: GoMap<Option<Vec<f64>>, u8> = GoMap::new();
     map.insert(None, 1);
     map.insert(Some(vec![0.0]), 2);
     assert_eq!((map.get(&None), map.get(&Some(vec![-0.0]))), (1, 2));
+}
+
+#[test]
+fn r97_a_step_that_unwinds_in_a_clone_gives_its_entry_next_time() {
+    /// Of the first hundred `Clone`s, every seventh unwinds.
+    struct Touchy(u32);
+    thread_local!(static CLONES: Cell<u32> = const { Cell::new(0) });
+    impl Clone for Touchy {
+        fn clone(&self) -> Self {
+            CLONES.set(CLONES.get() + 1);
+            if CLONES.get() < 100 && CLONES.get().is_multiple_of(7) {
+                resume_unwind(Box::new(()));
+            }
+            Self(self.0)
+        }
+    }
+    for n in [1, 60, 105] {
+        CLONES.set(0);
+        let mut map = GoMap::new();
+        for i in 0..n {
+            let key = if i % 2 == 0 { f64::NAN } else { f64::from(i) };
+            map.insert(key, Touchy(i));
+        }
+        let (mut cursor, mut given, mut ended) = (map.cursor(), Vec::new(), false);
+        while !ended {
+            let step = catch_unwind(AssertUnwindSafe(|| cursor.next(&map)));
+            if let Ok(entry) = step {
+                ended = entry.is_none();
+                given.extend(entry.map(|(_, value)| value.0));
+            }
+        }
+        given.sort_unstable();
+        assert!(given.into_iter().eq(0..n));
+    }
 }

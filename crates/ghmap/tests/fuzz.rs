@@ -4,6 +4,7 @@
 use ghmap::hash_table::Entry;
 use ghmap::{HashMap, HashTable};
 use std::collections::HashMap as Model;
+use std::hash::RandomState;
 use std::time::{Duration, Instant};
 
 fn env(name: &str, default: u64) -> u64 {
@@ -21,7 +22,7 @@ impl Rng {
     }
 }
 
-fn same(map: &HashMap<u64, String>, model: &Model<u64, String>) {
+fn same(map: &HashMap<u64, String, RandomState>, model: &Model<u64, String>) {
     assert_eq!(map.len(), model.len());
     assert_eq!(map.iter().len(), map.iter().count());
     assert!(map.iter().all(|(k, v)| model.get(k) == Some(v)));
@@ -30,7 +31,7 @@ fn same(map: &HashMap<u64, String>, model: &Model<u64, String>) {
 
 fn map_round(rng: &mut Rng) {
     let span = 1 << (1 + rng.below(13));
-    let (mut map, mut model) = (HashMap::new(), Model::new());
+    let (mut map, mut model) = (HashMap::with_hasher(RandomState::new()), Model::new());
     let mut cursor = map.cursor();
     for _ in 0..rng.below(20_000) {
         let k = rng.below(span);

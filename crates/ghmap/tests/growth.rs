@@ -80,7 +80,7 @@ fn r73_hints_choose_the_least_b_that_is_not_overloaded() {
         (65536, 14),
     ];
     for (hint, b) in hints {
-        let map: HashMap<u64, u64> = HashMap::with_capacity(hint);
+        let map: HashMap<u64, u64, _> = HashMap::with_capacity_and_hasher(hint, Fixed);
         assert_eq!(
             (map.stats().b, map.stats().buckets),
             (b, 1 << b),
@@ -88,7 +88,8 @@ fn r73_hints_choose_the_least_b_that_is_not_overloaded() {
         );
         assert!(map.capacity() >= hint);
     }
-    assert_eq!(HashMap::<u64, u64>::with_capacity(0).stats().buckets, 0);
+    let none: HashMap<u64, u64, _> = HashMap::with_capacity_and_hasher(0, Fixed);
+    assert_eq!(none.stats().buckets, 0);
 }
 
 #[test]
@@ -216,6 +217,36 @@ fn reserve_and_shrink_move_everything_at_once() {
     map.shrink_to(50);
     assert_eq!(map.stats().b, 4);
     assert!((0..101).all(|i| map.get(&(i * 100)) == Some(&(i * 100))));
+}
+
+#[test]
+fn shrinking_gives_back_the_overflow_buckets_of_long_thin_chains() {
+    let mut map = map();
+    fill(&mut map, 13 << 9);
+    let mut oldest = 0;
+    while map.stats().overflow_buckets < map.stats().buckets * 3 / 4 {
+        map.remove(&oldest);
+        map.insert(oldest + (13 << 9), 0);
+        oldest += 1;
+    }
+    let (churned, entries) = (map.stats(), map.clone());
+    map.shrink_to_fit();
+    let shrunk = map.stats();
+    assert_eq!((shrunk.b, shrunk.len), (churned.b, churned.len));
+    assert!(shrunk.overflow_buckets + shrunk.spare_buckets < shrunk.buckets / 3);
+    assert!(map == entries);
+    // There is nothing more to give.
+    map.shrink_to_fit();
+    assert_eq!(map.stats(), shrunk);
+}
+
+#[test]
+fn shrinking_to_more_than_can_be_is_not_shrinking() {
+    let mut map = map();
+    fill(&mut map, 105);
+    assert!(map.stats().growing);
+    map.shrink_to(usize::MAX);
+    assert_eq!((map.stats().b, map.len()), (5, 105));
 }
 
 #[test]

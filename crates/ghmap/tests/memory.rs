@@ -1,6 +1,6 @@
 //! What the program holds of the system's memory while a map grows. A process of its own, since that is
 //! what the system counts.
-#![cfg(all(target_os = "linux", feature = "std"))]
+#![cfg(all(target_os = "linux", feature = "std", feature = "default-hasher"))]
 
 use ghmap::HashMap;
 

@@ -395,3 +395,29 @@ fn a_leaked_drain_leaks_its_entries_and_leaves_an_empty_map() {
     map.insert(ledger.key(1), 1);
     assert_eq!(contents(&map, &ledger).len(), 1);
 }
+
+#[test]
+fn r97_a_step_of_a_cursor_that_unwinds_is_none() {
+    let _off = FuseOff;
+    for size in [5, 60, 105, 120] {
+        let ledger = Ledger::default();
+        let mut map = filled(&ledger, size);
+        for fuse in 0.. {
+            let (mut cursor, mut given) = (map.cursor(), Vec::new());
+            let (mut ended, mut blown) = (false, false);
+            FUSE.set(fuse);
+            while !ended {
+                blown |= quietly(|| match cursor.next(&mut map) {
+                    Some((key, _)) => given.push(key.n),
+                    None => ended = true,
+                });
+            }
+            FUSE.set(u32::MAX);
+            given.sort_unstable();
+            assert!(given.iter().copied().eq(0..size), "fuse {fuse}: {given:?}");
+            if !blown {
+                break;
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The three fatal errors of a map shared without a lock (R81, R95), each provoked in a child process:
-//! a key's `==`, which runs in the middle of a write, uses the map again.
+//! a key's `==` or `Drop`, which runs in the middle of a write, uses the map again.
+#![cfg(all(feature = "std", feature = "default-hasher"))]
 
 use ghmap::{GoCursor, GoKey, SharedMap};
 use std::hash::Hasher;
@@ -9,29 +10,39 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 static MAP: LazyLock<SharedMap<Meddler, u32>> = LazyLock::new(SharedMap::new);
 
-/// What the next comparison does with the map: nothing, then one of the operations below.
+/// What the next comparison or drop does with the map: nothing, or one of the operations below.
 static DEED: AtomicU8 = AtomicU8::new(0);
 
 #[derive(Clone)]
 struct Meddler(u32);
 
+fn meddle() {
+    let deed = DEED.swap(0, Ordering::Relaxed);
+    // SAFETY: not kept, which is the point: the map must notice before it touches anything.
+    unsafe {
+        match deed {
+            1 => drop(MAP.lookup(&Meddler(1))),
+            2 => MAP.insert(Meddler(1), 1),
+            3 => MAP.delete(&Meddler(1)),
+            4 => MAP.clear(),
+            5 => {
+                let mut cursor: GoCursor<Meddler, u32> = MAP.cursor();
+                MAP.next(&mut cursor);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Meddler {
+    fn drop(&mut self) {
+        meddle();
+    }
+}
+
 impl GoKey for Meddler {
     fn go_eq(&self, other: &Self) -> bool {
-        let deed = DEED.swap(0, Ordering::Relaxed);
-        // SAFETY: not kept, which is the point: the map must notice before it touches anything.
-        unsafe {
-            match deed {
-                1 => drop(MAP.lookup(&Meddler(1))),
-                2 => MAP.insert(Meddler(1), 1),
-                3 => MAP.delete(&Meddler(1)),
-                4 => MAP.clear(),
-                5 => {
-                    let mut cursor: GoCursor<Meddler, u32> = MAP.cursor();
-                    MAP.next(&mut cursor);
-                }
-                _ => {}
-            }
-        }
+        meddle();
         self.0 == other.0
     }
 
@@ -43,14 +54,19 @@ impl GoKey for Meddler {
 /// Not a test of its own: the child of the one below runs it.
 #[test]
 fn child() {
-    let Ok(deed) = std::env::var("GHMAP_DEED") else {
+    let (Ok(write), Ok(deed)) = (std::env::var("GHMAP_WRITE"), std::env::var("GHMAP_DEED")) else {
         return;
     };
+    let key = Meddler(1);
     // SAFETY: one thread.
     unsafe {
         MAP.insert(Meddler(1), 1);
         DEED.store(deed.parse().expect("a number"), Ordering::Relaxed);
-        MAP.insert(Meddler(1), 2);
+        match write.as_str() {
+            "insert" => MAP.insert(key, 2),
+            "delete" => MAP.delete(&key),
+            _ => MAP.clear(),
+        }
     }
     println!("not caught");
 }
@@ -64,15 +80,17 @@ fn r81_r95_the_three_messages() {
         (4, "fatal error: concurrent map writes\n"),
         (5, "fatal error: concurrent map iteration and map write\n"),
     ];
-    for (deed, message) in expected {
+    let writes = ["insert", "delete", "clear"];
+    for ((deed, message), write) in expected.iter().flat_map(|e| writes.map(|w| (e, w))) {
         let child = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", "child", "--nocapture"])
             .env("GHMAP_DEED", deed.to_string())
+            .env("GHMAP_WRITE", write)
             .output()
             .expect("a child");
         let stderr = String::from_utf8_lossy(&child.stderr);
-        assert!(!child.status.success(), "deed {deed}");
-        assert!(stderr.contains(message), "deed {deed}: {stderr}");
+        assert!(!child.status.success(), "{write}, deed {deed}");
+        assert!(stderr.contains(message), "{write}, deed {deed}: {stderr}");
         assert!(!String::from_utf8_lossy(&child.stdout).contains("not caught"));
     }
 }

@@ -5,6 +5,7 @@ use ghmap::hash_map::RawEntryMut;
 use ghmap::hash_table::Entry;
 use ghmap::{HashMap, HashTable};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::RandomState;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -281,7 +282,7 @@ fn a_hasher_that_unwinds_loses_nothing() {
 #[test]
 fn a_replacement_that_unwinds_takes_the_entry_and_no_more() {
     let mut table = HashTable::new();
-    let mut map: HashMap<u64, Rc<u64>> = HashMap::new();
+    let mut map: HashMap<u64, Rc<u64>, RandomState> = HashMap::default();
     let witness = Rc::new(0);
     for n in 0..500u64 {
         table.insert_unique(good(n), (n, witness.clone()), |v| good(v.0));
@@ -337,7 +338,7 @@ fn an_entry_is_replaced_where_its_key_has_no_hash() {
 
 #[test]
 fn raw_entries_change_keys_and_values_in_place() {
-    let mut map: HashMap<String, u32> = HashMap::new();
+    let mut map: HashMap<String, u32, RandomState> = HashMap::default();
     for n in 0..300 {
         let key = n.to_string();
         let (_, value) = map.raw_entry_mut().from_key(&key).or_insert(key, n);

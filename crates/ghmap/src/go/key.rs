@@ -3,13 +3,16 @@
 
 use core::hash::{Hash, Hasher};
 use stdalloc::boxed::Box;
+use stdalloc::rc::Rc;
 use stdalloc::string::String;
+use stdalloc::sync::Arc;
 use stdalloc::vec::Vec;
 
 /// A key by Go's rules.
 ///
 /// Implemented for the integers, `bool`, `char`, strings, `f32` and `f64`, `Option`, slices, arrays,
-/// vectors, boxes and tuples of keys. For a type of one's own that is `Eq` and `Hash`, forward to these.
+/// vectors, boxes, `Rc`, `Arc` and tuples of up to four keys. For a type of one's own that is `Eq` and
+/// `Hash`, forward to these.
 ///
 /// ```
 /// use ghmap::GoKey;
@@ -105,7 +108,7 @@ macro_rules! forward {
     )*};
 }
 
-forward!(&T, Box<T>);
+forward!(&T, Box<T>, Rc<T>, Arc<T>);
 
 impl<T: GoKey> GoKey for [T] {
     const NEEDS_UPDATE: bool = T::NEEDS_UPDATE;

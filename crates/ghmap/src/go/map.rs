@@ -246,35 +246,39 @@ impl<K: GoKey + Clone, V: Clone> GoCursor<K, V> {
             self.entries.clear();
         }
         loop {
-            match self.entries.pop() {
-                Some(Pending::Nan(key, value)) => return Some((key, value)),
-                Some(Pending::Key(key)) => {
-                    let found = map
-                        .hash_of(&key)
-                        .and_then(|hash| map.table.get(hash, |k| key.go_eq(k)));
-                    if let Some((key, value)) = found {
-                        return Some((key.clone(), value.clone()));
-                    }
+            let entry = match self.entries.last() {
+                None => {
+                    self.fill(map)?;
+                    continue;
                 }
-                None => self.fill(map)?,
+                Some(Pending::Nan(key, value)) => Some((key.clone(), value.clone())),
+                Some(Pending::Key(key)) => map
+                    .hash_of(key)
+                    .and_then(|hash| map.table.get(hash, |k| key.go_eq(k)))
+                    .map(|(key, value)| (key.clone(), value.clone())),
+            };
+            // Not before: if the keys' or values' code unwinds, it is this entry's turn still.
+            self.entries.pop();
+            if entry.is_some() {
+                return entry;
             }
         }
     }
 
     /// Copies the next logical bucket.
     fn fill<S: BuildHasher>(&mut self, map: &GoMap<K, V, S>) -> Option<()> {
-        let (b, i) = self.route.next(map.table.b())?;
-        self.emptied = map.emptied;
         let rehash = ByGoKey(&map.hash_builder);
-        let entries = &mut self.entries;
-        map.table.logical_bucket(b, i, &rehash, |key, value| {
-            entries.push(if key.is_reflexive() {
-                Pending::Key(key.clone())
-            } else {
-                Pending::Nan(key.clone(), value.clone())
-            });
-        });
-        self.route.rotate(entries);
+        self.route
+            .next(map.table.b(), &mut self.entries, |b, i, entries| {
+                map.table.logical_bucket(b, i, &rehash, |key, value| {
+                    entries.push(if key.is_reflexive() {
+                        Pending::Key(key.clone())
+                    } else {
+                        Pending::Nan(key.clone(), value.clone())
+                    });
+                });
+            })?;
+        self.emptied = map.emptied;
         Some(())
     }
 }

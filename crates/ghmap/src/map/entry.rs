@@ -5,7 +5,6 @@ use crate::raw::Slot;
 use crate::{Allocator, DefaultHashBuilder, Equivalent, Global};
 use core::fmt::{self, Debug};
 use core::hash::{BuildHasher, Hash};
-use core::marker::PhantomData;
 use core::mem;
 
 /// An entry of a map, present or not; made by [`HashMap::entry`].
@@ -23,7 +22,6 @@ pub struct OccupiedEntry<'a, K, V, S = DefaultHashBuilder, A: Allocator = Global
     hash: u64,
     slot: Slot<K, V>,
     map: &'a mut HashMap<K, V, S, A>,
-    _entries: PhantomData<(K, V)>,
 }
 
 // SAFETY: the slot is a place in the map that the entry borrows mutably.
@@ -183,12 +181,7 @@ impl<'a, K, V, S, A: Allocator> OccupiedEntry<'a, K, V, S, A> {
         slot: Slot<K, V>,
         map: &'a mut HashMap<K, V, S, A>,
     ) -> Self {
-        Self {
-            hash,
-            slot,
-            map,
-            _entries: PhantomData,
-        }
+        Self { hash, slot, map }
     }
 
     /// The stored key.
@@ -265,9 +258,7 @@ impl<'a, K, V, S, A: Allocator> OccupiedEntry<'a, K, V, S, A> {
     /// Replaces the value by what `f` makes of it, or removes the entry. If `f` unwinds the entry is
     /// gone.
     pub fn replace_entry_with<F: FnOnce(&K, V) -> Option<V>>(self, f: F) -> Entry<'a, K, V, S, A> {
-        let Self {
-            hash, slot, map, ..
-        } = self;
+        let Self { hash, slot, map } = self;
         // SAFETY: as for the key; the entry is consumed.
         match unsafe { map.table.replace_with(slot, f) } {
             // SAFETY: just put in this map.

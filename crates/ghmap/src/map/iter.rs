@@ -25,8 +25,8 @@ pub struct IterMut<'a, K, V> {
     _borrow: PhantomData<(&'a K, &'a mut V)>,
 }
 
-// SAFETY: stands for shared references to keys and mutable ones to values.
-unsafe impl<K: Sync, V: Send> Send for IterMut<'_, K, V> {}
+// SAFETY: stands for mutable references to the entries: nobody else has any to a key.
+unsafe impl<K: Send, V: Send> Send for IterMut<'_, K, V> {}
 // SAFETY: a shared one gives shared references only.
 unsafe impl<K: Sync, V: Sync> Sync for IterMut<'_, K, V> {}
 
@@ -67,11 +67,6 @@ pub struct IntoValues<K, V, A: Allocator = Global> {
 pub struct Drain<'a, K, V, A: Allocator = Global> {
     inner: RawDrain<'a, K, V, A>,
 }
-
-// SAFETY: owns entries and borrows the table mutably.
-unsafe impl<K: Send, V: Send, A: Allocator + Send> Send for Drain<'_, K, V, A> {}
-// SAFETY: a shared one gives shared references only.
-unsafe impl<K: Sync, V: Sync, A: Allocator + Sync> Sync for Drain<'_, K, V, A> {}
 
 /// Removes and gives the entries that a predicate chooses; made by [`HashMap::extract_if`]. Entries not
 /// reached when it is dropped stay in the map.

@@ -268,13 +268,14 @@ impl<K: Eq + Hash, V, S: BuildHasher, A: Allocator> HashMap<K, V, S, A> {
             .try_reserve(additional, &ByHasher(&self.hash_builder))
     }
 
-    /// Shrinks the table as far as its entries allow. Linear in the map.
+    /// Shrinks the table as far as its entries allow. Linear in the map. An allocator that refuses the smaller
+    /// table leaves the map as it is.
     pub fn shrink_to_fit(&mut self) {
         self.shrink_to(0);
     }
 
-    /// Shrinks the table as far as its entries and `min_capacity` allow. Linear in the map. Go's map
-    /// never shrinks.
+    /// Shrinks the table as far as its entries and `min_capacity` allow, as
+    /// [`shrink_to_fit`](Self::shrink_to_fit) does. Go's map never shrinks.
     pub fn shrink_to(&mut self, min_capacity: usize) {
         self.table
             .shrink_to(min_capacity, &ByHasher(&self.hash_builder));

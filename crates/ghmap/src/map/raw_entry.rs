@@ -9,7 +9,6 @@ use crate::raw::{ByClosure, Slot};
 use crate::{Allocator, DefaultHashBuilder, Equivalent, Global};
 use core::fmt::{self, Debug};
 use core::hash::{BuildHasher, Hash};
-use core::marker::PhantomData;
 use core::mem;
 
 /// Looks up entries by hash; made by [`HashMap::raw_entry`].
@@ -34,7 +33,6 @@ pub enum RawEntryMut<'a, K, V, S = DefaultHashBuilder, A: Allocator = Global> {
 pub struct RawOccupiedEntryMut<'a, K, V, S = DefaultHashBuilder, A: Allocator = Global> {
     slot: Slot<K, V>,
     map: &'a mut HashMap<K, V, S, A>,
-    _entries: PhantomData<(K, V)>,
 }
 
 // SAFETY: the slot is a place in the map that the entry borrows mutably.
@@ -203,11 +201,7 @@ impl<'a, K, V, S, A: Allocator> RawOccupiedEntryMut<'a, K, V, S, A> {
     /// # Safety
     /// `slot` was found in `map`, which has not changed since.
     unsafe fn new(slot: Slot<K, V>, map: &'a mut HashMap<K, V, S, A>) -> Self {
-        Self {
-            slot,
-            map,
-            _entries: PhantomData,
-        }
+        Self { slot, map }
     }
 
     /// The key.
@@ -294,7 +288,7 @@ impl<'a, K, V, S, A: Allocator> RawOccupiedEntryMut<'a, K, V, S, A> {
         self,
         f: F,
     ) -> RawEntryMut<'a, K, V, S, A> {
-        let Self { slot, map, .. } = self;
+        let Self { slot, map } = self;
         // SAFETY: as for `get_key_value`; the entry is consumed.
         match unsafe { map.table.replace_with(slot, f) } {
             // SAFETY: just put in this map.

@@ -102,7 +102,7 @@ pub(super) struct Array<K, V> {
     /// log2 of the buckets in the first block, and in all.
     first_b: u8,
     b: u8,
-    _entries: PhantomData<(K, V)>,
+    _entries: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> Clone for Array<K, V> {
@@ -288,6 +288,7 @@ mod tests {
 
     #[test]
     fn every_bucket_has_a_place_of_its_own_whatever_the_first_block() {
+        const SIZE: usize = Bucket::<u64, u64>::SIZE;
         for first_b in 0..10 {
             let mut array =
                 Array::<u64, u64>::new(first_b, false, &Global).expect("a little memory");
@@ -299,7 +300,7 @@ mod tests {
                 let mut from = 0;
                 while from < 1 << b {
                     let end = array.run_end(from);
-                    let side_by_side = places[from..end].windows(2).all(|w| w[0] + 144 == w[1]);
+                    let side_by_side = places[from..end].windows(2).all(|w| w[0] + SIZE == w[1]);
                     assert!(side_by_side);
                     from = end;
                 }
@@ -309,7 +310,7 @@ mod tests {
                     assert_eq!(unsafe { array.position(array.bucket(i)) }, Some(i));
                 }
                 places.sort_unstable();
-                assert!(places.windows(2).all(|w| w[1] - w[0] >= 144));
+                assert!(places.windows(2).all(|w| w[1] - w[0] >= SIZE));
                 assert!(array.double(false, &Global).is_ok());
             }
             // SAFETY: not used again.

@@ -51,14 +51,15 @@ const fn slot<T>() -> Layout {
     }
 }
 
-/// A pointer to a bucket. Copying it copies the pointer.
+/// A pointer to a bucket. Copying it copies the pointer, which owns nothing: `fn() -> (K, V)` says so, and leaves
+/// it to whoever holds one whether that may be pinned, sent or used after a panic.
 ///
 /// Every method's contract, called "live": the bucket lies in an array or chunk that has not been
 /// freed, its tophash bytes and its overflow link are initialised, and nobody else accesses it while
 /// the method runs (readers may share).
 pub(crate) struct Bucket<K, V> {
     at: NonNull<u8>,
-    _entries: PhantomData<(K, V)>,
+    _entries: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> Clone for Bucket<K, V> {
@@ -433,11 +434,14 @@ fn prefetch(p: *const u8) {
 mod tests {
     use super::*;
 
+    /// A pointer: the link, and an entry's key or value in a block of its own.
+    const LINK: usize = size_of::<*mut u8>();
+
     #[test]
     fn r70_keys_and_values_apart_save_padding() {
-        assert_eq!(Bucket::<i64, i8>::SIZE, 8 + 64 + 8 + 8);
-        assert_eq!(Bucket::<u64, u64>::SIZE, 144);
-        assert_eq!(Bucket::<(), ()>::SIZE, 16);
+        assert_eq!(Bucket::<i64, i8>::SIZE, 8 + 64 + 8 + LINK);
+        assert_eq!(Bucket::<u64, u64>::SIZE, 8 + 64 + 64 + LINK);
+        assert_eq!(Bucket::<(), ()>::SIZE, 8 + LINK);
         assert_eq!(Bucket::<u8, u128>::ALIGN, 16);
         assert_eq!(Bucket::<u8, u128>::SIZE % 16, 0);
     }
@@ -452,9 +456,9 @@ mod tests {
 
     #[test]
     fn r78_128_bytes_stay_inside_and_129_do_not() {
-        assert_eq!(Bucket::<[u8; 128], ()>::SIZE, 8 + 8 * 128 + 8);
-        assert_eq!(Bucket::<[u8; 129], ()>::SIZE, 8 + 64 + 8);
-        assert_eq!(Bucket::<(), [u8; 128]>::SIZE, 8 + 8 * 128 + 8);
-        assert_eq!(Bucket::<(), [u8; 129]>::SIZE, 8 + 64 + 8);
+        assert_eq!(Bucket::<[u8; 128], ()>::SIZE, 8 + 8 * 128 + LINK);
+        assert_eq!(Bucket::<[u8; 129], ()>::SIZE, 8 + 8 * LINK + LINK);
+        assert_eq!(Bucket::<(), [u8; 128]>::SIZE, 8 + 8 * 128 + LINK);
+        assert_eq!(Bucket::<(), [u8; 129]>::SIZE, 8 + 8 * LINK + LINK);
     }
 }

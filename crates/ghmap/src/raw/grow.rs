@@ -63,6 +63,12 @@ impl<K, V> Hmap<K, V> {
         self.noverflow >= 1 << self.b.min(15)
     }
 
+    /// Whether more overflow buckets are kept than chance asks of a map filled to its limit, a fifth of its
+    /// buckets: removals have left the chains long and thin.
+    pub(super) fn has_loose_chains(&self) -> bool {
+        self.pool.buckets() > (self.mask + 1) / 4
+    }
+
     pub(super) fn set_limit(&mut self) {
         self.limit = if self.is_growing() {
             usize::MAX
@@ -170,7 +176,8 @@ impl<K, V> Hmap<K, V> {
         Ok(())
     }
 
-    /// Moves all entries to an array of 2^b buckets at once: linear in the map. Ends any growth.
+    /// Moves all entries to an array of 2^b buckets at once: linear in the map. Ends any growth. No key is
+    /// irreflexive: Go's map, which has such keys, neither reserves nor shrinks.
     ///
     /// # Errors
     /// The allocator refused, and the map is as it was. It is too if the user's code unwinds.
@@ -191,12 +198,8 @@ impl<K, V> Hmap<K, V> {
             // SAFETY: the iterator gives full slots of live buckets. Entries are copied, and owned by
             // the present array until the swap; `fresh` frees memory only.
             unsafe {
-                let mut hash = rehash.hash(&*bucket.key(slot));
-                if rehash.irreflexive(&*bucket.key(slot)) {
-                    hash ^= u64::from(fresh.map.random()) << 32 | u64::from(fresh.map.random());
-                }
-                let vacancy = fresh.map.bucket(hash as usize & fresh.map.mask);
-                let mut to = vacancy;
+                let hash = rehash.hash(&*bucket.key(slot));
+                let mut to = fresh.map.bucket(hash as usize & fresh.map.mask);
                 while let Some(next) = to.overflow() {
                     to = next;
                 }

@@ -16,6 +16,7 @@
 
 use super::array::Array;
 use super::bucket::{Boxes, Bucket, SLOTS};
+use super::group::Group;
 use super::overflow::Pool;
 use super::tophash::{EMPTY_ONE, EMPTY_REST, tophash};
 use crate::TryReserveError;
@@ -234,10 +235,8 @@ impl<K, V> Hmap<K, V> {
             let mut bucket = head;
             loop {
                 let group = bucket.group();
-                for i in group.matches(top) {
-                    if eq(&*bucket.key(i)) {
-                        return Some(Slot { bucket, i, head });
-                    }
+                if let Some(i) = find_in(bucket, group, top, &mut eq) {
+                    return Some(Slot { bucket, i, head });
                 }
                 // Most buckets have no overflow: that is the branch which predicts well.
                 let next = bucket.overflow()?;
@@ -268,10 +267,8 @@ impl<K, V> Hmap<K, V> {
             let (mut bucket, mut empty) = (head, None);
             loop {
                 let group = bucket.group();
-                for i in group.matches(top) {
-                    if eq(&*bucket.key(i)) {
-                        return Ok(Slot { bucket, i, head });
-                    }
+                if let Some(i) = find_in(bucket, group, top, &mut eq) {
+                    return Ok(Slot { bucket, i, head });
                 }
                 if empty.is_none() {
                     empty = group.empty().first().map(|i| (bucket, i));
@@ -317,10 +314,8 @@ impl<K, V> Hmap<K, V> {
                     i,
                     head: bucket,
                 };
-                for i in group.matches(top) {
-                    if eq(&key, &*bucket.key(i)) {
-                        return Ok((slot(i), Some((key, value))));
-                    }
+                if let Some(i) = find_in(bucket, group, top, |k| eq(&key, k)) {
+                    return Ok((slot(i), Some((key, value))));
                 }
                 if let Some(i) = group.empty().first()
                     && bucket.overflow().is_none()
@@ -478,6 +473,21 @@ impl<K, V> Hmap<K, V> {
             entry
         }
     }
+}
+
+/// The slot of one bucket, whose tophash bytes are `group`, with the byte `top` and a key that `eq` accepts (R94).
+///
+/// # Safety
+/// The bucket is live.
+#[inline(always)]
+unsafe fn find_in<K, V>(
+    bucket: Bucket<K, V>,
+    group: Group,
+    top: u8,
+    mut eq: impl FnMut(&K) -> bool,
+) -> Option<usize> {
+    // SAFETY: live, and a slot with the byte of an entry is full.
+    group.matches(top).find(|&i| eq(unsafe { &*bucket.key(i) }))
 }
 
 /// R88: the slot becomes `EMPTY_ONE`; if nothing lives behind it, it and all empty slots before it,

@@ -9,7 +9,6 @@ use super::bucket::Bucket;
 use super::group::Mask;
 use super::hmap::{ALLOCATED, Hmap, Rehash, Slot};
 use super::overflow::Chunks;
-use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 /// An iterator over `(bucket, slot)` of all entries, valid while the map does not change (entries may
@@ -33,7 +32,6 @@ struct Rest<K, V> {
     at: usize,
     live: usize,
     chunks: Chunks<K, V>,
-    _entries: PhantomData<(K, V)>,
 }
 
 impl<K, V> Clone for RawIter<K, V> {
@@ -62,7 +60,6 @@ impl<K, V> RawIter<K, V> {
                 at: 0,
                 live: 0,
                 chunks: Chunks::none(),
-                _entries: PhantomData,
             },
         }
     }

@@ -1,7 +1,7 @@
 //! The table under the faces. From the lowest: [`tophash`], [`group`], [`bucket`], [`overflow`], [`pages`]
 //! and [`array`]; [`hmap`] (lookup, assignment, deletion) with [`grow`], [`evacuate`], [`iter`],
-//! [`place`] and [`index`]; [`table`], which adds the allocator and owns the entries. All `unsafe` of the
-//! crate is here, but for what a face needs to lend out an entry for the life of its own borrow.
+//! [`place`] and [`index`]; [`table`], which adds the allocator and owns the entries. All `unsafe` that
+//! touches the table's memory is here; a face has some only to lend out an entry for the life of its own borrow.
 
 mod array;
 mod bucket;

@@ -257,7 +257,7 @@ impl<K, V> Pool<K, V> {
 /// The runs of initialised buckets of a [`Pool`]: first bucket and number.
 pub(crate) struct Chunks<K, V> {
     next: Option<NonNull<Chunk>>,
-    _entries: PhantomData<(K, V)>,
+    _entries: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> Clone for Chunks<K, V> {

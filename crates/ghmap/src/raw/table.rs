@@ -9,8 +9,9 @@ use super::iter::{ChainIter, RawIter};
 use super::place::{Found, Matches, Place};
 use crate::alloc::Allocator;
 use crate::{Stats, TryReserveError};
+use core::marker::PhantomData;
 use core::mem::{self, ManuallyDrop};
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 /// A map without a hasher.
 pub(crate) struct RawTable<K, V, A: Allocator> {
@@ -254,10 +255,11 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         if want == 0 {
             // SAFETY: no entry is left.
             unsafe { self.map.free(&self.alloc) };
-        } else if want < self.capacity() || self.map.is_growing() {
-            let b = must(b_for(want)).min(self.map.b);
-            if b < self.map.b || self.map.is_growing() {
-                must(self.map.rebuild(b, &self.alloc, rehash));
+        } else {
+            let b = b_for(want).map_or(self.map.b, |b| b.min(self.map.b));
+            if b < self.map.b || self.map.is_growing() || self.map.has_loose_chains() {
+                // Refused, the map stays as it is.
+                let _ = self.map.rebuild(b, &self.alloc, rehash);
             }
         }
     }
@@ -377,7 +379,8 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
                 iter: map.iter(),
                 map,
             },
-            table: self,
+            table: NonNull::from(self),
+            _table: PhantomData,
         }
     }
 
@@ -577,13 +580,21 @@ impl<K, V, A: Allocator> Extract<'_, K, V, A> {
 /// A drain. Leaking it leaks the entries and leaves the table empty.
 pub(crate) struct RawDrain<'a, K, V, A: Allocator> {
     entries: Entries<K, V>,
-    table: &'a mut RawTable<K, V, A>,
+    /// Borrowed mutably. A pointer, because a reference would make the drain invariant.
+    table: NonNull<RawTable<K, V, A>>,
+    _table: PhantomData<&'a RawTable<K, V, A>>,
 }
+
+// SAFETY: owns the entries and borrows the table mutably.
+unsafe impl<K: Send, V: Send, A: Allocator + Send> Send for RawDrain<'_, K, V, A> {}
+// SAFETY: a shared one gives shared references only.
+unsafe impl<K: Sync, V: Sync, A: Allocator + Sync> Sync for RawDrain<'_, K, V, A> {}
 
 impl<K, V, A: Allocator> RawDrain<'_, K, V, A> {
     #[inline]
     pub(crate) fn next(&mut self) -> Option<(K, V)> {
-        self.entries.next(&self.table.alloc)
+        // SAFETY: the table is borrowed for as long as the drain lives.
+        self.entries.next(unsafe { &self.table.as_ref().alloc })
     }
 
     pub(crate) fn iter(&self) -> &RawIter<K, V> {
@@ -596,15 +607,18 @@ impl<K, V, A: Allocator> Drop for RawDrain<'_, K, V, A> {
         struct Guard<'a, 'b, K, V, A: Allocator>(&'a mut RawDrain<'b, K, V, A>);
         impl<K, V, A: Allocator> Drop for Guard<'_, '_, K, V, A> {
             fn drop(&mut self) {
-                let RawDrain { entries, table } = &mut *self.0;
+                let entries = &mut self.0.entries;
                 entries.iter = RawIter::empty();
-                // SAFETY: every entry has been moved out or leaked.
-                unsafe { entries.map.reset() };
-                mem::swap(&mut entries.map, &mut table.map);
+                // SAFETY: every entry has been moved out or leaked. The table is borrowed mutably.
+                unsafe {
+                    entries.map.reset();
+                    mem::swap(&mut entries.map, &mut self.0.table.as_mut().map);
+                }
             }
         }
         let guard = Guard(self);
-        let RawDrain { entries, table } = &mut *guard.0;
-        entries.drop_rest(&table.alloc);
+        let RawDrain { entries, table, .. } = &mut *guard.0;
+        // SAFETY: the table is borrowed for as long as the drain lives.
+        entries.drop_rest(unsafe { &table.as_ref().alloc });
     }
 }

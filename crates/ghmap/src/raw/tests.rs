@@ -1,7 +1,7 @@
 //! Tests of what no program sees: the order in memory, the counters, the marks.
 
 use super::bucket::{Bucket, SLOTS};
-use super::hmap::{Hmap, Rehash};
+use super::hmap::{ALLOCATED, Hmap, Rehash, capacity};
 use super::tophash::{EMPTY_ONE, EMPTY_REST, MIN_TOP_HASH, tophash};
 use crate::Global;
 use std::collections::BTreeMap;
@@ -29,6 +29,18 @@ impl Table {
             .0
             .find_or_insert(key, (key, key), |a, b| a == b, &Global, &Own);
         assert!(assigned.is_ok());
+        self.check();
+    }
+
+    /// Inserts an absent key in two steps, as an entry does.
+    fn insert_by_place(&mut self, key: u64) {
+        match self.0.find_or_place(key, |k| *k == key, &Global, &Own) {
+            // SAFETY: just found.
+            Ok(Err(place)) => unsafe {
+                assert!(self.0.fill_place(place, key, key, &Global).is_ok());
+            },
+            found => assert!(matches!(found, Ok(Ok(_)))),
+        }
         self.check();
     }
 
@@ -68,10 +80,15 @@ impl Table {
 
     /// Every invariant of the head comments.
     fn check(&self) {
-        let (mut count, mut overflow) = (0, 0);
+        let (mut count, mut overflow, mut counted) = (0, 0, 0);
         for n in 0..self.0.chains() {
             let tops = self.tops(n);
-            overflow += self.chain(n).len().saturating_sub(1);
+            let behind_first = self.chain(n).len() - 1;
+            overflow += behind_first;
+            // Those of a chain that has its evacuation before it are counted then.
+            if !self.0.in_old(n as u64) {
+                counted += behind_first;
+            }
             let mut rest = false;
             for top in tops {
                 assert!(!rest || top == EMPTY_REST, "something behind EMPTY_REST");
@@ -88,6 +105,13 @@ impl Table {
                     unsafe {
                         if bucket.top(i) >= MIN_TOP_HASH {
                             let key = *bucket.key(i);
+                            // R65, R77: the low bits say the bucket; R76: the top ones the byte.
+                            let mask = if self.0.in_old(n as u64) {
+                                self.0.old_len() - 1
+                            } else {
+                                self.0.mask
+                            };
+                            assert_eq!(key as usize & mask, n);
                             assert_eq!(bucket.top(i), tophash(key));
                             assert!(self.0.find(key, |k| *k == key).is_some());
                         }
@@ -97,6 +121,7 @@ impl Table {
         }
         assert_eq!(count, self.0.len());
         assert_eq!(self.0.iter().count(), count);
+        assert_eq!(usize::from(self.0.noverflow), counted, "R68");
         let (all, _) = self.0.pool.size();
         assert_eq!(
             all - self.0.pool.available(),
@@ -118,6 +143,13 @@ fn colliding(n: u64) -> impl DoubleEndedIterator<Item = u64> {
     (0..n).map(|i| (100 + i) << 56 | i << 40)
 }
 
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn r66_the_head_is_72_bytes_and_a_pool_that_is_not_used_one_pointer_of_them() {
+    assert_eq!(size_of::<Hmap<u64, u64>>(), 72);
+    assert_eq!(size_of::<super::overflow::Pool<u64, u64>>(), 8);
+}
+
 #[test]
 fn r68_noverflow_is_exact_below_16_and_random_above() {
     let mut map: Hmap<u64, u64> = Hmap::new();
@@ -126,23 +158,97 @@ fn r68_noverflow_is_exact_below_16_and_random_above() {
         map.incr_noverflow();
         assert_eq!(map.noverflow, n);
     }
-    // B = 20: one in 2^5 counts. The generator starts the same every time.
-    let mut map: Hmap<u64, u64> = Hmap::new();
-    map.b = 20;
-    for _ in 0..32_000 {
-        map.incr_noverflow();
+    // One in 2^(B - 15) counts. The generator starts the same every time.
+    for b in [16, 17, 20] {
+        let mut map: Hmap<u64, u64> = Hmap::new();
+        map.b = b;
+        for _ in 0..1000 << (b - 15) {
+            map.incr_noverflow();
+        }
+        assert!((900..1100).contains(&map.noverflow), "{}", map.noverflow);
     }
-    assert!((900..1100).contains(&map.noverflow), "{}", map.noverflow);
+}
+
+#[test]
+fn r68_a_chain_that_overflows_before_its_evacuation_is_counted_by_that() {
+    for insert in [Table::insert, Table::insert_by_place] {
+        let mut table = Table::new();
+        assert!(table.0.allocate(5, &Global).is_ok());
+        // The last bucket is empty, and the table grows.
+        (0..209).for_each(|n| table.insert((n % 31) | (5 + n / 31) << 56));
+        assert!(table.0.is_growing());
+        (0..9).for_each(|n| insert(&mut table, 31 | (5 + n) << 56));
+        assert_eq!((table.chain(31).len(), table.0.noverflow), (2, 0));
+        assert!(table.0.finish_growth(&Global, &Own).is_ok());
+        assert_eq!((table.chain(31).len(), table.0.noverflow), (2, 1));
+        table.check();
+    }
+}
+
+#[test]
+fn r72_r74_packing_begins_at_as_many_overflow_buckets_as_buckets_counted_to_2_15() {
+    for (b, many) in [(0, 1), (3, 8), (15, 1 << 15), (16, 1 << 15), (30, 1 << 15)] {
+        let mut map: Hmap<u64, u64> = Hmap::new();
+        (map.b, map.flags) = (b, ALLOCATED);
+        map.noverflow = many - 1;
+        map.set_limit();
+        assert_eq!(map.limit, capacity(b), "B {b}");
+        map.noverflow = many;
+        map.set_limit();
+        assert_eq!(map.limit, 0, "B {b}");
+    }
 }
 
 #[test]
 fn r79_spare_buckets_number_a_sixteenth_from_b_4_on() {
-    for (b, spares) in [(0, 1), (3, 1), (4, 1), (5, 2), (8, 16), (10, 64)] {
+    // At most 256 KiB at a time.
+    let most = (256 << 10) / Bucket::<u64, u64>::SIZE;
+    for (b, spares) in [
+        (0, 1),
+        (3, 1),
+        (4, 1),
+        (5, 2),
+        (8, 16),
+        (10, 64),
+        (16, most),
+    ] {
         let mut table = Table::new();
         assert!(table.0.allocate(b, &Global).is_ok());
         assert!(table.0.pool.ensure(1, b, &Global).is_ok());
         assert_eq!(table.0.pool.available(), spares, "B {b}");
     }
+}
+
+#[test]
+fn what_a_chunk_has_left_is_used_before_a_new_one() {
+    let mut table = Table::new();
+    assert!(table.0.pool.ensure(1, 8, &Global).is_ok());
+    assert!(table.0.pool.ensure(20, 8, &Global).is_ok());
+    assert_eq!(table.0.pool.available(), 16 + 20);
+}
+
+#[test]
+fn r90_irreflexive_keys_take_either_side_anew_at_every_doubling() {
+    /// No key equals itself, and none is hashed.
+    struct Nan;
+    impl Rehash<u64> for Nan {
+        fn hash(&self, _: &u64) -> u64 {
+            unreachable!("its hash says nothing")
+        }
+        fn irreflexive(&self, _: &u64) -> bool {
+            true
+        }
+    }
+    let mut table = Table::new();
+    for n in 0..2000 {
+        // All begin in bucket 0, with one tophash byte.
+        let slot = table.0.insert_unique(200 << 56, n, n, &Global, &Nan);
+        assert!(slot.is_ok());
+    }
+    assert!(table.0.finish_growth(&Global, &Nan).is_ok());
+    let in_use = (0..512).filter(|&n| table.tops(n)[0] != EMPTY_REST).count();
+    // Each has been moved as often as the map has doubled since. With their bytes kept they would stay together.
+    assert!(in_use > 20, "{in_use} of 512 buckets in use");
 }
 
 #[test]
@@ -224,7 +330,11 @@ fn random_operations_keep_every_invariant() {
         // Sixteen buckets' worth of low bits, so that chains grow and shrink.
         let key = (x >> 20 & 15) | (x >> 30 & 15) << 56;
         if x & 7 < if step % 1000 < 500 { 6 } else { 2 } {
-            table.insert(key);
+            if x & 8 == 0 {
+                table.insert(key);
+            } else {
+                table.insert_by_place(key);
+            }
             model.insert(key, ());
         } else {
             assert_eq!(table.remove(key), model.remove(&key).is_some());

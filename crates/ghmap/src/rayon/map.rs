@@ -1,7 +1,7 @@
 //! The parallel iterators of [`HashMap`].
 
 use crate::raw::Piece;
-use crate::{Allocator, HashMap};
+use crate::{Allocator, Global, HashMap};
 use ::rayon::iter::plumbing::UnindexedConsumer;
 use ::rayon::iter::{FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator};
 use core::fmt::{self, Debug};
@@ -28,15 +28,23 @@ pub struct ParKeys<'a, K, V>(ParIter<'a, K, V>);
 pub struct ParValues<'a, K, V>(ParIter<'a, K, V>);
 
 /// The values of a map, mutable, in parallel.
-pub struct ParValuesMut<'a, K, V>(ParIterMut<'a, K, V>);
+pub struct ParValuesMut<'a, K, V> {
+    pieces: Vec<Piece<K, V>>,
+    /// Keys are not looked at.
+    _borrow: PhantomData<&'a mut V>,
+}
 
 /// The entries of a map, owned, in parallel.
-pub struct IntoParIter<K, V>(Vec<(K, V)>);
+pub struct IntoParIter<K, V, A: Allocator = Global> {
+    entries: Vec<(K, V)>,
+    _alloc: PhantomData<fn() -> A>,
+}
 
 /// The entries of a map that has been emptied, in parallel.
-pub struct ParDrain<'a, K, V> {
+pub struct ParDrain<'a, K, V, A: Allocator = Global> {
     entries: Vec<(K, V)>,
-    _map: PhantomData<&'a mut (K, V)>,
+    _map: PhantomData<&'a ()>,
+    _alloc: PhantomData<fn() -> A>,
 }
 
 impl<'a, K: Sync, V: Sync> ParallelIterator for ParIter<'a, K, V> {
@@ -77,17 +85,20 @@ macro_rules! projection {
 
 projection!(ParKeys<'a, K, V>, (K: Sync, V: Sync), &'a K, |(key, _)| key);
 projection!(ParValues<'a, K, V>, (K: Sync, V: Sync), &'a V, |(_, value)| value);
-projection!(ParValuesMut<'a, K, V>, (K: Sync, V: Send), &'a mut V, |(_, value)| value);
 
-impl<K: Send, V: Send> ParallelIterator for IntoParIter<K, V> {
-    type Item = (K, V);
+impl<'a, K, V: Send> ParallelIterator for ParValuesMut<'a, K, V> {
+    type Item = &'a mut V;
 
     fn drive_unindexed<C: UnindexedConsumer<Self::Item>>(self, consumer: C) -> C::Result {
-        self.0.into_par_iter().drive_unindexed(consumer)
+        self.pieces
+            .into_par_iter()
+            // SAFETY: full slots of the map borrowed mutably for 'a; no bucket is in two pieces.
+            .flat_map_iter(|piece| piece.map(|(b, i)| unsafe { &mut *b.value(i) }))
+            .drive_unindexed(consumer)
     }
 }
 
-impl<K: Send, V: Send> ParallelIterator for ParDrain<'_, K, V> {
+impl<K: Send, V: Send, A: Allocator> ParallelIterator for IntoParIter<K, V, A> {
     type Item = (K, V);
 
     fn drive_unindexed<C: UnindexedConsumer<Self::Item>>(self, consumer: C) -> C::Result {
@@ -95,26 +106,30 @@ impl<K: Send, V: Send> ParallelIterator for ParDrain<'_, K, V> {
     }
 }
 
-/// `Debug` and `Clone` by a shared walk over the entries of the pieces.
-impl<K, V> ParIter<'_, K, V> {
-    fn entries(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.pieces
-            .iter()
-            .cloned()
-            .flatten()
-            // SAFETY: full slots of a map that is borrowed.
-            .map(|(b, i)| unsafe { (&*b.key(i), &*b.value(i)) })
+impl<K: Send, V: Send, A: Allocator> ParallelIterator for ParDrain<'_, K, V, A> {
+    type Item = (K, V);
+
+    fn drive_unindexed<C: UnindexedConsumer<Self::Item>>(self, consumer: C) -> C::Result {
+        self.entries.into_par_iter().drive_unindexed(consumer)
     }
 }
 
-impl<K, V> ParIterMut<'_, K, V> {
+/// The entries of `pieces`, for `Debug`.
+///
+/// # Safety
+/// They are pieces of a map that is borrowed for 'a, and nobody has been lent a value to change.
+unsafe fn entries<'a, K: 'a, V: 'a>(
+    pieces: &[Piece<K, V>],
+) -> impl Iterator<Item = (&'a K, &'a V)> {
+    let slots = pieces.iter().cloned().flatten();
+    // SAFETY: full slots; the rest is the caller's promise.
+    slots.map(|(b, i)| unsafe { (&*b.key(i), &*b.value(i)) })
+}
+
+impl<K, V> ParIter<'_, K, V> {
     fn entries(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.pieces
-            .iter()
-            .cloned()
-            .flatten()
-            // SAFETY: full slots of a map that is borrowed; nobody has been given any yet.
-            .map(|(b, i)| unsafe { (&*b.key(i), &*b.value(i)) })
+        // SAFETY: the map is borrowed.
+        unsafe { entries(&self.pieces) }
     }
 }
 
@@ -140,8 +155,8 @@ impl<K, V> Clone for ParValues<'_, K, V> {
 }
 
 macro_rules! debug {
-    ($name:ident<$($life:lifetime,)? K, V>, ($($bound:tt)*), $it:ident => $entries:expr) => {
-        impl<$($bound)*> Debug for $name<$($life,)? K, V> {
+    ($name:ident<$($life:lifetime,)? K, V $(, $a:ident)?>, ($($bound:tt)*), $it:ident => $entries:expr) => {
+        impl<$($bound)*> Debug for $name<$($life,)? K, V $(, $a)?> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let $it = self;
                 f.debug_list().entries($entries).finish()
@@ -151,12 +166,18 @@ macro_rules! debug {
 }
 
 debug!(ParIter<'_, K, V>, (K: Debug, V: Debug), it => it.entries());
-debug!(ParIterMut<'_, K, V>, (K: Debug, V: Debug), it => it.entries());
+debug!(ParIterMut<'_, K, V>, (K: Debug, V: Debug), it => {
+    // SAFETY: the map is borrowed mutably, and nothing of it has been lent yet.
+    unsafe { entries(&it.pieces) }
+});
 debug!(ParKeys<'_, K, V>, (K: Debug, V), it => it.0.entries().map(|(key, _)| key));
 debug!(ParValues<'_, K, V>, (K, V: Debug), it => it.0.entries().map(|(_, value)| value));
-debug!(ParValuesMut<'_, K, V>, (K, V: Debug), it => it.0.entries().map(|(_, value)| value));
-debug!(IntoParIter<K, V>, (K: Debug, V: Debug), it => &it.0);
-debug!(ParDrain<'_, K, V>, (K: Debug, V: Debug), it => &it.entries);
+debug!(ParValuesMut<'_, K, V>, (K, V: Debug), it => {
+    // SAFETY: as above.
+    unsafe { entries(&it.pieces) }.map(|(_, value)| value)
+});
+debug!(IntoParIter<K, V, A>, (K: Debug, V: Debug, A: Allocator), it => &it.entries);
+debug!(ParDrain<'_, K, V, A>, (K: Debug, V: Debug, A: Allocator), it => &it.entries);
 
 impl<K: Sync, V: Sync, S, A: Allocator> HashMap<K, V, S, A> {
     /// The keys, in parallel.
@@ -172,18 +193,19 @@ impl<K: Sync, V: Sync, S, A: Allocator> HashMap<K, V, S, A> {
 
 impl<K: Send, V: Send, S, A: Allocator> HashMap<K, V, S, A> {
     /// The values, mutable, in parallel.
-    pub fn par_values_mut(&mut self) -> ParValuesMut<'_, K, V>
-    where
-        K: Sync,
-    {
-        ParValuesMut(self.into_par_iter())
+    pub fn par_values_mut(&mut self) -> ParValuesMut<'_, K, V> {
+        ParValuesMut {
+            pieces: self.table.pieces(),
+            _borrow: PhantomData,
+        }
     }
 
     /// Takes all entries out, in parallel. The map is empty from here on.
-    pub fn par_drain(&mut self) -> ParDrain<'_, K, V> {
+    pub fn par_drain(&mut self) -> ParDrain<'_, K, V, A> {
         ParDrain {
             entries: self.drain().collect(),
             _map: PhantomData,
+            _alloc: PhantomData,
         }
     }
 }
@@ -230,10 +252,13 @@ impl<'a, K: Sync, V: Send, S, A: Allocator> IntoParallelIterator for &'a mut Has
 
 impl<K: Send, V: Send, S, A: Allocator> IntoParallelIterator for HashMap<K, V, S, A> {
     type Item = (K, V);
-    type Iter = IntoParIter<K, V>;
+    type Iter = IntoParIter<K, V, A>;
 
     fn into_par_iter(self) -> Self::Iter {
-        IntoParIter(self.into_iter().collect())
+        IntoParIter {
+            entries: self.into_iter().collect(),
+            _alloc: PhantomData,
+        }
     }
 }
 
@@ -268,8 +293,8 @@ where
 
 impl<'a, K, V, S, A> ParallelExtend<(&'a K, &'a V)> for HashMap<K, V, S, A>
 where
-    K: Copy + Eq + Hash + Send + Sync,
-    V: Copy + Send + Sync,
+    K: Copy + Eq + Hash + Sync,
+    V: Copy + Sync,
     S: BuildHasher,
     A: Allocator,
 {

@@ -1,7 +1,7 @@
 //! The parallel iterators of [`HashSet`].
 
 use super::map;
-use crate::{Allocator, HashSet};
+use crate::{Allocator, Global, HashSet};
 use ::rayon::iter::plumbing::UnindexedConsumer;
 use ::rayon::iter::{FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator};
 use core::fmt::{self, Debug};
@@ -12,10 +12,10 @@ use core::hash::{BuildHasher, Hash};
 pub struct ParIter<'a, T>(map::ParKeys<'a, T, ()>);
 
 /// The elements of a set, owned, in parallel.
-pub struct IntoParIter<T>(map::IntoParIter<T, ()>);
+pub struct IntoParIter<T, A: Allocator = Global>(map::IntoParIter<T, (), A>);
 
 /// The elements of a set that has been emptied, in parallel.
-pub struct ParDrain<'a, T>(map::ParDrain<'a, T, ()>);
+pub struct ParDrain<'a, T, A: Allocator = Global>(map::ParDrain<'a, T, (), A>);
 
 impl<'a, T: Sync> ParallelIterator for ParIter<'a, T> {
     type Item = &'a T;
@@ -25,7 +25,7 @@ impl<'a, T: Sync> ParallelIterator for ParIter<'a, T> {
     }
 }
 
-impl<T: Send> ParallelIterator for IntoParIter<T> {
+impl<T: Send, A: Allocator> ParallelIterator for IntoParIter<T, A> {
     type Item = T;
 
     fn drive_unindexed<C: UnindexedConsumer<Self::Item>>(self, consumer: C) -> C::Result {
@@ -35,7 +35,7 @@ impl<T: Send> ParallelIterator for IntoParIter<T> {
     }
 }
 
-impl<T: Send> ParallelIterator for ParDrain<'_, T> {
+impl<T: Send, A: Allocator> ParallelIterator for ParDrain<'_, T, A> {
     type Item = T;
 
     fn drive_unindexed<C: UnindexedConsumer<Self::Item>>(self, consumer: C) -> C::Result {
@@ -51,13 +51,13 @@ impl<T: Debug> Debug for ParIter<'_, T> {
     }
 }
 
-impl<T: Debug> Debug for IntoParIter<T> {
+impl<T: Debug, A: Allocator> Debug for IntoParIter<T, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl<T: Debug> Debug for ParDrain<'_, T> {
+impl<T: Debug, A: Allocator> Debug for ParDrain<'_, T, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -67,7 +67,7 @@ impl<T: Debug> Debug for ParDrain<'_, T> {
 macro_rules! operation {
     ($name:ident, $doc:literal, $a:ident, $b:ident => $how:expr) => {
         #[doc = $doc]
-        pub struct $name<'a, T, S, A: Allocator> {
+        pub struct $name<'a, T, S, A: Allocator = Global> {
             a: &'a HashSet<T, S, A>,
             b: &'a HashSet<T, S, A>,
         }
@@ -158,7 +158,7 @@ where
 
 impl<T: Send, S, A: Allocator> HashSet<T, S, A> {
     /// Takes all elements out, in parallel. The set is empty from here on.
-    pub fn par_drain(&mut self) -> ParDrain<'_, T> {
+    pub fn par_drain(&mut self) -> ParDrain<'_, T, A> {
         ParDrain(self.map.par_drain())
     }
 }
@@ -174,7 +174,7 @@ impl<'a, T: Sync, S, A: Allocator> IntoParallelIterator for &'a HashSet<T, S, A>
 
 impl<T: Send, S, A: Allocator> IntoParallelIterator for HashSet<T, S, A> {
     type Item = T;
-    type Iter = IntoParIter<T>;
+    type Iter = IntoParIter<T, A>;
 
     fn into_par_iter(self) -> Self::Iter {
         IntoParIter(self.map.into_par_iter())
@@ -209,7 +209,7 @@ where
 
 impl<'a, T, S, A> ParallelExtend<&'a T> for HashSet<T, S, A>
 where
-    T: 'a + Copy + Eq + Hash + Send + Sync,
+    T: 'a + Copy + Eq + Hash + Sync,
     S: BuildHasher,
     A: Allocator,
 {

@@ -23,13 +23,14 @@ pub struct ParIterMut<'a, T> {
 /// The values of a table, owned, in parallel.
 pub struct IntoParIter<T, A: Allocator = Global> {
     values: Vec<T>,
-    _alloc: PhantomData<A>,
+    _alloc: PhantomData<fn() -> A>,
 }
 
 /// The values of a table that has been emptied, in parallel.
 pub struct ParDrain<'a, T, A: Allocator = Global> {
     values: Vec<T>,
-    _table: PhantomData<&'a mut (T, A)>,
+    _table: PhantomData<&'a ()>,
+    _alloc: PhantomData<fn() -> A>,
 }
 
 impl<'a, T: Sync> ParallelIterator for ParIter<'a, T> {
@@ -56,7 +57,7 @@ impl<'a, T: Send> ParallelIterator for ParIterMut<'a, T> {
     }
 }
 
-impl<T: Send, A: Allocator + Send> ParallelIterator for IntoParIter<T, A> {
+impl<T: Send, A: Allocator> ParallelIterator for IntoParIter<T, A> {
     type Item = T;
 
     fn drive_unindexed<C: UnindexedConsumer<Self::Item>>(self, consumer: C) -> C::Result {
@@ -64,7 +65,7 @@ impl<T: Send, A: Allocator + Send> ParallelIterator for IntoParIter<T, A> {
     }
 }
 
-impl<T: Send, A: Allocator + Sync + Send> ParallelIterator for ParDrain<'_, T, A> {
+impl<T: Send, A: Allocator> ParallelIterator for ParDrain<'_, T, A> {
     type Item = T;
 
     fn drive_unindexed<C: UnindexedConsumer<Self::Item>>(self, consumer: C) -> C::Result {
@@ -78,6 +79,7 @@ impl<T: Send, A: Allocator> HashTable<T, A> {
         ParDrain {
             values: self.drain().collect(),
             _table: PhantomData,
+            _alloc: PhantomData,
         }
     }
 }
@@ -106,7 +108,7 @@ impl<'a, T: Send, A: Allocator> IntoParallelIterator for &'a mut HashTable<T, A>
     }
 }
 
-impl<T: Send, A: Allocator + Send> IntoParallelIterator for HashTable<T, A> {
+impl<T: Send, A: Allocator> IntoParallelIterator for HashTable<T, A> {
     type Item = T;
     type Iter = IntoParIter<T, A>;
 

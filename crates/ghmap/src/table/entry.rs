@@ -4,7 +4,6 @@ use super::HashTable;
 use crate::raw::{Place, Slot};
 use crate::{Allocator, Global};
 use core::fmt::{self, Debug};
-use core::marker::PhantomData;
 
 /// An entry of a table, present or not; made by [`HashTable::entry`].
 pub enum Entry<'a, T, A: Allocator = Global> {
@@ -18,7 +17,6 @@ pub enum Entry<'a, T, A: Allocator = Global> {
 pub struct OccupiedEntry<'a, T, A: Allocator = Global> {
     slot: Slot<T, ()>,
     table: &'a mut HashTable<T, A>,
-    _values: PhantomData<T>,
 }
 
 // SAFETY: the slot is a place in the table that the entry borrows mutably.
@@ -98,11 +96,7 @@ impl<'a, T, A: Allocator> OccupiedEntry<'a, T, A> {
     /// # Safety
     /// `slot` was found in `table`, which has not changed since.
     pub(super) unsafe fn at(slot: Slot<T, ()>, table: &'a mut HashTable<T, A>) -> Self {
-        Self {
-            slot,
-            table,
-            _values: PhantomData,
-        }
+        Self { slot, table }
     }
 
     /// Removes the value, and gives it and the place it leaves. Moves nothing, also in a growing table.
@@ -115,7 +109,7 @@ impl<'a, T, A: Allocator> OccupiedEntry<'a, T, A> {
     /// assert_eq!((value, table.find(1, |v| *v == "b")), ("a", Some(&"b")));
     /// ```
     pub fn remove(self) -> (T, VacantEntry<'a, T, A>) {
-        let Self { slot, table, .. } = self;
+        let Self { slot, table } = self;
         // SAFETY: the table has not changed since the slot was found: the entry borrows it.
         let ((value, ()), place) = unsafe { table.table.remove_to_place(slot) };
         (value, VacantEntry { place, table })

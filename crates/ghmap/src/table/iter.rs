@@ -93,11 +93,6 @@ as_references! {
     IterHashBuckets: Sync, Sync;
 }
 
-// SAFETY: owns values and borrows the table mutably.
-unsafe impl<T: Send, A: Allocator + Send> Send for Drain<'_, T, A> {}
-// SAFETY: a shared one gives shared references only.
-unsafe impl<T: Sync, A: Allocator + Sync> Sync for Drain<'_, T, A> {}
-
 impl<T, A: Allocator> HashTable<T, A> {
     /// The values, in no particular order. Linear in the table.
     pub fn iter(&self) -> Iter<'_, T> {

@@ -401,7 +401,8 @@ impl<T, A: Allocator> HashTable<T, A> {
         self.table.try_reserve(additional, &ByClosure(hasher))
     }
 
-    /// Shrinks the table as far as its values allow. Linear in the table.
+    /// Shrinks the table as far as its values allow. Linear in the table. An allocator that refuses the smaller
+    /// one leaves it as it is.
     pub fn shrink_to_fit(&mut self, hasher: impl Fn(&T) -> u64) {
         self.shrink_to(0, hasher);
     }
