@@ -203,8 +203,8 @@ impl<K, V> Bucket<K, V> {
     /// `EMPTY_REST` behind it.
     ///
     /// # Safety
-    /// Live, the slots of `full` are, and the entries of the others have been moved out. No bucket
-    /// follows in the chain.
+    /// Live, the slots of `full` are, and the entries of the others have been moved out. All are full, or no
+    /// entry follows in the chain.
     #[inline(always)]
     pub(crate) unsafe fn keep(self, full: u8) {
         let kept = spread(full);

@@ -17,13 +17,14 @@
 //! 3. move. The first two may unwind or fail and leave the chain as it was; the third cannot.
 //! Moving while hashing, as Go does, would leave half a chain on each side.
 //!
-//! Four of five chains are one bucket. Of those the X half stays in its slots, with gaps between, and only
-//! the Y half is moved: nothing needs to be reserved, and half as much is copied.
+//! Nearly all chains are one bucket or two, of which Y gets at most one. Of those the X half stays in its slots,
+//! and the second bucket's moves into the gaps; Y's is copied while it is hashed, to a bucket that nobody reads
+//! before all are: nothing needs to be reserved, and phases 1 and 3 are one loop.
 
 use super::bucket::{Bucket, SLOTS};
 use super::group::Slots;
 use super::hmap::{GROWING, Hmap, Rehash, SAME_SIZE};
-use super::tophash::tophash;
+use super::tophash::{EMPTY_REST, tophash};
 use crate::TryReserveError;
 use crate::alloc::Allocator;
 use stdalloc::vec::Vec;
@@ -132,9 +133,13 @@ impl<K, V> Hmap<K, V> {
         // SAFETY: while growing, `nevacuate` is a live bucket whose turn has not come.
         unsafe {
             let head = self.bucket(i);
-            if head.overflow().is_none() {
-                self.split_bucket(i, head, rehash);
+            let done = if self.has(SAME_SIZE) {
+                // There may be no chain to be packed.
+                head.overflow().is_none()
             } else {
+                self.split(i, head, rehash)
+            };
+            if !done {
                 self.evacuate_chain(i, head, alloc, rehash)?;
             }
         }
@@ -147,36 +152,79 @@ impl<K, V> Hmap<K, V> {
         Ok(())
     }
 
-    /// `evacuate` of a chain of one bucket, which four of five are: what stays, stays where it is.
+    /// `evacuate` of a chain of one or two buckets, of which Y gets no more than one: nearly every chain of a map
+    /// that doubles. What stays in the first bucket, stays where it is. Says whether it was such a chain; if not,
+    /// it is as it was.
     ///
     /// # Safety
-    /// `i` is `nevacuate`, and `head` its bucket, which has no overflow bucket.
+    /// `i` is `nevacuate`, and `head` its bucket.
     #[inline(always)]
-    unsafe fn split_bucket<R: Rehash<K>>(&mut self, i: usize, head: Bucket<K, V>, rehash: &R) {
-        if self.has(SAME_SIZE) {
-            // There is no chain to be packed.
-            return;
-        }
-        // SAFETY: the caller's promise; bucket `i + old_len` belongs to this one alone, and nobody reads
-        // it before `nevacuate` passes `i`. The entries of `y` are moved once: their slots are given up
-        // at the end, and nothing in between unwinds.
+    unsafe fn split<R: Rehash<K>>(&mut self, i: usize, head: Bucket<K, V>, rehash: &R) -> bool {
+        // SAFETY: the caller's promise; bucket `i + old_len` belongs to this chain alone, and nobody reads it
+        // before `nevacuate` passes `i`. Only `sides` may unwind, and until both are known the chain is whole.
         unsafe {
-            let Sides { x, y, odd } = self.sides(head, rehash);
+            let next = head.overflow();
+            if next.is_some_and(|next| next.overflow().is_some()) {
+                return false;
+            }
             let to = self.bucket(i + self.old_len());
             to.init();
-            for (n, slot) in Slots::of(y).enumerate() {
-                let top = self.moved_top(head, slot, odd);
-                to.copy_entry(n, top, head, slot);
+            // Every entry is copied, and the next one over it if it stays: no branch would foresee which do.
+            let mut n = 0;
+            let first = self.sides(head, rehash, |slot, up| {
+                to.copy_entry(n, head.top(slot), head, slot);
+                n += usize::from(up);
+            });
+            let behind = next.map(|next| {
+                let sides = self.sides(next, rehash, |slot, up| {
+                    if n < SLOTS {
+                        to.copy_entry(n, next.top(slot), next, slot);
+                    }
+                    n += usize::from(up);
+                });
+                (next, sides)
+            });
+            if n > SLOTS || first.odd | behind.map_or(0, |(_, sides)| sides.odd) != 0 {
+                return false;
             }
-            for slot in Slots::of(odd & x) {
-                let top = self.moved_top(head, slot, odd);
-                head.set_top(slot, top);
+            if n < SLOTS {
+                to.set_top(n, EMPTY_REST);
             }
-            head.keep(x);
+            match behind {
+                None => head.keep(first.x),
+                Some((next, sides)) => self.fill_up(head, first.x, next, sides.x),
+            }
+            true
         }
     }
 
-    /// `evacuate` of a chain with overflow buckets: both halves are packed.
+    /// Keeps the entries `x` of a bucket and `behind` of the next one, of which so many move up as there is room
+    /// for.
+    ///
+    /// # Safety
+    /// A live chain of two; the slots are full, and the entries of all others have been moved out.
+    #[inline(always)]
+    unsafe fn fill_up(&mut self, head: Bucket<K, V>, x: u8, next: Bucket<K, V>, behind: u8) {
+        let (mut full, mut left) = (x, behind);
+        // SAFETY: the caller's promise; an entry that moves up is given up behind.
+        unsafe {
+            for (to, from) in Slots::of(!x).zip(Slots::of(behind)) {
+                head.copy_entry(to, next.top(from), next, from);
+                full |= 1 << to;
+                left &= !(1 << from);
+            }
+            head.keep(full);
+            if left == 0 {
+                head.set_overflow(None);
+                self.pool.give_back(next);
+            } else {
+                next.keep(left);
+                self.incr_noverflow();
+            }
+        }
+    }
+
+    /// `evacuate` of any chain: both halves are packed.
     ///
     /// # Safety
     /// `i` is `nevacuate`, and `head` its bucket.
@@ -201,19 +249,25 @@ impl<K, V> Hmap<K, V> {
         Ok(())
     }
 
-    /// Which sides the entries of a bucket take. Nothing is changed, so the user's code may unwind.
+    /// Which sides the entries of a bucket take; `each` is told the slot, and whether it is Y. Nothing is
+    /// changed, so the user's code may unwind.
     ///
     /// # Safety
     /// The bucket is live and not evacuated.
     #[inline(always)]
-    unsafe fn sides<R: Rehash<K>>(&self, bucket: Bucket<K, V>, rehash: &R) -> Sides {
+    unsafe fn sides<R: Rehash<K>>(
+        &self,
+        bucket: Bucket<K, V>,
+        rehash: &R,
+        mut each: impl FnMut(usize, bool),
+    ) -> Sides {
         let bit = self.old_len();
-        let (mut full, mut y, mut odd) = (0u8, 0u8, 0u8);
+        let (mut y, mut odd) = (0u8, 0u8);
         // SAFETY: live; the slots of `full` are.
         unsafe {
-            for slot in bucket.group().full() {
+            let full = bucket.group().full();
+            for slot in full {
                 let key = &*bucket.key(slot);
-                full |= 1 << slot;
                 // R90: the hash of an irreflexive key changes every time, its tophash byte does not,
                 // so that an iterator can foresee the side.
                 let up = if rehash.irreflexive(key) {
@@ -223,12 +277,10 @@ impl<K, V> Hmap<K, V> {
                     rehash.hash(key) as usize & bit != 0
                 };
                 y |= u8::from(up) << slot;
+                each(slot, up);
             }
-        }
-        Sides {
-            x: full & !y,
-            y,
-            odd,
+            let x = full.bits() & !y;
+            Sides { x, y, odd }
         }
     }
 
@@ -258,10 +310,10 @@ impl<K, V> Hmap<K, V> {
             // SAFETY: live.
             unsafe {
                 plan.push(if same_size {
-                    let x = bucket.group().full().fold(0, |x, slot| x | 1 << slot);
+                    let x = bucket.group().full().bits();
                     Sides { x, y: 0, odd: 0 }
                 } else {
-                    self.sides(bucket, rehash)
+                    self.sides(bucket, rehash, |_, _| {})
                 });
                 next = bucket.overflow();
             }

@@ -20,6 +20,12 @@ impl Slots<0> {
     pub(crate) fn of(bits: u8) -> Self {
         Self(u64::from(bits))
     }
+
+    /// A bit per slot.
+    #[inline(always)]
+    pub(crate) fn bits(self) -> u8 {
+        self.0 as u8
+    }
 }
 
 impl<const SHIFT: u32> Slots<SHIFT> {
@@ -74,6 +80,8 @@ mod tests {
                 let w = want(&|b| b >= 5);
                 assert_eq!(a.full().collect::<Vec<_>>(), w);
                 assert_eq!(b.full().collect::<Vec<_>>(), w);
+                assert_eq!(b.full().bits(), w.iter().fold(0, |bits, i| bits | 1 << i));
+                assert_eq!(a.full().bits(), b.full().bits());
                 let w = want(&|b| b <= 1);
                 assert_eq!(a.empty().collect::<Vec<_>>(), w);
                 assert_eq!(b.empty().collect::<Vec<_>>(), w);

@@ -14,6 +14,15 @@ pub(crate) struct Group(u64);
 /// Eight bits per slot, the highest of them set.
 pub(crate) type Mask = Slots<3>;
 
+impl Slots<3> {
+    /// A bit per slot.
+    #[inline(always)]
+    pub(crate) fn bits(self) -> u8 {
+        // The highest bit of byte n goes to bit 56 + n.
+        ((self.0 >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+    }
+}
+
 impl Group {
     /// # Safety
     /// Eight initialised bytes are readable at `p`.
