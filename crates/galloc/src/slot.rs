@@ -22,7 +22,7 @@
 
 use crate::lock::Mutex;
 use crate::mcache::Cache;
-use crate::{fork, persistent_alloc, scavenge};
+use crate::{fork, persistent_alloc, scavenge, sys};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -172,7 +172,8 @@ pub(crate) fn with_cache<R>(f: impl FnOnce(&Cache) -> R) -> R {
 #[cold]
 #[inline(never)]
 fn with_new_cache<R>(f: impl FnOnce(&Cache) -> R) -> R {
-    let cache = lease();
+    // A free may be the first that a thread asks for.
+    let cache = sys::keep_errno(lease);
     if cache.is_null() {
         return f(&SHARED.lock());
     }
