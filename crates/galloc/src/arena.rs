@@ -2,7 +2,7 @@
 //! R119.
 //!
 //! Address space is taken one arena at a time, from 0xc000000000 up where that is free. The
-//! table has two levels, as Go's on 64-bit Linux: an entry per arena over the 47-bit user half,
+//! table has two levels, as Go's on 64-bit Linux: an entry per arena over the user half of addresses, on x86-64
 //! 16 MiB of zero pages of which those with an arena are ever touched, and in each arena's record an
 //! entry per page. An arena's record is its first pages, so that a free finds the second level by the
 //! object's address alone: what the first level says only steers a branch, and the one load that the
@@ -37,8 +37,10 @@ pub(crate) struct HeapArena {
     pub(crate) index: usize,
 }
 
-/// Arenas in 47 bits of addresses.
-const ARENAS: usize = (1 << 47) / ARENA_SIZE;
+/// Bits of an address that Linux hands out unless asked for more: 47 on x86-64, 48 on arm64.
+const ADDRESS_BITS: usize = if cfg!(target_arch = "x86_64") { 47 } else { 48 };
+/// Arenas in all addresses.
+const ARENAS: usize = (1 << ADDRESS_BITS) / ARENA_SIZE;
 
 /// What the table says of an arena of the page heap. No span has this address.
 const ARENA: *mut Span = ptr::without_provenance_mut(1);

@@ -51,6 +51,14 @@ impl AllocBits {
         }
     }
 
+    /// Of an object that is used further, in another size perhaps.
+    pub(crate) fn check(&self, span: &Span, p: *mut u8) {
+        let (word, bit) = self.bit(span, p);
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            fatal("double free of", p.addr());
+        }
+    }
+
     pub(crate) fn freed(&self, span: &Span, p: *mut u8) {
         let (word, bit) = self.bit(span, p);
         if word.fetch_and(!bit, Ordering::Relaxed) & bit == 0 {

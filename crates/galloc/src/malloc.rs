@@ -47,9 +47,9 @@ fn allocate(size: usize, align: usize) -> Object {
     object
 }
 
-/// Samples a new object if its turn has come.
+/// Samples a new object if its turn has come. Inlined, so that a stack begins with who asked.
 #[cfg(feature = "profile")]
-#[inline]
+#[inline(always)]
 fn profile(p: *mut u8, size: usize) {
     if !p.is_null() && with_cache(move |cache| cache.count(size)) {
         if mprof::sampled(p.addr(), size) {
@@ -178,12 +178,7 @@ unsafe fn free_slow(span: *mut Span, p: *mut u8) {
 unsafe fn free_large(span: *mut Span, p: *mut u8) {
     // SAFETY: as the caller promises.
     unsafe {
-        if (*span).base != p.addr() {
-            sys::fatal("free inside a large object:", p.addr());
-        }
-        if (*span).live.load(Ordering::Relaxed) == 0 {
-            sys::fatal("double free of", p.addr());
-        }
+        check_large(&*span, p);
         (*span).live.store(0, Ordering::Relaxed);
         (*span).needzero.set(true);
         sys::poison(p, (*span).bytes());
@@ -195,6 +190,32 @@ unsafe fn free_large(span: *mut Span, p: *mut u8) {
     }
 }
 
+/// Ends the process unless `p` is the large object of the span.
+fn check_large(span: &Span, p: *mut u8) {
+    if span.base != p.addr() {
+        sys::fatal("free inside a large object:", p.addr());
+    }
+    if span.live.load(Ordering::Relaxed) == 0 {
+        sys::fatal("double free of", p.addr());
+    }
+}
+
+/// Under `hardened`, ends the process unless `p` is an allocated object.
+#[inline(always)]
+fn check_resized(p: *mut u8) {
+    #[cfg(feature = "hardened")]
+    {
+        let span = span_of_object(p);
+        if span.class == 0 {
+            check_large(span, p);
+        } else {
+            span.bits.check(span, p);
+        }
+    }
+    #[cfg(not(feature = "hardened"))]
+    let _ = p;
+}
+
 /// # Safety
 /// As [`GlobalAlloc::realloc`] with a layout of `align` and any size; `used` bytes are kept.
 unsafe fn resize(p: *mut u8, used: usize, align: usize, size: usize) -> *mut u8 {
@@ -203,6 +224,7 @@ unsafe fn resize(p: *mut u8, used: usize, align: usize, size: usize) -> *mut u8 
         let span = ptr::from_ref(span_of_object(p)).cast_mut();
         let class = class_for(size, align);
         if (*span).class == 0 {
+            check_large(&*span, p);
             // It may move, and its span's record go; no sample must stay behind.
             #[cfg(feature = "profile")]
             unprofile(&*span, p);
@@ -254,6 +276,7 @@ unsafe impl GlobalAlloc for Galloc {
 
     #[inline]
     unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        check_resized(p);
         if layout.align() <= SMALL_SIZE_DIV
             && layout.size().max(size) <= MAX_SMALL_SIZE
             && class_of(size) == class_of(layout.size())
@@ -292,6 +315,7 @@ impl Galloc {
     /// of two; `size` is not 0.
     #[must_use]
     pub unsafe fn resize(&self, p: *mut u8, align: usize, size: usize) -> *mut u8 {
+        check_resized(p);
         // SAFETY: as the caller promises.
         unsafe { resize(p, self.usable_size(p), align, size) }
     }

@@ -22,13 +22,14 @@ use crate::span::{NOBODY, Span, SpanList};
 use crate::sys;
 use crate::tiny::{BLOCK, Tiny};
 use core::alloc::Layout;
-#[cfg(feature = "profile")]
 use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
 /// Spans a cache keeps per class; more go to the central list, for others to use.
 const MAX_SPANS: usize = 256;
+/// Bytes freed into spans of others before the scavenger hears of it.
+const STRAYED: usize = 1 << 20;
 
 /// An object, and whether all its bytes are known to be zero.
 pub(crate) type Object = (*mut u8, bool);
@@ -46,6 +47,8 @@ pub(crate) struct Cache {
     shelf: Shelf,
     /// The block of tiny objects being filled.
     tiny: Tiny,
+    /// Bytes freed into spans of others since the scavenger heard of it.
+    strayed: Cell<usize>,
     /// Bytes to the next sample of the heap profile; 0 at first, and `isize::MAX` while one is taken.
     #[cfg(feature = "profile")]
     to_sample: Cell<isize>,
@@ -59,6 +62,7 @@ impl Cache {
             lists: [const { SpanList::new() }; NUM_SIZE_CLASSES],
             shelf: Shelf::new(),
             tiny: Tiny::new(),
+            strayed: Cell::new(0),
             #[cfg(feature = "profile")]
             to_sample: Cell::new(0),
         }
@@ -154,9 +158,25 @@ impl Cache {
                 return self.free_own(span, block);
             }
             going(span, p);
-            if (*span).remote.push(block) == Freed::Adopted {
-                self.adopt(span, block);
+            // Pushed, the object is gone, and its span may be too.
+            let size = (*span).size;
+            match (*span).remote.push(block) {
+                Freed::Adopted => self.adopt(span, block),
+                Freed::Pushed => self.stray(size),
             }
+        }
+    }
+
+    /// Counts bytes freed into a span of others. If its owner allocates, it finds them. If nobody owns it,
+    /// or a cache that no thread leases does, the scavenger must look.
+    #[inline]
+    fn stray(&self, size: usize) {
+        let bytes = self.strayed.get() + size;
+        if bytes < STRAYED {
+            self.strayed.set(bytes);
+        } else {
+            self.strayed.set(0);
+            scavenge::strayed();
         }
     }
 

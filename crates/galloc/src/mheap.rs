@@ -14,7 +14,7 @@ use crate::pagealloc::ARENA_PAGES;
 use crate::scavenge;
 use crate::sizeclass::{PAGE_SIZE, class_pages};
 use crate::span::Span;
-use crate::sys;
+use crate::sys::{self, Remapped};
 use core::ptr;
 use core::sync::atomic::Ordering;
 
@@ -350,18 +350,23 @@ unsafe fn resize_huge(span: *mut Span, new: usize) -> Option<usize> {
     // SAFETY: the span and its mapping are the caller's.
     unsafe {
         let (base, old) = ((*span).base, (*span).bytes());
-        if sys::remap(base, old, new, None) {
-            (*span).set_bytes(new);
-            heap.huge_bytes = heap.huge_bytes - old + new;
-            return Some(base);
+        match sys::remap(base, old, new) {
+            Remapped::Done => {
+                (*span).set_bytes(new);
+                heap.huge_bytes = heap.huge_bytes - old + new;
+                return Some(base);
+            }
+            Remapped::NoRoom => {}
+            Remapped::Never => return None,
         }
         let to = sys::alloc_aligned(0, new, ARENA_SIZE)?;
         let moved = heap.enter_huge(to, new);
-        if moved.is_null() || !sys::remap(base, old, new, Some(to)) {
-            if !moved.is_null() {
-                heap.leave_huge(moved);
-            }
+        if moved.is_null() {
             sys::unmap(to, new);
+            return None;
+        }
+        if !sys::move_to(base, old, new, to) {
+            heap.leave_huge(moved);
             return None;
         }
         heap.leave_huge(span);

@@ -7,8 +7,10 @@
 //! 10 by this arithmetic. Eagerly discarding at each free was rejected: it costs a growing `Vec` ten
 //! times its time.
 //!
-//! A tick also empties the caches that no thread leases and clears the shelves of large objects of
-//! what has lain there for a tick; the thread goes to sleep when a tick found nothing to do.
+//! A tick also empties the caches that no thread leases, sweeps the central lists, and clears the shelves of
+//! large objects of what has lain there for a tick; the thread goes to sleep when a tick found nothing to do.
+//! What is freed into spans that no thread uses does not show as free memory until that sweep, so each cache
+//! that has freed 1 MiB into spans of others says so ([`strayed`]).
 //!
 //! The thread is made by `pthread_create` with all signals blocked and a small stack, allocates
 //! nothing through this crate, and sleeps on a futex without a timeout when nothing is to do. If it
@@ -61,8 +63,10 @@ static HOST: AtomicU32 = AtomicU32::new(ASLEEP);
 static CALL_HOST: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 /// When the last tick inline or of a host, or try to make the thread, was, in milliseconds of the monotonic clock.
 static TICKED: AtomicU64 = AtomicU64::new(0);
-/// That tick found something on a shelf. The host's.
-static SHELVED: AtomicBool = AtomicBool::new(false);
+/// That tick asks for another. The host's.
+static TIDYING: AtomicBool = AtomicBool::new(false);
+/// Spans that nobody looks after may have become unused since the last tick.
+static STRAYED: AtomicBool = AtomicBool::new(false);
 /// Arenas are advised to be of huge pages.
 static WANTS_HUGE: AtomicBool = AtomicBool::new(false);
 /// Soft limit in bytes; `usize::MAX` for none.
@@ -239,7 +243,7 @@ pub fn scavenge_step() -> Option<Duration> {
     }
     HOST.store(ASLEEP, Ordering::SeqCst);
     // A free between the step and this saw AWAKE and did not call: look again.
-    if is_hosted() && (excess(&HEAP.lock()) > 0 || slot::age_shelves()) {
+    if is_hosted() && is_work_left() {
         HOST.store(AWAKE, Ordering::Relaxed);
         return Some(TICK);
     }
@@ -384,33 +388,50 @@ fn scavenge(limit: usize) -> usize {
     done
 }
 
-/// Frees what caches without a thread, central lists and shelves hold for too long; true if anything was on
-/// a shelf.
+/// Frees what caches without a thread, central lists and shelves hold for too long; true if the next tick may
+/// find more.
 fn tidy() -> bool {
+    let strayed = STRAYED.swap(false, Ordering::SeqCst);
     slot::flush_idle();
     let shelved = slot::age_shelves();
     mcentral::sweep();
-    shelved
+    shelved || strayed
+}
+
+/// What came while the last tick was at work. SeqCst: either this sees it, or who brought it sees that the
+/// thread, or the host, is asleep.
+fn is_work_left() -> bool {
+    excess(&HEAP.lock()) > 0 || slot::age_shelves() || STRAYED.load(Ordering::SeqCst)
+}
+
+/// A thread has freed much into spans of others.
+#[cold]
+#[inline(never)]
+pub(crate) fn strayed() {
+    STRAYED.store(true, Ordering::SeqCst);
+    if is_asleep() {
+        wake();
+    }
 }
 
 /// One tick's work; false if there was none.
 fn step() -> bool {
-    let shelved = tidy();
+    let more = tidy();
     let excess = excess(&HEAP.lock());
-    scavenge(excess.min(STEP.max(excess / 4))) > 0 || shelved
+    scavenge(excess.min(STEP.max(excess / 4))) > 0 || more
 }
 
 /// A part of it, and the time to the next.
 fn short_step() -> Option<Duration> {
     if is_due() {
-        SHELVED.store(tidy(), Ordering::Relaxed);
+        TIDYING.store(tidy(), Ordering::Relaxed);
     }
     let excess = excess(&HEAP.lock());
     if scavenge(excess.min(STEP)) > 0 {
         let steps = (excess / 4).div_ceil(STEP).max(1);
         return Some(TICK / steps as u32);
     }
-    SHELVED.load(Ordering::Relaxed).then_some(TICK)
+    TIDYING.load(Ordering::Relaxed).then_some(TICK)
 }
 
 /// Wakes or starts the thread, calls the host, or does the work. No lock is held.
@@ -510,7 +531,7 @@ extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
             continue;
         }
         // A free between the step and the sleep saw AWAKE and did not wake: look again.
-        if is_threads() && (excess(&HEAP.lock()) > 0 || slot::age_shelves()) {
+        if is_threads() && is_work_left() {
             THREAD.store(AWAKE, Ordering::Relaxed);
             continue;
         }

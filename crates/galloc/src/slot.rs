@@ -22,7 +22,7 @@
 
 use crate::lock::Mutex;
 use crate::mcache::Cache;
-use crate::{fork, persistent_alloc, scavenge};
+use crate::{fork, persistent_alloc, scavenge, sys};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -44,19 +44,28 @@ static KEY: AtomicU32 = AtomicU32::new(0);
 
 #[cfg(target_arch = "x86_64")]
 mod tls {
+    //! Two words as a symbol of our own. It is hidden, and named after a static, whose name the compiler makes
+    //! a different one in every copy of this crate that a program may hold.
+
     use crate::mcache::Cache;
     use core::arch::{asm, global_asm};
 
+    /// What this copy's symbol is named after. Used, lest link-time optimisation give it a name that the
+    /// symbol does not have.
+    #[used]
+    static COPY: u8 = 0;
+
     global_asm!(
-        ".pushsection .tbss.galloc_0_1_slot,\"awT\",@nobits",
-        ".globl galloc_0_1_slot",
-        ".hidden galloc_0_1_slot",
-        ".type galloc_0_1_slot,@object",
-        ".size galloc_0_1_slot,16",
+        ".pushsection .tbss.galloc_slot,\"awT\",@nobits",
+        ".globl {copy}.slot",
+        ".hidden {copy}.slot",
+        ".type {copy}.slot,@object",
+        ".size {copy}.slot,16",
         ".p2align 3",
-        "galloc_0_1_slot:",
+        "{copy}.slot:",
         ".zero 16",
         ".popsection",
+        copy = sym COPY,
     );
 
     #[inline(always)]
@@ -65,9 +74,10 @@ mod tls {
         // SAFETY: reads this thread's word, which lives as long as the thread.
         unsafe {
             asm!(
-                "mov {0}, qword ptr [rip + galloc_0_1_slot@GOTTPOFF]",
+                "mov {0}, qword ptr [rip + {copy}.slot@GOTTPOFF]",
                 "mov {0}, qword ptr fs:[{0}]",
                 out(reg) cache,
+                copy = sym COPY,
                 options(nostack, preserves_flags, readonly)
             );
         }
@@ -78,10 +88,11 @@ mod tls {
         // SAFETY: writes this thread's word.
         unsafe {
             asm!(
-                "mov {0}, qword ptr [rip + galloc_0_1_slot@GOTTPOFF]",
+                "mov {0}, qword ptr [rip + {copy}.slot@GOTTPOFF]",
                 "mov qword ptr fs:[{0}], {1}",
                 out(reg) _,
                 in(reg) cache,
+                copy = sym COPY,
                 options(nostack, preserves_flags)
             );
         }
@@ -93,9 +104,10 @@ mod tls {
         // SAFETY: reads this thread's second word.
         unsafe {
             asm!(
-                "mov {0}, qword ptr [rip + galloc_0_1_slot@GOTTPOFF]",
+                "mov {0}, qword ptr [rip + {copy}.slot@GOTTPOFF]",
                 "mov {0}, qword ptr fs:[{0} + 8]",
                 out(reg) rounds,
+                copy = sym COPY,
                 options(nostack, preserves_flags, readonly)
             );
         }
@@ -106,10 +118,11 @@ mod tls {
         // SAFETY: writes this thread's second word.
         unsafe {
             asm!(
-                "mov {0}, qword ptr [rip + galloc_0_1_slot@GOTTPOFF]",
+                "mov {0}, qword ptr [rip + {copy}.slot@GOTTPOFF]",
                 "mov qword ptr fs:[{0} + 8], {1}",
                 out(reg) _,
                 in(reg) rounds,
+                copy = sym COPY,
                 options(nostack, preserves_flags)
             );
         }
@@ -172,7 +185,8 @@ pub(crate) fn with_cache<R>(f: impl FnOnce(&Cache) -> R) -> R {
 #[cold]
 #[inline(never)]
 fn with_new_cache<R>(f: impl FnOnce(&Cache) -> R) -> R {
-    let cache = lease();
+    // A free may be the first that a thread asks for.
+    let cache = sys::keep_errno(lease);
     if cache.is_null() {
         return f(&SHARED.lock());
     }

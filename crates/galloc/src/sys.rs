@@ -211,29 +211,46 @@ pub(crate) fn advise_huge(at: usize, size: usize) {
     };
 }
 
-/// Grows or shrinks a whole mapping where it is, or moves its pages to `to`, a mapping of `new`
-/// bytes that they replace. No byte is copied.
+/// What [`remap`] came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Remapped {
+    Done,
+    /// There is no room behind the mapping.
+    NoRoom,
+    /// The mapping has become several (`mlock`, `mprotect` or the like of a part), which Linux does not grow.
+    Never,
+}
+
+/// Grows or shrinks a whole mapping where it is.
 ///
 /// # Safety
-/// `at..at + old` is a mapping the caller owns, and `to`, if any, another.
-pub(crate) unsafe fn remap(at: usize, old: usize, new: usize, to: Option<usize>) -> bool {
+/// `at..at + old` is a mapping the caller owns.
+pub(crate) unsafe fn remap(at: usize, old: usize, new: usize) -> Remapped {
     if cfg!(gort_asan) {
-        return false;
+        return Remapped::Never;
     }
-    let from = ptr::with_exposed_provenance_mut::<libc::c_void>(at);
-    // SAFETY: as the caller promises.
-    let p = unsafe {
-        match to {
-            None => libc::mremap(from, old, new, 0),
-            Some(to) => libc::mremap(
-                from,
-                old,
-                new,
-                libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
-                ptr::with_exposed_provenance_mut::<libc::c_void>(to),
-            ),
+    // SAFETY: as the caller promises; errno is this thread's.
+    unsafe {
+        if libc::mremap(ptr::with_exposed_provenance_mut(at), old, new, 0) != libc::MAP_FAILED {
+            Remapped::Done
+        } else if *libc::__errno_location() == libc::ENOMEM {
+            Remapped::NoRoom
+        } else {
+            Remapped::Never
         }
-    };
+    }
+}
+
+/// Moves the pages of a whole mapping to `to`, a mapping of `new` bytes that they replace. No byte is copied.
+/// False if the system refused; `to` is then nobody's, for Linux may have unmapped it and others mapped there.
+///
+/// # Safety
+/// `at..at + old` and `to..to + new` are mappings the caller owns.
+pub(crate) unsafe fn move_to(at: usize, old: usize, new: usize, to: usize) -> bool {
+    let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    let to = ptr::with_exposed_provenance_mut::<libc::c_void>(to);
+    // SAFETY: as the caller promises.
+    let p = unsafe { libc::mremap(ptr::with_exposed_provenance_mut(at), old, new, how, to) };
     p != libc::MAP_FAILED
 }
 

@@ -48,6 +48,11 @@ fn free(at: usize, layout: Layout) {
     unsafe { Galloc.dealloc(std::ptr::with_exposed_provenance_mut(at), layout) }
 }
 
+fn resize(at: usize, layout: Layout, size: usize) {
+    // SAFETY: none, as in `free`.
+    unsafe { Galloc.realloc(std::ptr::with_exposed_provenance_mut(at), layout, size) };
+}
+
 #[test]
 fn double_frees_are_reported() {
     for size in SIZES {
@@ -89,6 +94,39 @@ fn frees_inside_an_object_are_reported() {
         let layout = Layout::from_size_align(size, 8).unwrap();
         let p = object(layout);
         let line = report(|| free(p + 4, layout));
+        if size <= 32_768 {
+            says(&line, "free of a pointer that starts no object:", p + 4);
+        } else {
+            says(&line, "free inside a large object:", p + 4);
+        }
+        free(p, layout);
+    }
+}
+
+#[test]
+fn resizes_of_what_is_freed_are_reported() {
+    for size in [8, 100, 32_768, 100_000] {
+        let layout = Layout::from_size_align(size, 8).unwrap();
+        let (p, other) = (object(layout), object(layout));
+        // One that stays where it is, too.
+        for new in [size, size * 2] {
+            let line = report(|| {
+                free(p, layout);
+                resize(p, layout, new);
+            });
+            says(&line, "double free of", p);
+        }
+        free(other, layout);
+        free(p, layout);
+    }
+}
+
+#[test]
+fn resizes_inside_an_object_are_reported() {
+    for size in SIZES {
+        let layout = Layout::from_size_align(size, 8).unwrap();
+        let p = object(layout);
+        let line = report(|| resize(p + 4, layout, size + (8 << 20)));
         if size <= 32_768 {
             says(&line, "free of a pointer that starts no object:", p + 4);
         } else {

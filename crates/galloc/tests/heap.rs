@@ -132,6 +132,78 @@ fn huge_objects_grow_shrink_and_keep_their_bytes() {
     }
 }
 
+/// Linux grows no mapping of which a part is locked, nor moves it.
+#[test]
+fn huge_objects_grow_with_a_part_locked() {
+    for to in [100, 20] {
+        let mut o = Object::new(50 << 20, 8, 3, false);
+        let at = o.p.map_addr(|at| (at + (25 << 20)) & !4095);
+        // SAFETY: the page lies in the object; to lock it changes nothing in it.
+        assert_eq!(unsafe { libc::mlock(at.cast(), 4096) }, 0);
+        o.resize(to << 20);
+    }
+}
+
+/// Objects of pages grow where they are while nothing lies behind, and shrink there.
+#[test]
+fn large_objects_are_resized_without_a_copy() {
+    // Three fit into an arena, and leave room behind the last. Held together, so that arenas are new.
+    let [least, old, most] = [
+        layout(10 << 20, 8),
+        layout(18 << 20, 8),
+        layout(24 << 20, 8),
+    ];
+    // SAFETY: the objects are A's, with the layouts they were last resized to, and freed once.
+    unsafe {
+        let mut all = [0; 9].map(|_| A.alloc(old));
+        let mut grown = 0;
+        for p in &mut all {
+            let at = *p;
+            *p = A.realloc(at, old, most.size());
+            grown += usize::from(*p == at);
+            let at = *p;
+            *p = A.realloc(at, most, least.size());
+            assert_eq!(*p, at);
+        }
+        assert!(grown > 0, "none grew in place");
+        for p in all {
+            A.dealloc(p, least);
+        }
+    }
+}
+
+/// `mremap` takes the pages along: what was never touched stays so.
+#[test]
+fn huge_objects_are_not_copied() {
+    let layout = layout(256 << 20, 8);
+    // SAFETY: the object is A's, long enough, and freed once.
+    unsafe {
+        let mut p = A.alloc(layout);
+        // Nothing can grow where it is with this behind it.
+        let behind = libc::mmap(
+            p.add(layout.size()).cast(),
+            4096,
+            libc::PROT_NONE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE,
+            -1,
+            0,
+        );
+        p.write(7);
+        p = A.realloc(p, layout, 512 << 20);
+        assert_eq!(p.read(), 7);
+        let mut resident = vec![0u8; layout.size() / 4096];
+        let seen = libc::mincore(p.cast(), layout.size(), resident.as_mut_ptr());
+        assert_eq!(seen, 0);
+        let resident = resident.iter().filter(|&&r| r & 1 != 0).count();
+        // A huge page, where the system gives them unasked.
+        assert!(resident <= 512 || cfg!(gort_asan), "{resident} pages");
+        A.dealloc(p, Layout::from_size_align(512 << 20, 8).unwrap());
+        if behind != libc::MAP_FAILED {
+            libc::munmap(behind, 4096);
+        }
+    }
+}
+
 #[test]
 fn impossible_requests_give_null() {
     for size in [isize::MAX as usize - 4095, 1 << 62, 1 << 50] {

@@ -2,7 +2,7 @@
 //! the process's.
 
 use galloc::MemStats;
-use std::sync::mpsc;
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,54 @@ fn comes_true(what: impl Fn(&MemStats) -> bool) -> bool {
     true
 }
 
+/// Has 40 threads at a time make objects, a span for each, and then end, or give their slots up and sleep until
+/// `then` is through with the objects.
+fn leave_behind(ends: bool, then: impl FnOnce(Vec<Vec<u8>>)) {
+    let (start, end) = (Arc::new(Barrier::new(40)), Arc::new(Barrier::new(41)));
+    let (done, made) = mpsc::channel();
+    let mut threads: Vec<_> = (0..40)
+        .map(|_| {
+            let (start, end, done) = (start.clone(), end.clone(), done.clone());
+            thread::spawn(move || {
+                let sizes = (1..galloc::NUM_SIZE_CLASSES).map(galloc::class_size);
+                done.send(sizes.map(|size| vec![1u8; size]).collect::<Vec<_>>())
+                    .unwrap();
+                start.wait();
+                if !ends {
+                    galloc::release_slot();
+                    end.wait();
+                }
+            })
+        })
+        .collect();
+    let objects: Vec<_> = made.iter().take(40).flatten().collect();
+    if ends {
+        threads.drain(..).for_each(|t| t.join().unwrap());
+    }
+    then(objects);
+    if !ends {
+        end.wait();
+    }
+    threads.into_iter().for_each(|t| t.join().unwrap());
+}
+
 #[test]
 fn idle_threads_keep_little() {
+    // Objects that threads leave behind which end, or which give their slots up and sleep. Before anything else
+    // wakes the scavenger; it has time to go to sleep again.
+    for ends in [true, false] {
+        thread::sleep(Duration::from_millis(500));
+        let inuse = MemStats::read().heap_inuse;
+        leave_behind(ends, |objects| {
+            assert!(MemStats::read().heap_inuse > inuse + (32 << 20));
+            drop(objects);
+            assert!(
+                comes_true(|now| now.heap_inuse <= inuse + (8 << 20)),
+                "spans that nobody owns stay: {ends}"
+            );
+        });
+    }
+
     // Large objects of a thread that then sleeps: they lie on its shelf.
     let (done, wait) = mpsc::channel::<()>();
     let (freed, is_freed) = mpsc::channel();

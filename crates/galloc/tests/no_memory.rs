@@ -3,7 +3,7 @@
 
 use galloc::Galloc;
 use std::alloc::{GlobalAlloc, Layout};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::{ptr, thread};
 
@@ -173,8 +173,7 @@ fn work() {
     shelf.join().unwrap();
 }
 
-#[test]
-fn without_memory_requests_give_null_and_nothing_is_lost() {
+fn in_a_child(work: fn()) {
     // SAFETY: the child works and leaves by `_exit`.
     unsafe {
         let child = libc::fork();
@@ -186,4 +185,63 @@ fn without_memory_requests_give_null_and_nothing_is_lost() {
         libc::waitpid(child, &mut status, 0);
         assert_eq!(status, 0, "the child says why");
     }
+}
+
+#[test]
+fn without_memory_requests_give_null_and_nothing_is_lost() {
+    in_a_child(work);
+}
+
+/// Each waits until there is no memory for a cache of its own.
+const FREERS: usize = 16;
+static TO_FREE: [AtomicUsize; FREERS] = [const { AtomicUsize::new(0) }; FREERS];
+static IS_OUT: AtomicBool = AtomicBool::new(false);
+
+/// A thread of C's, for Rust's allocate as they start. Says in place of the object what errno was.
+extern "C" fn free_first(i: *mut libc::c_void) -> *mut libc::c_void {
+    let object = &TO_FREE[i.addr()];
+    // SAFETY: errno is this thread's; the object is freed once.
+    unsafe {
+        while !IS_OUT.load(Ordering::Acquire) {
+            libc::sched_yield();
+        }
+        *libc::__errno_location() = libc::EBADMSG;
+        A.free(ptr::with_exposed_provenance_mut(
+            object.load(Ordering::Relaxed),
+        ));
+        object.store(*libc::__errno_location() as usize, Ordering::Relaxed);
+    }
+    ptr::null_mut()
+}
+
+fn free_without_a_cache() {
+    let mut threads = Vec::with_capacity(FREERS);
+    for (i, object) in TO_FREE.iter().enumerate() {
+        // SAFETY: the size is not 0; the thread gets a number, and is joined.
+        unsafe {
+            let p = A.alloc(Layout::new::<[u64; 9]>());
+            object.store(p.expose_provenance(), Ordering::Relaxed);
+            let mut id = std::mem::zeroed();
+            let i = ptr::without_provenance_mut(i);
+            let made = libc::pthread_create(&mut id, ptr::null(), free_first, i);
+            assert_eq!(made, 0);
+            threads.push(id);
+        }
+    }
+    limit_address_space();
+    for size in [10 << 20, 60_000, 1000, 8] {
+        while galloc::persistent_alloc(size, 8).is_some() {}
+    }
+    IS_OUT.store(true, Ordering::Release);
+    for id in threads {
+        // SAFETY: the thread is there.
+        unsafe { libc::pthread_join(id, ptr::null_mut()) };
+    }
+    let kept = |o: &AtomicUsize| o.load(Ordering::Relaxed) == libc::EBADMSG as usize;
+    assert!(TO_FREE.iter().all(kept), "{TO_FREE:?}");
+}
+
+#[test]
+fn a_free_keeps_errno_where_a_thread_finds_no_memory_for_its_cache() {
+    in_a_child(free_without_a_cache);
 }
