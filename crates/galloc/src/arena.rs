@@ -58,6 +58,16 @@ pub(crate) fn span_of(at: usize) -> *mut Span {
         return entry;
     }
     // SAFETY: the table says that an arena is there, and arenas are never unmapped.
+    unsafe { span_in_arena(at) }
+}
+
+/// The span that an address in an arena lies in; null for a free page.
+///
+/// # Safety
+/// The address is in an arena.
+#[inline(always)]
+pub(crate) unsafe fn span_in_arena(at: usize) -> *mut Span {
+    // SAFETY: as the caller promises; an arena begins with its record.
     unsafe { (*record_of(at)).spans[at % ARENA_SIZE / PAGE_SIZE].load(Ordering::Relaxed) }
 }
 

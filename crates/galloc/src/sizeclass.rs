@@ -116,14 +116,20 @@ pub(crate) const fn common_class(size: usize) -> Option<usize> {
     }
 }
 
-/// The class whose objects hold `size` bytes at multiples of `align`, if a small one does.
+/// Objects of a small class hold `size` bytes at multiples of `align`.
+#[inline(always)]
+pub(crate) const fn is_small(size: usize, align: usize) -> bool {
+    size <= MAX_SMALL_SIZE && align <= PAGE_SIZE
+}
+
+/// The class whose objects hold `size` bytes at multiples of `align`, if [a small one does](is_small).
 ///
 /// Objects lie at multiples of their size from a page, so they are aligned to every power of two
 /// that divides both. Each power of two up to 32 KiB is a class: the search ends.
 #[must_use]
 #[inline]
 pub(crate) const fn class_for(size: usize, align: usize) -> Option<usize> {
-    if size > MAX_SMALL_SIZE || align > PAGE_SIZE {
+    if !is_small(size, align) {
         return None;
     }
     // A request of no bytes still gets an address of its own.
