@@ -7,7 +7,7 @@ use crate::mprof;
 use crate::pagealloc::ARENA_PAGES;
 use crate::shelf::LARGEST;
 use crate::sizeclass::{
-    MAX_SMALL_SIZE, PAGE_SIZE, SMALL_SIZE_DIV, class_for, class_of, common_class, is_small,
+    MAX_SMALL_SIZE, PAGE_SIZE, SMALL_SIZE_DIV, SMALL_SIZE_MAX, class_for, class_of, is_small,
 };
 use crate::slot::{self, with_cache};
 use crate::span::Span;
@@ -76,10 +76,10 @@ fn allocate_unseen(size: usize, align: usize) -> Object {
         cold_path();
         return allocate_aligned(size, align);
     }
-    match common_class(size) {
-        Some(class) => with_cache(move |cache| cache.alloc(class)),
-        None => allocate_longer(size),
+    if size <= SMALL_SIZE_MAX {
+        return with_cache(move |cache| cache.alloc_common(size));
     }
+    allocate_longer(size)
 }
 
 /// Apart from what is common, so that that stays short where it is inlined.
@@ -118,7 +118,7 @@ fn allocate_large(size: usize, align: usize) -> Object {
     }
     // SAFETY: the new object is ours.
     unsafe {
-        (*span).live.store(1, Ordering::Relaxed);
+        (*span).set_live(true);
         sys::unpoison(
             ptr::with_exposed_provenance_mut((*span).base),
             (*span).bytes(),
@@ -204,10 +204,10 @@ unsafe fn free_large(span: *mut Span, p: *mut u8) {
         if (*span).base != p.addr() {
             sys::fatal("free inside a large object:", p.addr());
         }
-        if (*span).live.load(Ordering::Relaxed) == 0 {
+        if (*span).is_unused() {
             sys::fatal("double free of", p.addr());
         }
-        (*span).live.store(0, Ordering::Relaxed);
+        (*span).set_live(false);
         (*span).needzero.set(true);
         sys::poison(p, (*span).bytes());
         if (*span).pages() <= LARGEST {
