@@ -7,7 +7,8 @@ use crate::mprof;
 use crate::pagealloc::ARENA_PAGES;
 use crate::shelf::LARGEST;
 use crate::sizeclass::{
-    MAX_SMALL_SIZE, PAGE_SIZE, SMALL_SIZE_DIV, SMALL_SIZE_MAX, class_for, class_of, is_small,
+    MAX_SMALL_SIZE, PAGE_SIZE, SMALL_SIZE_DIV, SMALL_SIZE_MAX, class_for, class_of,
+    class_of_longer, is_small,
 };
 use crate::slot::{self, with_cache};
 use crate::span::Span;
@@ -79,16 +80,10 @@ fn allocate_unseen(size: usize, align: usize) -> Object {
     if size <= SMALL_SIZE_MAX {
         return with_cache(move |cache| cache.alloc_common(size));
     }
-    allocate_longer(size)
-}
-
-/// Apart from what is common, so that that stays short where it is inlined.
-#[inline(never)]
-fn allocate_longer(size: usize) -> Object {
-    if size > MAX_SMALL_SIZE {
-        return allocate_large(size, SMALL_SIZE_DIV);
+    if size <= MAX_SMALL_SIZE {
+        return with_cache(move |cache| cache.alloc(class_of_longer(size)));
     }
-    with_cache(move |cache| cache.alloc(class_of(size)))
+    allocate_large(size, SMALL_SIZE_DIV)
 }
 
 #[inline(never)]

@@ -78,8 +78,14 @@ pub const fn class_of(size: usize) -> usize {
     if size <= SMALL_SIZE_MAX {
         CLASS8[size.div_ceil(SMALL_SIZE_DIV)] as usize
     } else {
-        CLASS128[(size - SMALL_SIZE_MAX - 1) / LARGE_SIZE_DIV + 1] as usize
+        class_of_longer(size)
     }
+}
+
+/// [`class_of`] a size over [`SMALL_SIZE_MAX`].
+#[inline]
+pub(crate) const fn class_of_longer(size: usize) -> usize {
+    CLASS128[(size - SMALL_SIZE_MAX - 1) / LARGE_SIZE_DIV + 1] as usize
 }
 
 /// Bytes of an object of a class.
