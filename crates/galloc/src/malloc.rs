@@ -1,18 +1,20 @@
 //! The allocator as the world sees it: Go's `mallocgc` without the collector (`malloc.go`).
 
-use crate::arena::span_of;
+use crate::arena::{span_in_arena, span_of};
 use crate::mcache::Object;
 #[cfg(feature = "profile")]
 use crate::mprof;
 use crate::pagealloc::ARENA_PAGES;
 use crate::shelf::LARGEST;
 use crate::sizeclass::{
-    MAX_SMALL_SIZE, PAGE_SIZE, SMALL_SIZE_DIV, class_for, class_of, common_class,
+    MAX_SMALL_SIZE, PAGE_SIZE, SMALL_SIZE_DIV, SMALL_SIZE_MAX, class_for, class_of,
+    class_of_longer, is_small,
 };
 use crate::slot::{self, with_cache};
 use crate::span::Span;
 use crate::{mheap, scavenge, sys};
 use core::alloc::{GlobalAlloc, Layout};
+use core::hint::cold_path;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
@@ -72,21 +74,16 @@ fn unprofile(span: &Span, p: *mut u8) {
 #[inline(always)]
 fn allocate_unseen(size: usize, align: usize) -> Object {
     if align > SMALL_SIZE_DIV {
+        cold_path();
         return allocate_aligned(size, align);
     }
-    match common_class(size) {
-        Some(class) => with_cache(move |cache| cache.alloc(class)),
-        None => allocate_longer(size),
+    if size <= SMALL_SIZE_MAX {
+        return with_cache(move |cache| cache.alloc_common(size));
     }
-}
-
-/// Apart from what is common, so that that stays short where it is inlined.
-#[inline(never)]
-fn allocate_longer(size: usize) -> Object {
-    if size > MAX_SMALL_SIZE {
-        return allocate_large(size, SMALL_SIZE_DIV);
+    if size <= MAX_SMALL_SIZE {
+        return with_cache(move |cache| cache.alloc(class_of_longer(size)));
     }
-    with_cache(move |cache| cache.alloc(class_of(size)))
+    allocate_large(size, SMALL_SIZE_DIV)
 }
 
 #[inline(never)]
@@ -116,7 +113,7 @@ fn allocate_large(size: usize, align: usize) -> Object {
     }
     // SAFETY: the new object is ours.
     unsafe {
-        (*span).live.store(1, Ordering::Relaxed);
+        (*span).set_live(true);
         sys::unpoison(
             ptr::with_exposed_provenance_mut((*span).base),
             (*span).bytes(),
@@ -139,13 +136,34 @@ fn span_of_object<'a>(p: *mut u8) -> &'a Span {
     unsafe { &*span }
 }
 
+/// The span of an object of a small class, which an arena holds: no table is asked. Where wrong frees
+/// are looked for, it is, and the process ended if there is no span.
+///
+/// # Safety
+/// `p` is an allocated object of a small class.
+#[inline(always)]
+unsafe fn span_of_small(p: *mut u8) -> *mut Span {
+    if cfg!(any(feature = "hardened", debug_assertions)) {
+        span_of_object(p);
+    }
+    // SAFETY: as the caller promises.
+    unsafe { span_in_arena(p.addr()) }
+}
+
 /// # Safety
 /// `p` is an allocated object that nobody uses any more.
-#[inline(always)]
+#[inline(never)]
 unsafe fn free(p: *mut u8) {
+    // SAFETY: as the caller promises.
+    unsafe { free_of(ptr::from_ref(span_of_object(p)).cast_mut(), p) }
+}
+
+/// # Safety
+/// As [`free`]; the span is the object's.
+#[inline(always)]
+unsafe fn free_of(span: *mut Span, p: *mut u8) {
     // Blocks are linked by address, so their provenance is that of the heap's mappings.
     p.expose_provenance();
-    let span = ptr::from_ref(span_of_object(p)).cast_mut();
     // SAFETY: as the caller promises. A span that names this thread's cache as its owner is of a
     // small class and stays the cache's while this thread is here.
     unsafe {
@@ -179,7 +197,7 @@ unsafe fn free_large(span: *mut Span, p: *mut u8) {
     // SAFETY: as the caller promises.
     unsafe {
         check_large(&*span, p);
-        (*span).live.store(0, Ordering::Relaxed);
+        (*span).set_live(false);
         (*span).needzero.set(true);
         sys::poison(p, (*span).bytes());
         if (*span).pages() <= LARGEST {
@@ -195,7 +213,7 @@ fn check_large(span: &Span, p: *mut u8) {
     if span.base != p.addr() {
         sys::fatal("free inside a large object:", p.addr());
     }
-    if span.live.load(Ordering::Relaxed) == 0 {
+    if span.is_unused() {
         sys::fatal("double free of", p.addr());
     }
 }
@@ -259,9 +277,17 @@ unsafe impl GlobalAlloc for Galloc {
     }
 
     #[inline]
-    unsafe fn dealloc(&self, p: *mut u8, _: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { free(p) }
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises. What an object of this layout lies in, `class_for` says; it
+        // said so too when the object came to have it.
+        unsafe {
+            if is_small(layout.size(), layout.align()) {
+                free_of(span_of_small(p), p);
+            } else {
+                cold_path();
+                free(p);
+            }
+        }
     }
 
     #[inline]

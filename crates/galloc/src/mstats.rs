@@ -83,7 +83,7 @@ impl MemStats {
                     page += 1;
                     continue;
                 };
-                let live = span.live.load(Ordering::Relaxed) as usize;
+                let live = span.live() as usize;
                 let b = &mut by_size[span.class as usize];
                 b.spans += 1;
                 b.objects += live;

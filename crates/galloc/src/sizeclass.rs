@@ -5,6 +5,8 @@
 //! stays within 128 KiB. The waste per span can only shrink by that, and a thread takes the heap
 //! lock an eighth as often.
 
+use core::ops::Range;
+
 /// Bytes of a page of the heap (R120).
 pub const PAGE_SIZE: usize = 8192;
 /// The largest small object (R121); anything larger has a span of its own.
@@ -14,7 +16,8 @@ pub const NUM_SIZE_CLASSES: usize = 68;
 
 /// Objects of every class lie at multiples of this.
 pub(crate) const SMALL_SIZE_DIV: usize = 8;
-const SMALL_SIZE_MAX: usize = 1024;
+/// The largest of the sizes whose classes lie close together.
+pub(crate) const SMALL_SIZE_MAX: usize = 1024;
 const LARGE_SIZE_DIV: usize = 128;
 const LONGEST_SPAN: usize = 128 << 10;
 
@@ -75,8 +78,14 @@ pub const fn class_of(size: usize) -> usize {
     if size <= SMALL_SIZE_MAX {
         CLASS8[size.div_ceil(SMALL_SIZE_DIV)] as usize
     } else {
-        CLASS128[(size - SMALL_SIZE_MAX - 1) / LARGE_SIZE_DIV + 1] as usize
+        class_of_longer(size)
     }
+}
+
+/// [`class_of`] a size over [`SMALL_SIZE_MAX`].
+#[inline]
+pub(crate) const fn class_of_longer(size: usize) -> usize {
+    CLASS128[(size - SMALL_SIZE_MAX - 1) / LARGE_SIZE_DIV + 1] as usize
 }
 
 /// Bytes of an object of a class.
@@ -98,32 +107,38 @@ pub const fn class_pages(class: usize) -> usize {
     PAGES[class] as usize
 }
 
-/// Classes of 0 to 1024 bytes by eighths, a request of no bytes counted as one of one.
-const COMMON: [u8; SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1] = {
-    let mut table = CLASS8;
-    table[0] = 1;
-    table
-};
+/// The most common sizes, those of up to [`SMALL_SIZE_MAX`], counted in words: this many counts.
+pub(crate) const COMMON_WORDS: usize = words_of(SMALL_SIZE_MAX) + 1;
 
-/// What [`class_for`] says of a request of natural alignment, for the sizes that are most common; None
-/// for others.
+/// A size in words of [`SMALL_SIZE_DIV`] bytes.
 #[inline(always)]
-pub(crate) const fn common_class(size: usize) -> Option<usize> {
-    if size <= SMALL_SIZE_MAX {
-        Some(COMMON[size.div_ceil(SMALL_SIZE_DIV)] as usize)
-    } else {
-        None
-    }
+pub(crate) const fn words_of(size: usize) -> usize {
+    size.div_ceil(SMALL_SIZE_DIV)
 }
 
-/// The class whose objects hold `size` bytes at multiples of `align`, if a small one does.
+/// The common sizes, in words, whose objects are of `class`. Those of no bytes are of class 1.
+pub(crate) const fn words_for(class: usize) -> Range<usize> {
+    if class_size(class) > SMALL_SIZE_MAX {
+        return 0..0;
+    }
+    let below = class_size(class - 1) + if class == 1 { 0 } else { SMALL_SIZE_DIV };
+    words_of(below)..words_of(class_size(class)) + 1
+}
+
+/// Objects of a small class hold `size` bytes at multiples of `align`.
+#[inline(always)]
+pub(crate) const fn is_small(size: usize, align: usize) -> bool {
+    size <= MAX_SMALL_SIZE && align <= PAGE_SIZE
+}
+
+/// The class whose objects hold `size` bytes at multiples of `align`, if [a small one does](is_small).
 ///
 /// Objects lie at multiples of their size from a page, so they are aligned to every power of two
 /// that divides both. Each power of two up to 32 KiB is a class: the search ends.
 #[must_use]
 #[inline]
 pub(crate) const fn class_for(size: usize, align: usize) -> Option<usize> {
-    if size > MAX_SMALL_SIZE || align > PAGE_SIZE {
+    if !is_small(size, align) {
         return None;
     }
     // A request of no bytes still gets an address of its own.
@@ -184,9 +199,21 @@ mod tests {
             }
         }
         assert_eq!(class_for(8, 16384), None);
-        for size in 0..=MAX_SMALL_SIZE {
-            let common = class_for(size, 8).filter(|_| size <= SMALL_SIZE_MAX);
-            assert_eq!(common_class(size), common);
+    }
+
+    #[test]
+    fn common_sizes_are_of_one_class_each() {
+        for size in 0..=SMALL_SIZE_MAX {
+            let words = words_of(size);
+            assert!(words < COMMON_WORDS);
+            let of: Vec<_> = (1..NUM_SIZE_CLASSES)
+                .filter(|&class| words_for(class).contains(&words))
+                .collect();
+            assert_eq!(of, [class_for(size, 8).unwrap()], "{size}");
         }
+        let all: usize = (1..NUM_SIZE_CLASSES)
+            .map(|class| words_for(class).len())
+            .sum();
+        assert_eq!(all, COMMON_WORDS);
     }
 }

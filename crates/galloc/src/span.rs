@@ -20,6 +20,10 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 /// Owner of a span that no cache owns. Not a cache's address, and not the null of a thread without.
 pub(crate) const NOBODY: usize = 1;
 
+/// In `live` of a span that is the head of a cache's list, which keeps it when all its objects are back: a
+/// free need not ask for more than whether `live` has come to 0.
+const HEAD: u32 = 1 << 31;
+
 /// The first cache line holds all that an owner's allocation or free touches; what others write
 /// (`remote`) is on the second.
 #[derive(Debug)]
@@ -29,9 +33,9 @@ pub(crate) struct Span {
     pub(crate) owner: AtomicUsize,
     /// Freed objects; owner's.
     free: Cell<*mut Block>,
-    /// Objects handed out, those on `remote` included. Written by the owner, read for statistics.
-    /// Of a large object 1, or 0 while it is on a shelf.
-    pub(crate) live: AtomicU32,
+    /// Objects handed out, those on `remote` included, and [`HEAD`]. Written by the owner, read for
+    /// statistics. Of a large object 1, or 0 while it is on a shelf.
+    live: AtomicU32,
     /// Objects handed out at least once; owner's.
     fresh: Cell<u32>,
     /// Address of the first page; written when the span is made, under the heap lock.
@@ -114,6 +118,27 @@ impl Span {
         }
     }
 
+    /// Objects handed out.
+    pub(crate) fn live(&self) -> u32 {
+        self.live.load(Ordering::Relaxed) & !HEAD
+    }
+
+    /// Of a large object: whether it is in use. Its owner alone.
+    pub(crate) fn set_live(&self, live: bool) {
+        self.live.store(u32::from(live), Ordering::Relaxed);
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn is_head(&self) -> bool {
+        self.live.load(Ordering::Relaxed) & HEAD != 0
+    }
+
+    /// Says whether this is the head of a cache's list. The owner alone.
+    pub(crate) fn set_head(&self, head: bool) {
+        let live = self.live() | if head { HEAD } else { 0 };
+        self.live.store(live, Ordering::Relaxed);
+    }
+
     #[inline]
     fn count(&self, live: u32) {
         self.live.store(live, Ordering::Relaxed);
@@ -143,18 +168,19 @@ impl Span {
         ptr::with_exposed_provenance_mut(self.base + i as usize * self.size)
     }
 
-    /// Takes an object back and says how many are out. The owner alone.
+    /// Takes an object back. True if that was the last one out and the span is not the head of a cache's
+    /// list. The owner alone.
     ///
     /// # Safety
     /// `block` is an allocated object of this span that nobody uses.
     #[inline]
-    pub(crate) unsafe fn push(&self, block: *mut Block) -> u32 {
+    pub(crate) unsafe fn push(&self, block: *mut Block) -> bool {
         // SAFETY: the object was given up, and is at least a word.
         unsafe { (*block).next = self.free.get() };
         self.free.set(block);
         let live = self.live.load(Ordering::Relaxed) - 1;
         self.count(live);
-        live
+        live == 0
     }
 
     /// Moves what others freed to the owner's list. True if that was anything. The owner alone.
@@ -174,7 +200,7 @@ impl Span {
 
     /// No object is out. The owner alone, after `collect`.
     pub(crate) fn is_unused(&self) -> bool {
-        self.live.load(Ordering::Relaxed) == 0
+        self.live() == 0
     }
 }
 
