@@ -157,6 +157,7 @@ fn exit_without_p(
     /// A call that is over sooner was not worth another thread's wake-up.
     const LONG: u64 = 50_000;
     fork::check();
+    counts_again(s);
     let began = m.call_began.replace(0);
     let long = began > 0 && sys::nanotime() - began >= LONG;
     let oldp = m.p.take();
@@ -243,39 +244,41 @@ pub(crate) fn start_locked_m(rt: Rt, g: &'static G) -> Result<Rt, &'static M> {
     idle::stop_m(m).ok_or(m)
 }
 
-/// Blocks the thread of a pinned goroutine: its P goes to another M first (`entersyscallblock`),
-/// and it comes back on this thread.
+/// Blocks the thread of a goroutine: its P goes to another M first (`entersyscallblock`). A pinned one comes back on
+/// this thread.
 ///
-/// `sleep` must not unwind.
+/// `sleep` must not unwind. If it calls the runtime, that is as within [`blocking`]: it may go on on another thread.
 pub(crate) fn block_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
     nap_on_thread(rt, s, g, || {
         // While it sleeps the thread counts among the parked ones, not among the Ms.
         census::m_ends();
+        s.blocking.set(s.blocking.get() | PARKED);
         sleep();
-        census::m_starts();
+        counts_again(s);
     });
+}
+
+/// In [`Stack::blocking`]: the thread counts as parked.
+const PARKED: u32 = 1 << 31;
+
+/// The thread counts as an M again: it has slept, or what should have been asleep calls the runtime.
+fn counts_again(s: &Stack) {
+    if s.blocking.get() & PARKED != 0 {
+        s.blocking.set(s.blocking.get() & !PARKED);
+        census::m_starts();
+    }
 }
 
 /// [`block_on_thread`] for a sleep that ends by itself: the thread counts as one that runs.
 pub(crate) fn nap_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
+    s.blocking.set(s.blocking.get() + 1);
     g.set_status(GStatus::Syscall);
-    let m = idle::hand_p_on(rt);
+    idle::hand_p_on(rt);
     sleep();
-    let rt = reacquire_pinned(m, s, g);
+    let m = s.m.get().expect("a goroutine runs on an M");
+    let rt = exit_syscall(m, s, g);
+    s.blocking.set(s.blocking.get() - 1);
     leave_may_park(rt, s, g);
-}
-
-fn reacquire_pinned(m: &'static M, s: &'static Stack, g: &'static G) -> Rt {
-    let sched = m.sched();
-    let p = sched.lock.lock().pidle_get(sched);
-    match p {
-        Some(p) => {
-            let rt = idle::acquire_p(m, p);
-            g.set_status(GStatus::Running);
-            rt
-        }
-        None => wait_on_thread(m, s, g),
-    }
 }
 
 /// Runs `f`, which may block its thread, without holding the others up: a system call, a call into

@@ -1,4 +1,6 @@
 //! What the kernel does not give: threads, address space, memory. Each in a process of its own, which limits itself.
+//! Not under AddressSanitizer, which reserves terabytes.
+#![cfg(not(gort_asan))]
 
 use gmp_sched::{BuildError, Builder, go};
 use std::process::{Command, Output};

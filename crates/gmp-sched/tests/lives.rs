@@ -592,6 +592,34 @@ fn a_traceback_can_be_made_while_goroutines_come_and_go() {
 }
 
 #[test]
+fn what_a_wait_runs_may_call_the_runtime_and_come_back_on_another_thread() {
+    let _alone = alone();
+    let rt = stackful(2);
+    let sum = rt.run(|| {
+        let each = |i: u64| {
+            move || {
+                let mut sum = 0;
+                for k in 0..50 {
+                    let wait = || {
+                        yield_now();
+                        sum += go(move || k).join().unwrap();
+                    };
+                    if i.is_multiple_of(2) {
+                        thread_waits(wait);
+                    } else {
+                        thread_naps(wait);
+                    }
+                }
+                sum
+            }
+        };
+        let all: Vec<_> = (0..64).map(|i| go(each(i))).collect();
+        all.into_iter().map(|h| h.join().unwrap()).sum::<u64>()
+    });
+    assert_eq!(sum, 64 * 49 * 25);
+}
+
+#[test]
 fn a_goroutine_whose_p_was_taken_names_none() {
     let _alone = alone();
     let rt = stackful(2);
