@@ -1,6 +1,10 @@
 //! The core: goroutines and futures on one set of queues.
 
+#[path = "support/pending.rs"]
+mod pending;
+
 use gmp_sched::{Builder, Handle, JoinHandle, Runtime, go, spawn, yield_now};
+use pending::pending_once;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -79,7 +83,7 @@ fn futures_run_without_the_promise() {
             let handles: Vec<_> = (0..10_000_u64)
                 .map(|i| {
                     spawn(async move {
-                        YieldOnce(false).await;
+                        pending_once().await;
                         i
                     })
                 })
@@ -91,23 +95,6 @@ fn futures_run_without_the_promise() {
             sum
         });
         assert_eq!(sum, 10_000 * 9_999 / 2);
-    }
-}
-
-struct YieldOnce(bool);
-
-impl Future for YieldOnce {
-    type Output = ();
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<()> {
-        if self.0 {
-            return std::task::Poll::Ready(());
-        }
-        self.0 = true;
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
     }
 }
 
@@ -366,8 +353,7 @@ fn r39_runnext_then_the_local_queue_then_the_global_one() {
             near.into_iter()
                 .chain([afar])
                 .for_each(|h| h.join().unwrap());
-            let order = order.lock().unwrap().clone();
-            order
+            order.lock().unwrap().clone()
         })
     };
     // Each 61st round the global queue comes first, and on a busy machine whoever sets this up may lose its P.
