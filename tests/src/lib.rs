@@ -12,3 +12,9 @@ pub async fn pending_once() {
     })
     .await;
 }
+
+/// The workspace's README: its programs run.
+#[cfg(doctest)]
+#[derive(Debug)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
