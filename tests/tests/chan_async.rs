@@ -3,6 +3,7 @@
 
 use futures_core::Stream;
 use gort::chan::{self, Receiver, RecvError, Select, Sender};
+use gort_tests::pending_once;
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -138,19 +139,6 @@ async fn mixed<E: Executor>(e: E) {
     }
 }
 
-/// Resolves at the second poll, and asks for it at once.
-async fn yield_once() {
-    let mut first = true;
-    poll_fn(|cx| {
-        if std::mem::take(&mut first) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    })
-    .await;
-}
-
 async fn cancelled_receives<E: Executor>(e: E) {
     const N: u64 = 300;
     for cap in [0, 1] {
@@ -187,7 +175,7 @@ async fn cancelled_receives<E: Executor>(e: E) {
                 Some(Err(RecvError)) => break,
                 None => {
                     dropped += 1;
-                    yield_once().await;
+                    pending_once().await;
                 }
             }
         }
@@ -208,7 +196,7 @@ async fn cancelled_sends<E: Executor>(e: E) {
                     "{n} after {last:?}: sent twice, or left behind"
                 );
                 last = Some(n);
-                yield_once().await;
+                pending_once().await;
             }
             last.unwrap()
         });

@@ -15,15 +15,15 @@ use gort::{
     RwLock, Semaphore, Shutdown, WaitReason, blocking, blocking_now, chan, check_preempt, go,
     goexit, park, raw_blocking, sleep, spawn, yield_now,
 };
+use gort_tests::pending_once;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Once};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// Goroutines per number of Ps, and how many runtimes they are shared out to.
@@ -453,23 +453,11 @@ fn compute(d: Duration, each: fn()) {
     }
 }
 
-async fn yield_async() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 /// One random thing that a future does.
 async fn act_async(world: &World, rng: &mut Rng) {
     let some = rng.next() as usize;
     match rng.below(200) {
-        0..80 => yield_async().await,
+        0..80 => pending_once().await,
         80..110 => world.bump(&mut *world.pairs[some % 8].lock_async().await, || {}),
         110..130 => world.bump(&mut *world.shared[some % 4].write_async().await, || {}),
         130..150 => {

@@ -31,6 +31,11 @@ const FEATURES: &[(&str, &[&str])] = &[
     ("gort", &["--no-default-features"]),
     ("gort", &["--no-default-features", "--features", "chan"]),
     ("gort", &["--no-default-features", "--features", "timer"]),
+    ("gort", &["--no-default-features", "--features", "map"]),
+    ("gort", &["--no-default-features", "--features", "pool"]),
+    ("gort", &["--no-default-features", "--features", "itab"]),
+    ("gort", &["--no-default-features", "--features", "alloc"]),
+    ("gort", &["--no-default-features", "--features", "plugin"]),
 ];
 
 pub(crate) fn all() -> Result {

@@ -1,6 +1,10 @@
 //! Groups against a reference: the first failure wins, limits hold (property tests).
 
+#[path = "support/pending.rs"]
+mod pending;
+
 use gmp_sched::{Builder, Context, ContextError, Group, GroupError, goexit, yield_now};
+use pending::pending_once;
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,7 +152,7 @@ fn futures_are_members_and_wait_for_their_place() {
                 let inside = inside.clone();
                 group.spawn(async move {
                     let now = inside.fetch_add(1, Ordering::SeqCst);
-                    yield_future().await;
+                    pending_once().await;
                     inside.fetch_sub(1, Ordering::SeqCst);
                     match i {
                         _ if now >= 2 => Err("too many"),
@@ -168,18 +172,6 @@ fn futures_are_members_and_wait_for_their_place() {
             assert!(e.to_string().ends_with("panicked: in a member"), "{e}");
         });
     }
-}
-
-async fn yield_future() {
-    let mut first = true;
-    std::future::poll_fn(|cx| {
-        if std::mem::take(&mut first) {
-            cx.waker().wake_by_ref();
-            return std::task::Poll::Pending;
-        }
-        std::task::Poll::Ready(())
-    })
-    .await;
 }
 
 #[test]
@@ -259,7 +251,7 @@ fn a_member_that_never_runs_is_dropped_before_it_is_counted_off() {
             std::future::pending::<()>().await;
             Ok(())
         });
-        yield_future().await;
+        pending_once().await;
     });
     drop(rt);
     assert_eq!(dropped.load(Ordering::SeqCst), 2);

@@ -1,11 +1,14 @@
 //! One test body on threads, goroutines and futures (R14).
 
+#[path = "support/pending.rs"]
+mod pending;
 mod support;
 
 use gmp_sched::{
     AsyncCondvar, AsyncMutex, AsyncRwLock, Barrier, Builder, Condvar, Mutex, Once, OnceLock,
     ReentrantMutex, RwLock, Semaphore, Shutdown, WaitGroup, go, spawn,
 };
+use pending::pending_once;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -57,17 +60,12 @@ fn as_futures<F: Future<Output = ()> + Send + 'static>(body: impl Fn() -> F + Sy
     }
 }
 
-/// Lets others run: a future that is pending once.
-async fn yield_future() {
-    let mut first = true;
-    std::future::poll_fn(|cx| {
-        if std::mem::take(&mut first) {
-            cx.waker().wake_by_ref();
-            return std::task::Poll::Pending;
-        }
-        std::task::Poll::Ready(())
-    })
-    .await;
+/// As [`as_futures`], for what blocks nobody.
+fn inside_futures(job: Arc<dyn Fn() + Send + Sync>) {
+    as_futures(|| {
+        let job = job.clone();
+        async move { job() }
+    });
 }
 
 #[test]
@@ -95,7 +93,7 @@ fn a_semaphore_never_lets_more_in_than_it_has_permits() {
                 let n = i % 3 + 1;
                 sema.acquire_async(n).await;
                 assert!(inside.fetch_add(n, Ordering::SeqCst) + n <= 3);
-                yield_future().await;
+                pending_once().await;
                 inside.fetch_sub(n, Ordering::SeqCst);
                 sema.release(n);
             }
@@ -127,11 +125,7 @@ fn no_permits_are_there_at_any_time() {
         })
     };
     everywhere(body, || ());
-    let job = body();
-    as_futures(|| {
-        let job = job.clone();
-        async move { job() }
-    });
+    inside_futures(body());
 }
 
 /// A panic's hook may look at what the panic is about: nothing is locked then.
@@ -188,7 +182,7 @@ fn a_wait_group_lets_all_go_when_the_last_is_done() {
         async move {
             // The second runtime's find nothing left to wait for.
             if done.fetch_add(1, Ordering::Relaxed) < N {
-                yield_future().await;
+                pending_once().await;
                 wg.done();
             }
             wg.wait_async().await;
@@ -255,7 +249,7 @@ fn a_mutex_excludes() {
                 let mut t = Some(total.lock_async().await);
                 let seen = t.as_deref().copied().unwrap();
                 if i % 50 == 0 {
-                    yield_future().await;
+                    pending_once().await;
                 }
                 **t.as_mut().unwrap() = seen + 1;
             }
@@ -346,11 +340,11 @@ fn a_rwlock_lets_readers_share_and_writers_exclude() {
                 if i % 4 == 0 {
                     let mut w = Some(lock.write_async().await);
                     w.as_mut().unwrap().0 += 1;
-                    yield_future().await;
+                    pending_once().await;
                     w.as_mut().unwrap().1 += 1;
                 } else {
                     let r = Some(lock.read_async().await);
-                    yield_future().await;
+                    pending_once().await;
                     assert!(r.is_some_and(|r| r.0 == r.1));
                 }
             }
@@ -470,7 +464,7 @@ fn once_runs_one_and_a_panic_leaves_it_to_the_next() {
         async move {
             let v: &u32 = value
                 .get_or_init_async(async {
-                    yield_future().await;
+                    pending_once().await;
                     7
                 })
                 .await;
@@ -523,11 +517,7 @@ fn timed_waits_end_on_threads_goroutines_and_in_futures() {
         })
     };
     everywhere(body, || ());
-    let job = body();
-    as_futures(|| {
-        let job = job.clone();
-        async move { job() }
-    });
+    inside_futures(body());
 }
 
 #[test]

@@ -458,6 +458,9 @@ fn r25_procs_follow_the_cpus_unless_somebody_set_them() {
     // SAFETY: nothing bound to a thread is kept across a park.
     let rt = unsafe { Builder::new().build_stackful() }.unwrap();
     let told = stackful(3);
+    // SAFETY: as above.
+    let told_later = unsafe { Builder::new().build_stackful() }.unwrap();
+    told_later.handle().set_procs(3).unwrap();
     let (handle, at_first) = (rt.handle(), rt.handle().procs());
     // sysmon counts while somebody is busy.
     let becomes = |n: usize| {
@@ -472,6 +475,7 @@ fn r25_procs_follow_the_cpus_unless_somebody_set_them() {
     sysmon_uses(&all);
     becomes(at_first);
     assert_eq!(told.handle().procs(), 3, "it was told");
+    assert_eq!(told_later.handle().procs(), 3, "so was it");
 }
 
 /// A hook whose entries cannot be adopted without a panic.
