@@ -101,6 +101,12 @@ fn r97_the_start_is_random() {
         .filter_map(|_| map.cursor().next(&mut map).map(|(k, _)| *k))
         .collect();
     assert!(firsts.len() > 10, "{}", firsts.len());
+    // In a table that is nearly empty.
+    map.retain(|k, _| k % 250 == 0);
+    let firsts: HashSet<u64> = (0..200)
+        .filter_map(|_| map.cursor().next(&mut map).map(|(k, _)| *k))
+        .collect();
+    assert!(firsts.len() > 1);
     // Within one bucket too.
     let mut small = filled(8);
     let firsts: HashSet<u64> = (0..100)
@@ -146,6 +152,27 @@ fn r84_a_missing_key_is_the_zero_value() {
     assert_eq!(map.lookup(&"a"), None);
     map.insert("a", [1; 4]);
     assert_eq!((map.get(&"a"), map.lookup(&"b")), ([1; 4], None));
+}
+
+#[test]
+fn r84_a_missing_key_is_the_zero_value_however_large() {
+    #[derive(Clone, PartialEq, Debug)]
+    struct Huge([u8; 4096]);
+    impl Default for Huge {
+        fn default() -> Self {
+            Self([0; 4096])
+        }
+    }
+    let mut map = GoMap::new();
+    for i in 0..100 {
+        assert_eq!(map.get(&i), Huge::default());
+        map.insert(i, Huge([1; 4096]));
+        map.delete(&(i / 2));
+    }
+    assert_eq!(
+        (map.get(&49), map.get(&99)),
+        (Huge::default(), Huge([1; 4096]))
+    );
 }
 
 #[test]

@@ -109,23 +109,33 @@ fn r85_a_panic_in_the_middle_of_a_write_leaves_the_map_usable() {
     static ALONE: LazyLock<SharedMap<Brittle, u32>> = LazyLock::new(SharedMap::new);
     // SAFETY: one thread.
     unsafe {
-        ALONE.insert(Brittle(false), 1);
-        let panicked = std::panic::catch_unwind(|| ALONE.insert(Brittle(true), 2)).is_err();
-        assert!(panicked);
-        ALONE.insert(Brittle(false), 3);
-        assert_eq!(ALONE.get(&Brittle(false)), 3);
+        ALONE.insert(Brittle::Nowhere, 1);
+        for brittle in [|| Brittle::InEq, || Brittle::InHash] {
+            assert!(std::panic::catch_unwind(|| ALONE.insert(brittle(), 2)).is_err());
+            assert!(std::panic::catch_unwind(|| ALONE.delete(&brittle())).is_err());
+            assert!(std::panic::catch_unwind(|| ALONE.lookup(&brittle())).is_err());
+            ALONE.insert(Brittle::Nowhere, 3);
+            assert_eq!((ALONE.get(&Brittle::Nowhere), ALONE.len()), (3, 1));
+        }
     }
 }
 
-struct Brittle(bool);
+/// Where a key panics.
+#[derive(PartialEq)]
+enum Brittle {
+    Nowhere,
+    InEq,
+    InHash,
+}
 
 impl GoKey for Brittle {
     fn go_eq(&self, other: &Self) -> bool {
-        assert!(!self.0 && !other.0, "in ==");
+        assert!(*self != Self::InEq && *other != Self::InEq, "in ==");
         true
     }
 
     fn go_hash<H: Hasher>(&self, state: &mut H) {
+        assert!(*self != Self::InHash, "in the hash");
         state.write_u8(0);
     }
 }
