@@ -172,6 +172,12 @@ fn r52_silent_beside_a_thread_whose_wait_ends_by_itself() {
 }
 
 #[test]
+fn r52_a_wait_within_a_wait_is_one_thread() {
+    let out = run("no_deadlock_of_a_wait_within_a_wait");
+    assert!(out.status.success(), "{}", stderr(&out));
+}
+
+#[test]
 fn r52_silent_while_somebody_blocks_in_a_syscall() {
     let out = run("no_deadlock_while_blocking");
     assert!(out.status.success(), "{}", stderr(&out));

@@ -148,6 +148,13 @@ fn sleep_on(word: &ParkWord) {
     if word.take_permit() {
         return;
     }
+    // Whoever ends the wait takes the thread from the count, so it is counted for this wait alone.
+    let within = count_as_parked(false);
+    sleep_counted(word);
+    count_as_parked(within);
+}
+
+fn sleep_counted(word: &ParkWord) {
     census::thread_parks();
     if !word.publish(Waits::OnThread) {
         census::thread_unparks();
@@ -429,27 +436,51 @@ pub fn thread_naps(wait: impl FnOnce()) {
 
 fn thread_sleeps(ends_by_itself: bool, wait: impl FnOnce()) {
     let mut result = Ok(());
-    let sleep = || {
-        if !ends_by_itself {
-            census::thread_parks();
-            sysmon_note::fell_asleep();
-        }
-        result = catch_unwind(AssertUnwindSafe(wait));
-        if !ends_by_itself {
-            census::thread_unparks();
-        }
-    };
+    let wait = || result = catch_unwind(AssertUnwindSafe(wait));
     match here().and_then(|s| Some((s, s.g.get()?))) {
         Some((s, g)) => match bracket::enter_on(s) {
-            Ok(rt) if ends_by_itself => syscall::nap_on_thread(rt, s, g, sleep),
-            Ok(rt) => syscall::block_on_thread(rt, s, g, sleep),
-            Err(_) => sleep(),
+            Ok(rt) if ends_by_itself => syscall::nap_on_thread(rt, s, g, wait),
+            Ok(rt) => syscall::block_on_thread(rt, s, g, || sleep_as_parked(wait)),
+            Err(_) if ends_by_itself => wait(),
+            Err(_) => sleep_as_parked(wait),
         },
-        None => sleep(),
+        None => {
+            let within = count_as_parked(!ends_by_itself);
+            wait();
+            count_as_parked(within);
+        }
     }
     if let Err(payload) = result {
         resume_unwind(payload);
     }
+}
+
+/// On an M, which may be another when `wait` returns.
+fn sleep_as_parked(wait: impl FnOnce()) {
+    census::thread_parks();
+    sysmon_note::fell_asleep();
+    wait();
+    census::thread_unparks();
+}
+
+thread_local! {
+    /// This thread, no M, is counted as parked, for as long as what it was given to wait with runs.
+    static COUNTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Counts this thread as parked, or no longer; says whether it was. A wait within a wait is one wait.
+#[inline(never)]
+fn count_as_parked(parked: bool) -> bool {
+    let was = COUNTED.replace(parked);
+    match (was, parked) {
+        (false, true) => {
+            census::thread_parks();
+            sysmon_note::fell_asleep();
+        }
+        (true, false) => census::thread_unparks(),
+        _ => {}
+    }
+    was
 }
 
 /// Whether shutdown has begun to unwind parked goroutines.

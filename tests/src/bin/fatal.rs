@@ -86,6 +86,22 @@ fn main() {
             });
             runtime().run(move || rx2.recv().expect("the thread sends"));
         }
+        "no_deadlock_of_a_wait_within_a_wait" => {
+            let rt = runtime();
+            rt.run(|| ());
+            let lock = std::sync::Arc::new(gort::sched::Mutex::new(()));
+            let held = lock.clone();
+            let (tell, told) = std::sync::mpsc::channel();
+            let holder = std::thread::spawn(move || {
+                let _guard = held.lock();
+                tell.send(()).expect("main waits");
+                std::thread::sleep(std::time::Duration::from_millis(500));
+            });
+            told.recv().expect("the holder tells");
+            // One thread that waits, counted twice, would stand for the holder as well.
+            gort::sched::thread_waits(|| drop(lock.lock()));
+            holder.join().expect("no panics");
+        }
         "no_deadlock_while_blocking" => runtime().run(|| {
             let (tx, rx) = chan::bounded(0);
             let slow = gort::go(move || {
