@@ -1,0 +1,60 @@
+//! Rules of `std`'s map that the model of `model.rs` does not see.
+
+use ghmap::HashMap;
+use std::hash::RandomState;
+use std::rc::Rc;
+
+#[test]
+fn a_key_that_is_present_stays_when_its_value_is_replaced() {
+    let (first, second) = (Rc::new(1), Rc::new(1));
+    let mut map: HashMap<Rc<u32>, u32, RandomState> = HashMap::default();
+    map.insert(first.clone(), 1);
+    assert_eq!(map.insert(second.clone(), 2), Some(1));
+    map.entry(second.clone()).and_modify(|v| *v += 1);
+    map.extend([(second.clone(), 4)]);
+    let (key, value) = map.get_key_value(&second).expect("present");
+    assert!(Rc::ptr_eq(key, &first));
+    assert_eq!((*value, Rc::strong_count(&second)), (4, 1));
+}
+
+#[test]
+#[should_panic(expected = "duplicate")]
+fn one_value_is_not_lent_twice() {
+    let mut map: HashMap<u32, u32, RandomState> = HashMap::default();
+    map.extend((0..100).map(|i| (i, i)));
+    let _ = map.get_disjoint_mut([&1, &2, &1]);
+}
+
+#[test]
+fn absent_keys_may_be_asked_for_twice() {
+    let mut map: HashMap<u32, u32, RandomState> = HashMap::default();
+    map.insert(1, 1);
+    assert_eq!(
+        map.get_disjoint_mut([&2, &1, &2]),
+        [None, Some(&mut 1), None]
+    );
+}
+
+#[test]
+fn an_empty_map_reserves_what_an_iterator_promises() {
+    /// An iterator that promises a thousand.
+    struct Promising<I>(I);
+    impl<I: Iterator> Iterator for Promising<I> {
+        type Item = I::Item;
+        fn next(&mut self) -> Option<I::Item> {
+            self.0.next()
+        }
+        fn size_hint(&self) -> (usize, Option<usize>) {
+            (1000, None)
+        }
+    }
+    let ten = || Promising((0..10).map(|i| (i, i)));
+    let mut extended: HashMap<u32, u32, RandomState> = HashMap::default();
+    extended.extend(ten());
+    let collected: HashMap<u32, u32, RandomState> = ten().collect();
+    assert!(extended.capacity() >= 1000 && collected.capacity() >= 1000);
+    // One that has entries grows by the way.
+    extended.shrink_to_fit();
+    extended.extend(ten());
+    assert!(extended.capacity() < 1000 && extended == collected);
+}
