@@ -342,3 +342,31 @@ fn random_operations_keep_every_invariant() {
         assert_eq!(table.0.len(), model.len());
     }
 }
+
+#[test]
+fn r82_a_chain_of_any_length_is_split_whole_and_packed() {
+    for n in 0..=20 {
+        for y in 0..=n {
+            let mut table = Table::new();
+            assert!(table.0.allocate(4, &Global).is_ok());
+            // The Y entries stand among the others.
+            let keys = colliding(n).enumerate();
+            keys.for_each(|(i, key)| table.insert(key | u64::from(i as u64 * 23 % n < y) << 4));
+            // The other chains have room for the rest of what makes the map double.
+            let more = (0..=104 - n).map(|j| (100 + j / 15) << 56 | (1 + j % 15));
+            more.for_each(|key| table.insert(key));
+            assert!(table.0.finish_growth(&Global, &Own).is_ok());
+            table.check();
+            assert_eq!(table.0.b, 5);
+            for (chain, entries) in [(0, n - y), (16, y)] {
+                let full = table
+                    .tops(chain)
+                    .iter()
+                    .filter(|&&top| top >= MIN_TOP_HASH)
+                    .count();
+                let least = (entries as usize).div_ceil(SLOTS).max(1);
+                assert_eq!((full, table.chain(chain).len()), (entries as usize, least));
+            }
+        }
+    }
+}
