@@ -212,7 +212,8 @@ fn another_fault_comes_to_the_handler_that_was_there_before() {
 }
 
 /// R37. A machine with other things to do may let the thread wait past its slice, and its P go to another, which takes
-/// calls: then it is tried again.
+/// calls: then it is tried again. (The sanitizer is told of every switch, and maps memory.)
+#[cfg(not(gort_asan))]
 #[test]
 fn r37_a_switch_needs_no_system_call() {
     let ends = (0..20).map(|_| run("ping_pong_in_a_cage").status.code());
