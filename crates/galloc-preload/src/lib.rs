@@ -179,17 +179,23 @@ pub unsafe extern "C" fn posix_memalign(
     0
 }
 
+/// Bytes of a page of the system's.
+fn page() -> usize {
+    // SAFETY: asks for a number that there is.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
 /// An object aligned to the system's page.
 #[unsafe(no_mangle)]
 pub extern "C" fn valloc(size: size_t) -> *mut c_void {
-    allocate(4096, size, false)
+    allocate(page(), size, false)
 }
 
 /// Whole pages.
 #[unsafe(no_mangle)]
 pub extern "C" fn pvalloc(size: size_t) -> *mut c_void {
-    match size.max(1).checked_next_multiple_of(4096) {
-        Some(size) => allocate(4096, size, false),
+    match size.max(1).checked_next_multiple_of(page()) {
+        Some(size) => allocate(page(), size, false),
         None => {
             set_errno(ENOMEM);
             ptr::null_mut()

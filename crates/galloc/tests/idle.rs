@@ -95,4 +95,32 @@ fn idle_threads_keep_little() {
         comes_true(|now| left(now) <= (4 << 20) + now.heap_inuse / 10),
         "free memory stays"
     );
+
+    // The thread that did it takes no signal of the program's.
+    let mut tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    assert!(tasks.any(|task| blocks_signals(&task.unwrap().path())));
+
+    // A child lacks it, and starts one.
+    // SAFETY: the child allocates, reads and leaves by `_exit`.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            drop((0..60_000).map(|_| vec![1u8; 1000]).collect::<Vec<_>>());
+            let gone = comes_true(|now| left(now) <= (4 << 20) + now.heap_inuse / 10);
+            libc::_exit(i32::from(!gone));
+        }
+        let mut status = -1;
+        libc::waitpid(child, &mut status, 0);
+        assert_eq!(status, 0, "a child keeps its free memory");
+    }
+}
+
+/// Whether a thread, a folder of `/proc`, blocks SIGHUP, SIGINT, SIGUSR1 and SIGTERM.
+fn blocks_signals(task: &std::path::Path) -> bool {
+    let status = std::fs::read_to_string(task.join("status")).unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("SigBlk:"));
+    let blocked = u64::from_str_radix(line.unwrap().trim(), 16).unwrap();
+    [libc::SIGHUP, libc::SIGINT, libc::SIGUSR1, libc::SIGTERM]
+        .iter()
+        .all(|s| blocked >> (s - 1) & 1 == 1)
 }
