@@ -373,8 +373,10 @@ fn r22_the_global_queue_is_not_starved_by_a_busy_local_one() {
                 }
             }
         };
-        // More than once, because a busy machine may stop any of them in the middle.
-        assert!((0..20).any(|_| in_turn()));
+        // By the rule, that is: sysmon's request to yield makes way as well, sometimes. And more than once, because a
+        // busy machine may stop any of them in the middle.
+        let by_rule = || handle.stats().globq_fair > 0;
+        assert!((0..1000).any(|_| in_turn() && by_rule()));
         stop.store(1, Ordering::Relaxed);
         busy.into_iter().for_each(|h| h.join().unwrap());
     });
