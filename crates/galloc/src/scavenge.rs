@@ -29,6 +29,7 @@ use crate::mheap::{HEAP, Heap};
 use crate::pagealloc::{ARENA_PAGES, HUGE_PAGES};
 use crate::sizeclass::PAGE_SIZE;
 use crate::{fork, mcentral, slot, sys};
+use core::ffi::CStr;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
@@ -101,38 +102,69 @@ impl Scavenger {
 
 /// Reads `GALLOC_MEMORY_LIMIT`, `GALLOC_SCAVENGER` and `GALLOC_HUGE_PAGES`, once.
 pub(crate) fn configure() {
-    // SAFETY: the names are C strings, and what comes back is null or one. The environment is read
-    // once, when the process first allocates.
-    unsafe {
-        let limit = libc::getenv(c"GALLOC_MEMORY_LIMIT".as_ptr());
-        if !limit.is_null()
-            && let Some(n) = parse_limit(core::ffi::CStr::from_ptr(limit).to_bytes())
-        {
-            LIMIT.store(n, Ordering::Relaxed);
-        }
-        let who = libc::getenv(c"GALLOC_SCAVENGER".as_ptr());
-        if !who.is_null() {
-            match core::ffi::CStr::from_ptr(who).to_bytes() {
-                b"off" => drop(set_scavenger(Scavenger::Off)),
-                b"inline" => drop(set_scavenger(Scavenger::Inline)),
-                _ => {}
-            }
-        }
-        let huge = libc::getenv(c"GALLOC_HUGE_PAGES".as_ptr());
-        if !huge.is_null() && core::ffi::CStr::from_ptr(huge) == c"on" {
-            set_huge_pages(true);
-        }
+    let limits = "a number, alone or with B, KiB, MiB, GiB or TiB, or off";
+    if let Some(limit) = setting(c"GALLOC_MEMORY_LIMIT", limits, parse_limit) {
+        LIMIT.store(limit, Ordering::Relaxed);
+    }
+    let who = |text: &[u8]| match text {
+        b"off" => Some(Scavenger::Off),
+        b"inline" => Some(Scavenger::Inline),
+        b"thread" => Some(Scavenger::Thread),
+        _ => None,
+    };
+    if let Some(who) = setting(c"GALLOC_SCAVENGER", "off, inline and thread", who) {
+        set_scavenger(who);
+    }
+    let on = |text: &[u8]| match text {
+        b"on" => Some(true),
+        b"off" => Some(false),
+        _ => None,
+    };
+    if let Some(on) = setting(c"GALLOC_HUGE_PAGES", "on and off", on) {
+        set_huge_pages(on);
     }
 }
 
-/// Bytes, or with the suffix KiB, MiB or GiB multiples of them, as Go's `GOMEMLIMIT`.
+/// What a variable of the environment says; an empty one says nothing. What cannot be read is told on standard
+/// error, with what is allowed.
+fn setting<T>(name: &CStr, allowed: &str, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    // SAFETY: the name is a C string, and what comes back is null or one. The environment is read once, when
+    // the process first allocates.
+    let text = unsafe {
+        let value = libc::getenv(name.as_ptr());
+        if value.is_null() {
+            return None;
+        }
+        CStr::from_ptr(value).to_bytes()
+    };
+    if text.is_empty() {
+        return None;
+    }
+    let setting = read(text);
+    if setting.is_none() {
+        sys::tell(&[
+            name.to_bytes(),
+            b"=",
+            text,
+            b" is ignored: allowed are ",
+            allowed.as_bytes(),
+        ]);
+    }
+    setting
+}
+
+/// Bytes, or with the suffix KiB, MiB, GiB or TiB multiples of them, or `off`, as Go's `GOMEMLIMIT`.
 fn parse_limit(text: &[u8]) -> Option<usize> {
+    if text == b"off" {
+        return Some(usize::MAX);
+    }
     let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
     let unit = match &text[digits..] {
         b"" | b"B" => 1,
         b"KiB" => 1 << 10,
         b"MiB" => 1 << 20,
         b"GiB" => 1 << 30,
+        b"TiB" => 1usize.checked_shl(40)?,
         _ => return None,
     };
     core::str::from_utf8(&text[..digits])
@@ -145,8 +177,9 @@ fn parse_limit(text: &[u8]) -> Option<usize> {
 /// Sets the soft limit on the memory the heap occupies, in bytes; `usize::MAX` for none. Returns
 /// the old one.
 ///
-/// An allocation that takes pages while the heap is above it gives free memory back at once; between
-/// allocations the scavenger does, at its pace. What is in use is never refused. The environment variable `GALLOC_MEMORY_LIMIT` sets it too (`512MiB`).
+/// An allocation that takes pages while the heap is above it gives free memory back at once; the scavenger goes
+/// by its own goal. What is in use is never refused. The environment variable `GALLOC_MEMORY_LIMIT` sets it too
+/// (`512MiB`); it is read when the process first allocates from this allocator.
 pub fn set_memory_limit(bytes: usize) -> usize {
     LIMIT.swap(bytes, Ordering::Relaxed)
 }
@@ -568,6 +601,9 @@ mod tests {
         assert_eq!(parse_limit(b"512MiB"), Some(512 << 20));
         assert_eq!(parse_limit(b"7"), Some(7));
         assert_eq!(parse_limit(b"2GiB"), Some(2 << 30));
+        assert_eq!(parse_limit(b"off"), Some(usize::MAX));
+        #[cfg(target_pointer_width = "64")]
+        assert_eq!(parse_limit(b"3TiB"), Some(3 << 40));
         for wrong in [&b""[..], b"MiB", b"1MB", b"-1", b"99999999999999999GiB"] {
             assert_eq!(parse_limit(wrong), None);
         }

@@ -254,6 +254,24 @@ pub(crate) unsafe fn move_to(at: usize, old: usize, new: usize, to: usize) -> bo
     p != libc::MAP_FAILED
 }
 
+/// A line on standard error, of at most eight parts. Allocates nothing, and keeps `errno`.
+#[cold]
+pub(crate) fn tell(parts: &[&[u8]]) {
+    let mut line = [libc::iovec {
+        iov_base: ptr::null_mut(),
+        iov_len: 0,
+    }; 10];
+    let all = [b"galloc: ".as_slice()]
+        .into_iter()
+        .chain(parts.iter().copied());
+    for (piece, part) in line.iter_mut().zip(all.chain([b"\n".as_slice()])) {
+        piece.iov_base = part.as_ptr().cast_mut().cast();
+        piece.iov_len = part.len();
+    }
+    // SAFETY: the pieces are bytes to be read, or none. Whether anybody reads them does not matter.
+    let _ = keep_errno(|| unsafe { libc::writev(2, line.as_ptr(), parts.len() as i32 + 2) });
+}
+
 /// Ends the process with a line on standard error. Allocates nothing.
 #[cold]
 pub(crate) fn fatal(what: &str, at: usize) -> ! {

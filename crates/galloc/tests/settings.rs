@@ -103,6 +103,42 @@ fn the_environment_chooses() {
     }
 }
 
+#[test]
+fn what_the_environment_says_wrong_is_told() {
+    let name = "what_the_environment_says_wrong_is_told";
+    if is_child() {
+        assert_eq!(galloc::set_memory_limit(usize::MAX), usize::MAX);
+        assert_eq!(galloc::set_scavenger(Scavenger::Off), Scavenger::Thread);
+        assert!(!galloc::set_huge_pages(false));
+        return;
+    }
+    let told = |variables: [(&str, &str); 3]| {
+        let out = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .envs(variables)
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stderr).unwrap()
+    };
+    let names = [
+        "GALLOC_MEMORY_LIMIT",
+        "GALLOC_SCAVENGER",
+        "GALLOC_HUGE_PAGES",
+    ];
+    let all = |values: [&'static str; 3]| [0, 1, 2].map(|i| (names[i], values[i]));
+    assert_eq!(
+        told(all(["512 MB", "of", "yes"])),
+        "galloc: GALLOC_MEMORY_LIMIT=512 MB is ignored: allowed are a number, alone or with B, KiB, MiB, GiB or TiB, \
+         or off\n\
+         galloc: GALLOC_SCAVENGER=of is ignored: allowed are off, inline and thread\n\
+         galloc: GALLOC_HUGE_PAGES=yes is ignored: allowed are on and off\n"
+    );
+    assert_eq!(told(all(["off", "thread", "off"])), "");
+    assert_eq!(told(all(["", "", ""])), "");
+}
+
 /// Whether the mapping that holds an object is to be of huge pages: `hg` among its flags.
 fn is_advised(p: *const i32) -> bool {
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
