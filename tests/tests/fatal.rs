@@ -173,8 +173,10 @@ fn r52_silent_beside_a_thread_whose_wait_ends_by_itself() {
 
 #[test]
 fn r52_a_wait_within_a_wait_is_one_thread() {
-    let out = run("no_deadlock_of_a_wait_within_a_wait");
-    assert!(out.status.success(), "{}", stderr(&out));
+    for whose in ["threads", "goroutines", "futures"] {
+        let out = run(&format!("no_deadlock_of_a_{whose}_wait_within_a_wait"));
+        assert!(out.status.success(), "{whose}: {}", stderr(&out));
+    }
 }
 
 #[test]

@@ -281,7 +281,11 @@ fn park_thread(record: &'static ThreadRecord) {
     match here().and_then(|s| Some((s, s.g.get()?))) {
         Some((s, g)) => match bracket::enter_on(s) {
             Ok(rt) => syscall::block_on_thread(rt, s, g, || sleep_on(&record.word)),
-            Err(_) => sleep_on(&record.word),
+            Err(_) => {
+                // Within a wait of another crate's, which was counted.
+                syscall::counts_again(s);
+                sleep_on(&record.word);
+            }
         },
         None => sleep_on(&record.word),
     }
@@ -440,9 +444,9 @@ fn thread_sleeps(ends_by_itself: bool, wait: impl FnOnce()) {
     match here().and_then(|s| Some((s, s.g.get()?))) {
         Some((s, g)) => match bracket::enter_on(s) {
             Ok(rt) if ends_by_itself => syscall::nap_on_thread(rt, s, g, wait),
-            Ok(rt) => syscall::block_on_thread(rt, s, g, || sleep_as_parked(wait)),
-            Err(_) if ends_by_itself => wait(),
-            Err(_) => sleep_as_parked(wait),
+            Ok(rt) => syscall::wait_on_others(rt, s, g, wait),
+            // It counts as an M that runs; or, within such a wait, as parked.
+            Err(_) => wait(),
         },
         None => {
             let within = count_as_parked(!ends_by_itself);
@@ -453,14 +457,6 @@ fn thread_sleeps(ends_by_itself: bool, wait: impl FnOnce()) {
     if let Err(payload) = result {
         resume_unwind(payload);
     }
-}
-
-/// On an M, which may be another when `wait` returns.
-fn sleep_as_parked(wait: impl FnOnce()) {
-    census::thread_parks();
-    sysmon_note::fell_asleep();
-    wait();
-    census::thread_unparks();
 }
 
 thread_local! {

@@ -19,7 +19,7 @@ use crate::bracket::{self, Rt, here};
 use crate::runtime2::{G, M, P, Post, Stack};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
-use crate::{census, fork, idle, queues, retake, stop_world, switch, sys};
+use crate::{census, fork, idle, queues, retake, stop_world, switch, sys, sysmon_note};
 use core::sync::atomic::Ordering;
 
 /// Opens the bracket for a call that may park: gets a P first if this M has none, and yields first
@@ -249,23 +249,43 @@ pub(crate) fn start_locked_m(rt: Rt, g: &'static G) -> Result<Rt, &'static M> {
 ///
 /// `sleep` must not unwind. If it calls the runtime, that is as within [`blocking`]: it may go on on another thread.
 pub(crate) fn block_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
+    sleep_as(NO_M, rt, s, g, sleep);
+}
+
+/// [`block_on_thread`], where `sleep` does not count the thread as parked itself: for as long as it calls nothing of
+/// the runtime's.
+pub(crate) fn wait_on_others(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
+    sleep_as(NO_M | PARKED, rt, s, g, sleep);
+}
+
+/// In [`Stack::blocking`]: while it sleeps the thread does not count among the Ms.
+const NO_M: u32 = 1 << 31;
+/// In [`Stack::blocking`]: and was counted among the parked ones.
+const PARKED: u32 = 1 << 30;
+
+fn sleep_as(flags: u32, rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
     nap_on_thread(rt, s, g, || {
-        // While it sleeps the thread counts among the parked ones, not among the Ms.
         census::m_ends();
-        s.blocking.set(s.blocking.get() | PARKED);
+        if flags & PARKED != 0 {
+            census::thread_parks();
+            sysmon_note::fell_asleep();
+        }
+        s.blocking.set(s.blocking.get() | flags);
         sleep();
         counts_again(s);
     });
 }
 
-/// In [`Stack::blocking`]: the thread counts as parked.
-const PARKED: u32 = 1 << 31;
-
-/// The thread counts as an M again: it has slept, or what should have been asleep calls the runtime.
-fn counts_again(s: &Stack) {
-    if s.blocking.get() & PARKED != 0 {
-        s.blocking.set(s.blocking.get() & !PARKED);
+/// The thread counts as an M again, and not as parked: it has slept, or what should have been asleep calls the
+/// runtime.
+pub(crate) fn counts_again(s: &Stack) {
+    let flags = s.blocking.get();
+    s.blocking.set(flags & !(NO_M | PARKED));
+    if flags & NO_M != 0 {
         census::m_starts();
+    }
+    if flags & PARKED != 0 {
+        census::thread_unparks();
     }
 }
 

@@ -86,21 +86,12 @@ fn main() {
             });
             runtime().run(move || rx2.recv().expect("the thread sends"));
         }
-        "no_deadlock_of_a_wait_within_a_wait" => {
-            let rt = runtime();
-            rt.run(|| ());
-            let lock = std::sync::Arc::new(gort::sched::Mutex::new(()));
-            let held = lock.clone();
-            let (tell, told) = std::sync::mpsc::channel();
-            let holder = std::thread::spawn(move || {
-                let _guard = held.lock();
-                tell.send(()).expect("main waits");
-                std::thread::sleep(std::time::Duration::from_millis(500));
-            });
-            told.recv().expect("the holder tells");
-            // One thread that waits, counted twice, would stand for the holder as well.
-            gort::sched::thread_waits(|| drop(lock.lock()));
-            holder.join().expect("no panics");
+        "no_deadlock_of_a_threads_wait_within_a_wait" => wait_within_a_wait(|_, wait| wait()),
+        "no_deadlock_of_a_goroutines_wait_within_a_wait" => {
+            wait_within_a_wait(|rt, wait| rt.run(wait))
+        }
+        "no_deadlock_of_a_futures_wait_within_a_wait" => {
+            wait_within_a_wait(|rt, wait| rt.block_on(async { wait() }));
         }
         "no_deadlock_while_blocking" => runtime().run(|| {
             let (tx, rx) = chan::bounded(0);
@@ -148,6 +139,23 @@ fn main() {
         }
         _ => panic!("no program {name:?}"),
     }
+}
+
+/// One thread that waits, counted twice, would stand for the one that holds the lock as well.
+fn wait_within_a_wait(on: impl FnOnce(&Runtime, &(dyn Fn() + Sync))) {
+    let rt = runtime();
+    rt.run(|| ());
+    let lock = std::sync::Arc::new(gort::sched::Mutex::new(()));
+    let held = lock.clone();
+    let (tell, told) = std::sync::mpsc::channel();
+    let holder = std::thread::spawn(move || {
+        let _guard = held.lock();
+        tell.send(()).expect("main waits");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    });
+    told.recv().expect("the holder tells");
+    on(&rt, &|| gort::sched::thread_waits(|| drop(lock.lock())));
+    holder.join().expect("no panics");
 }
 
 /// One goroutine for each reason to wait that can last for ever, and one that waits for them.
