@@ -54,7 +54,14 @@ pub(crate) struct Aged<T> {
 impl<T> Shards<T> {
     /// Stops the pool. `None`, with nothing changed, if the kernel refuses the barrier.
     fn stop(&self, slots: &Slots) -> Option<Stopped<'_, T>> {
-        let lock = self.lock.lock();
+        self.stop_locked(self.lock.lock(), slots)
+    }
+
+    fn stop_locked<'a>(
+        &'a self,
+        lock: MutexGuard<'a, ()>,
+        slots: &Slots,
+    ) -> Option<Stopped<'a, T>> {
         let locals = self.locals.load(Ordering::Relaxed);
         let victim = self.victim.load(Ordering::Relaxed);
         self.locals.store(ptr::null_mut(), Ordering::Relaxed);
@@ -105,18 +112,24 @@ impl<T> Shards<T> {
     }
 
     /// Makes sure that the array reaches to slot `id`. False without memory, or without barrier.
+    ///
+    /// Where another thread's growth was enough, the pool is not stopped: whoever puts meanwhile would find no array,
+    /// and come here in turn, and so on.
     pub(crate) fn grow(&self, slots: &Slots, id: usize) -> bool {
         let Some(mut new) = Locals::try_new(id) else {
             return false;
         };
         let old = {
-            let Some(mut stopped) = self.stop(slots) else {
-                return false;
-            };
-            if stopped.locals.as_ref().is_some_and(|l| l.reaches(id)) {
-                drop(stopped); // before `new`, which another thread's growth made superfluous
+            let lock = self.lock.lock();
+            // SAFETY: arrays leave the pointer only under the lock, which is held.
+            let now = unsafe { self.locals.load(Ordering::Relaxed).as_ref() };
+            if now.is_some_and(|l| l.reaches(id)) {
+                drop(lock); // before `new`, whose memory goes back to an allocator
                 return true;
             }
+            let Some(mut stopped) = self.stop_locked(lock, slots) else {
+                return false;
+            };
             let mut old = stopped.locals.take();
             if let Some(old) = &mut old {
                 new.adopt(old);
@@ -162,6 +175,27 @@ impl<T> Shards<T> {
             locals.map_or(0, Locals::len),
             victim.map_or(0, Locals::len),
         )
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::barrier::Barrier;
+    use crate::pin::{Leased, Slots};
+    use crate::shards::Shards;
+
+    /// What several threads ask for at once is done once. Were the pool stopped again, this would wait for the thread
+    /// inside of it, which is this one.
+    #[test]
+    fn growth_that_came_before_does_not_stop_the_pool_again() {
+        let slots = Slots::new(Barrier::Full);
+        let pool = Shards::<u64>::new(usize::MAX);
+        assert!(pool.grow(&slots, 20));
+        // SAFETY: this thread alone has the record, and the table's pins are full.
+        let inside = unsafe { Leased::new(slots.lease(), Barrier::Full) }.pin(pool.address());
+        assert!(pool.grow(&slots, 0));
+        assert!(pool.grow(&slots, 20));
+        drop(inside);
     }
 }
 
