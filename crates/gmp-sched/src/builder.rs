@@ -119,7 +119,7 @@ impl Builder {
         self
     }
 
-    /// Bytes of address space per goroutine stack, guard page included: a power of two from 64 KiB to
+    /// Bytes of address space per goroutine stack, to which a guard page is added: a power of two from 64 KiB to
     /// 1 GiB, the same for all runtimes of a process. Default: 256 KiB, of which a goroutine costs only the
     /// pages it touches.
     pub fn stack_size(mut self, bytes: usize) -> Self {
@@ -223,8 +223,8 @@ impl Builder {
 }
 
 fn init_stacks(asked: Option<usize>) -> Result<(), BuildError> {
-    let size = asked.unwrap_or(stack::DEFAULT_SLOT);
-    if !size.is_power_of_two() || !(stack::MIN_SLOT..=stack::MAX_SLOT).contains(&size) {
+    let size = asked.unwrap_or(stack::DEFAULT_SIZE);
+    if !size.is_power_of_two() || !(stack::MIN_SIZE..=stack::MAX_SIZE).contains(&size) {
         return Err(BuildError::StackSize { asked: size, in_force: None });
     }
     let in_force = stack::init(size).map_err(BuildError::Stacks)?;

@@ -1,22 +1,21 @@
-//! Goroutine stacks: one reserved mapping cut in aligned slots.
+//! Goroutine stacks: one reserved mapping cut in slots.
 //!
 //! Takes the place of Go's `stack.go`: stacks here cannot grow by copying, because Rust code holds
 //! addresses into them. Instead each has room for what ordinary code needs and costs only the
 //! pages that it touched.
 //!
 //! ```text
-//!   slot (256 KiB, aligned to its size)
-//!   +-------+---------------------------------+----------+--------+
-//!   | guard |        ...  <- grows down       | Stack    | colour |
-//!   +-------+---------------------------------+----------+--------+
-//!   base     base + 4 KiB               head 64 bytes         base + 256 KiB
+//!   slot (4 KiB and, by default, 256 KiB)
+//!   +-------+--------------------------------------------+----------+
+//!   | guard |             ...  <- grows down             | Stack    |
+//!   +-------+--------------------------------------------+----------+
+//!   base     base + 4 KiB                          head 64 bytes
 //! ```
 //!
-//! - The head is computed from any address in the slot: that is how running code learns which
-//!   goroutine and which M it is, with no thread-local ([`of`]).
-//! - The colour moves a slot's head down by up to 8 pages and 1 KiB, another way in each of 64
-//!   neighbouring slots. Without it the busy ends of all stacks, 256 KiB apart, would compete for the same
-//!   few sets of every cache (measured with a ring of 10,000).
+//! - The guard comes on top of a power of two, so the busy ends of all stacks lie an odd number of pages apart:
+//!   they use every set of the TLB, where an even distance leaves most of them unused, and each is as far from
+//!   the next as that from its next, which a processor that fetches ahead can tell. With slots of a power of two
+//!   and heads moved about by up to 8 pages and 1 KiB, a hop of a ring of 10,000 took up to twice as long.
 //! - The guard is `MADV_GUARD_INSTALL` (Linux 6.13), which splits no mapping; before that one
 //!   `mprotect`, of which the kernel allows about 32,000 (`vm.max_map_count`).
 //! - Slots are never unmapped, so a head is type-stable. A free stack that is not needed soon gives
@@ -35,35 +34,31 @@ use std::io;
 const PAGE: usize = 4096;
 const HEAD: usize = size_of::<Stack>();
 
-/// Bytes of a slot unless the first runtime asks otherwise.
-pub(crate) const DEFAULT_SLOT: usize = 256 << 10;
-/// The least: the colour takes up to 33 KiB, the guard 4.
-pub(crate) const MIN_SLOT: usize = 64 << 10;
+/// Bytes of a stack unless the first runtime asks otherwise.
+pub(crate) const DEFAULT_SIZE: usize = 256 << 10;
+/// The least: what the code of std needs that a panic runs.
+pub(crate) const MIN_SIZE: usize = 64 << 10;
 /// The most: there is room for a thousand at least, if the kernel lets us.
-pub(crate) const MAX_SLOT: usize = 1 << 30;
+pub(crate) const MAX_SIZE: usize = 1 << 30;
 /// What is reserved if the kernel lets us: room for four million stacks of the default size. Of a limited address
 /// space, a quarter.
 const RESERVE: usize = 1 << 40;
 /// Below this a reservation is not worth having.
 const RESERVE_MIN: usize = 64 << 20;
 
-/// The mapping, published once by the store of `len`. In one line, because every call of the runtime
-/// looks at all of it.
-#[repr(C, align(64))]
+/// The mapping, published once by the store of `len`.
 struct Mapping {
     base: AtomicUsize,
-    /// Bytes; 0 until there is a mapping.
+    /// Bytes, a multiple of a slot's; 0 until there is a mapping.
     len: AtomicUsize,
-    /// Bytes of a slot less one, and their logarithm.
-    mask: AtomicUsize,
-    shift: AtomicUsize,
+    /// Bytes of a slot: a stack and its guard.
+    slot: AtomicUsize,
 }
 
 static MAPPING: Mapping = Mapping {
     base: AtomicUsize::new(0),
     len: AtomicUsize::new(0),
-    mask: AtomicUsize::new(0),
-    shift: AtomicUsize::new(0),
+    slot: AtomicUsize::new(0),
 };
 
 struct Pool {
@@ -89,18 +84,18 @@ unsafe impl Send for Pool {}
 static POOL: Mutex<Pool> =
     Mutex::new(Pool { used: 0, warm: None, cold: None, guard: Guard::Untried });
 
-/// Reserves the mapping with slots of `slot` bytes, unless it exists. Returns the size in force.
+/// Reserves the mapping for stacks of `size` bytes, unless it exists. Returns the size in force.
 ///
 /// # Errors
 /// The kernel's, if not even 64 MiB of address space can be had.
-pub(crate) fn init(slot: usize) -> io::Result<usize> {
-    debug_assert!(slot.is_power_of_two() && (MIN_SLOT..=MAX_SLOT).contains(&slot));
+pub(crate) fn init(size: usize) -> io::Result<usize> {
+    debug_assert!(size.is_power_of_two() && (MIN_SIZE..=MAX_SIZE).contains(&size));
     let _one_at_a_time = POOL.lock();
     if MAPPING.len.load(Ordering::Acquire) != 0 {
-        return Ok(MAPPING.mask.load(Ordering::Relaxed) + 1);
+        return Ok(MAPPING.slot.load(Ordering::Relaxed) - PAGE);
     }
-    // Alignment may cost one.
-    let least = RESERVE_MIN.max(2 * slot);
+    let slot = size + PAGE;
+    let least = RESERVE_MIN.max(slot);
     let mut len = RESERVE.min(sys::address_space() / 4).max(least);
     let base = loop {
         match sys::reserve(len) {
@@ -109,61 +104,42 @@ pub(crate) fn init(slot: usize) -> io::Result<usize> {
             Err(_) => len = (len / 2).max(least),
         }
     };
-    let aligned = (base as usize).next_multiple_of(slot);
-    let len = (len - (aligned - base as usize)) / slot * slot;
     // SAFETY: the range was just mapped and holds nothing; a huge page would make one parked
     // goroutine cost 2 MiB.
-    unsafe { sys::advise(aligned as *mut u8, len, libc::MADV_NOHUGEPAGE) };
-    MAPPING.base.store(aligned, Ordering::Relaxed);
-    MAPPING.mask.store(slot - 1, Ordering::Relaxed);
-    MAPPING.shift.store(slot.trailing_zeros() as usize, Ordering::Relaxed);
-    MAPPING.len.store(len, Ordering::Release);
-    Ok(slot)
+    unsafe { sys::advise(base, len, libc::MADV_NOHUGEPAGE) };
+    MAPPING.base.store(base as usize, Ordering::Relaxed);
+    MAPPING.slot.store(slot, Ordering::Relaxed);
+    MAPPING.len.store(len / slot * slot, Ordering::Release);
+    Ok(size)
 }
 
-/// The head of the stack that an address lies on; none if it lies on an OS stack.
-fn of(addr: usize) -> Option<&'static Stack> {
-    let off = addr.wrapping_sub(MAPPING.base.load(Ordering::Relaxed));
-    if off >= MAPPING.len.load(Ordering::Relaxed) {
+/// The slot that an address lies in: where it begins, and where its head is. None if the address is on an OS stack.
+fn slot_of(addr: usize) -> Option<(usize, usize)> {
+    let base = MAPPING.base.load(Ordering::Relaxed);
+    let off = addr.wrapping_sub(base);
+    if off >= MAPPING.len.load(Ordering::Acquire) {
         return None;
     }
-    let head = head_of(addr, off);
-    // SAFETY: the address lies in a slot that was handed out, and its head was written then: it is a running
-    // stack's head, or one of which the signal handler knows that (`fault_at`).
-    Some(unsafe { &*(head as *const Stack) })
-}
-
-/// The address of the head in the slot that `addr`, `off` bytes into the mapping, belongs to.
-#[inline(always)]
-fn head_of(addr: usize, off: usize) -> usize {
-    let slot = off >> MAPPING.shift.load(Ordering::Relaxed);
-    (addr | MAPPING.mask.load(Ordering::Relaxed)) + 1 - HEAD - colour(slot)
-}
-
-/// Bytes above the head of a slot: 8 pages by 8 places of two cache lines.
-#[inline(always)]
-const fn colour(slot: usize) -> usize {
-    ((slot & 7) * PAGE) | (((slot >> 3) & 7) * 128)
+    let slot = MAPPING.slot.load(Ordering::Relaxed);
+    let start = base + off / slot * slot;
+    Some((start, start + slot - HEAD))
 }
 
 /// The addresses of the stack below this head: its slot without the guard, or the thread's own stack.
 #[cfg(gort_asan)]
 pub(crate) fn bounds(s: &Stack) -> core::ops::Range<usize> {
-    let head = core::ptr::from_ref(s) as usize;
-    match of(head) {
-        Some(_) => (head & !MAPPING.mask.load(Ordering::Relaxed)) + PAGE..head,
+    match slot_of(core::ptr::from_ref(s) as usize) {
+        Some((start, head)) => start + PAGE..head,
         None => crate::asan::own_stack(),
     }
 }
 
-/// For the signal handler: the stack that owns this address, and whether it hit the guard.
-pub(crate) fn fault_at(addr: usize) -> Option<(&'static Stack, bool)> {
-    let off = addr.wrapping_sub(MAPPING.base.load(Ordering::Relaxed));
-    if off >= MAPPING.len.load(Ordering::Acquire) {
-        return None;
-    }
-    let mask = MAPPING.mask.load(Ordering::Relaxed);
-    Some((of(addr)?, off & mask < PAGE))
+/// For the signal handler: the stack in whose guard this address lies.
+pub(crate) fn overflow_at(addr: usize) -> Option<&'static Stack> {
+    let (start, head) = slot_of(addr)?;
+    // SAFETY: the head of a slot that was handed out was written then; of another it is zeros, which are an empty
+    // head too.
+    (addr - start < PAGE).then(|| unsafe { &*(head as *const Stack) })
 }
 
 impl Pool {
@@ -196,22 +172,22 @@ pub(crate) fn take(want: u32, entry: extern "C" fn(usize) -> !) -> (&'static Sta
 }
 
 fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
-    let slot = MAPPING.mask.load(Ordering::Relaxed) + 1;
-    let off = pool.used * slot;
-    if off >= MAPPING.len.load(Ordering::Relaxed) {
+    let slot = MAPPING.slot.load(Ordering::Relaxed);
+    let start = MAPPING.base.load(Ordering::Relaxed) + pool.used * slot;
+    let Some((start, head)) = slot_of(start) else {
+        let size = slot - PAGE;
         crate::fatal::fatal(format_args!(
-            "out of goroutine stacks: all {} slots of {slot} bytes are in use; fewer goroutines \
+            "out of goroutine stacks: all {} of {size} bytes are in use; fewer goroutines \
              may be parked at once, or a smaller Builder::stack_size is needed",
             pool.used
         ));
-    }
+    };
     pool.used += 1;
-    let base = (MAPPING.base.load(Ordering::Relaxed) + off) as *mut u8;
-    guard(pool, base);
+    guard(pool, start as *mut u8);
     // SAFETY: the slot is mapped, was never handed out, and is aligned, so its upper end has room for
     // a head and the words below it are free.
     unsafe {
-        let head = core::ptr::with_exposed_provenance_mut::<Stack>(head_of(base as usize, off));
+        let head = core::ptr::with_exposed_provenance_mut::<Stack>(head);
         head.write(Stack::new());
         (*head).sp.store(arch::prepare(head.cast(), entry), Ordering::Relaxed);
         &*head
@@ -261,7 +237,6 @@ pub(crate) fn any_warm() -> bool {
 /// `go_on` says so. A system call for each stack, so it is for times when nothing else is to be done;
 /// each is off the list for no longer than its own call, for whoever needs stacks meanwhile.
 pub(crate) fn trim(go_on: impl Fn() -> bool) {
-    let slot = MAPPING.mask.load(Ordering::Relaxed) + 1;
     while go_on() {
         let Some(s) = ({
             let mut pool = POOL.lock();
@@ -271,12 +246,13 @@ pub(crate) fn trim(go_on: impl Fn() -> bool) {
         }) else {
             return;
         };
-        let head = core::ptr::from_ref(s) as usize;
-        let base = (head & !(slot - 1)) as *mut u8;
-        let below = (s.sp.load(Ordering::Relaxed) & !(PAGE - 1)) - base as usize - PAGE;
+        let sp = s.sp.load(Ordering::Relaxed);
+        let (start, _) = slot_of(sp).expect("a pooled stack");
+        let lowest = start + PAGE;
+        let below = (sp & !(PAGE - 1)) - lowest;
         // SAFETY: the stack is free and off every list, so nobody runs on it. What its base loop left
         // there lies at and above `sp`; the pages dropped are the whole ones below.
-        unsafe { sys::advise(base.add(PAGE), below, libc::MADV_DONTNEED) };
+        unsafe { sys::advise(lowest as *mut u8, below, libc::MADV_DONTNEED) };
         let mut pool = POOL.lock();
         s.next.set(pool.cold);
         pool.cold = Some(s);
