@@ -265,7 +265,7 @@ impl<K, V> Hmap<K, V> {
     /// Leaves a map without memory, which asks for pages as this one does.
     pub(super) fn take(&mut self) -> Self {
         let mut empty = Self::new();
-        (empty.flags, empty.rng) = (self.flags & HUGE_PAGES, self.rng);
+        empty.flags = self.flags & HUGE_PAGES;
         mem::replace(self, empty)
     }
 
