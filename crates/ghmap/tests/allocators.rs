@@ -1,7 +1,8 @@
-//! Maps in allocators that count, refuse or unwind: where memory comes from and that all of it goes back.
+//! Maps in allocators that count, refuse or unwind: where memory comes from and that all of it goes back. What they
+//! give is full of what no map has written, so that one which reads it before it writes goes wrong.
 
 use allocator_api2::alloc::{AllocError, Allocator, Global};
-use ghmap::{DefaultHashBuilder, HashMap, HashSet, TryReserveError};
+use ghmap::{DefaultHashBuilder, HashMap, HashSet, HashTable, TryReserveError};
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher};
@@ -59,6 +60,8 @@ unsafe impl Allocator for Counting {
             return Err(AllocError);
         }
         let block = Global.allocate(layout)?;
+        // SAFETY: fresh, and as long as the layout says.
+        unsafe { block.cast::<u8>().write_bytes(0xa5, layout.size()) };
         self.0.blocks.fetch_add(1, Relaxed);
         self.0.bytes.fetch_add(layout.size(), Relaxed);
         Ok(block)
@@ -472,5 +475,21 @@ fn parallel_iterators_of_a_map_in_another_allocator() {
         assert!(map.is_empty());
         drop(map);
         assert_eq!(alloc.0.blocks.load(Relaxed), 0);
+    }
+}
+
+#[test]
+fn a_bucket_that_a_growth_has_not_reached_has_a_number_and_no_value() {
+    let alloc = Counting::new(false);
+    let mut table = HashTable::new_in(alloc.clone());
+    for n in 0..1000u64 {
+        table.insert_unique(n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n, |n| {
+            n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        if n % 16 == 0 {
+            let numbers = 0..table.num_buckets();
+            let found = numbers.filter(|&i| table.get_bucket(i).is_some()).count();
+            assert_eq!(found, table.len());
+        }
     }
 }

@@ -353,6 +353,21 @@ fn r89_r97_entries_of_a_new_seed_are_not_given_twice() {
 }
 
 #[test]
+fn r97_an_iteration_that_begins_after_a_clear_gives_all_that_is_there() {
+    let mut map = GoMap::from([(1, 1)]);
+    let mut cursor = map.cursor();
+    map.clear();
+    for i in 0..100 {
+        map.insert(i, i);
+    }
+    let mut seen = HashSet::new();
+    while let Some((key, _)) = cursor.next(&map) {
+        assert!(seen.insert(key), "{key} twice");
+    }
+    assert_eq!(seen.len(), 100);
+}
+
+#[test]
 fn keys_of_several_parts_follow_their_parts() {
     let mut map = GoMap::new();
     map.insert((1u8, [0.0f32, 1.0]), "a");

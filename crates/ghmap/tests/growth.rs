@@ -247,6 +247,11 @@ fn shrinking_to_more_than_can_be_is_not_shrinking() {
     assert!(map.stats().growing);
     map.shrink_to(usize::MAX);
     assert_eq!((map.stats().b, map.len()), (5, 105));
+    // Nor is shrinking to a capacity that it has not, in the middle of a growth.
+    fill(&mut map, 209);
+    assert!(map.stats().growing);
+    map.shrink_to(10_000);
+    assert_eq!((map.stats().b, map.len()), (6, 209));
 }
 
 #[test]

@@ -77,6 +77,30 @@ fn r64_avalanche_every_input_bit_flips_every_output_bit_half_the_time() {
 }
 
 #[test]
+fn r64_blocks_in_other_lanes_are_other_keys() {
+    // Up to sixteen blocks of sixteen bytes: those that a hash of several lanes may take for one another. Every
+    // key differs from another by where its blocks are, or by a block that stands in two lanes.
+    let blocks = |key: &[u8]| -> Vec<u8> { key.iter().flat_map(|&b| [b; 16]).collect() };
+    each(|hash, name| {
+        for len in 2..=16 {
+            let mut keys = HashSet::new();
+            for a in 0..len {
+                for b in 0..len {
+                    for (x, y) in [(1, 1), (1, 2), (2, 1), (2, 2), (200, 200)] {
+                        let mut key = vec![0; len];
+                        (key[a], key[b]) = (x, y);
+                        keys.insert(key);
+                    }
+                }
+            }
+            keys.extend((1..=255).map(|x| vec![x; len]));
+            let hashes: Vec<u64> = keys.iter().map(|key| hash(&blocks(key))).collect();
+            assert_spread(&hashes, name);
+        }
+    });
+}
+
+#[test]
 fn r64_sparse_keys_spread() {
     each(|hash, name| {
         for (len, bits) in [(4, 3), (8, 3), (32, 2), (256, 2)] {

@@ -36,6 +36,24 @@ fn absent_keys_may_be_asked_for_twice() {
 }
 
 #[test]
+fn extract_if_promises_no_more_than_it_has_not_looked_at() {
+    let mut map: HashMap<u32, u32, RandomState> = HashMap::default();
+    map.extend((0..100).map(|i| (i, i)));
+    let mut looked = 0;
+    let mut walk = map.extract_if(|_, v| {
+        looked += 1;
+        *v % 2 == 0
+    });
+    assert_eq!(walk.size_hint(), (0, Some(100)));
+    assert!(walk.next().is_some());
+    let (_, most) = walk.size_hint();
+    assert_eq!(walk.by_ref().count(), 49);
+    assert_eq!(walk.size_hint(), (0, Some(0)));
+    assert!(most.is_some_and(|most| (49..100).contains(&most)));
+    assert_eq!(looked, 100);
+}
+
+#[test]
 fn an_empty_map_reserves_what_an_iterator_promises() {
     /// An iterator that promises a thousand.
     struct Promising<I>(I);

@@ -59,4 +59,14 @@ fn large_blocks_ask_for_small_pages_or_for_huge_ones_if_told_so_and_small_blocks
     assert_eq!(asks(&small), (false, false));
     assert_eq!(asks(&large), (false, true));
     assert_eq!(asks(&huge), (true, false));
+    assert_eq!(asks(&huge.clone()), (true, false));
+    let mut replaced = filled(10, true);
+    replaced.reserve(200_000);
+    replaced.extend((0..150_000).map(|i| (i, i)));
+    assert_eq!(asks(&replaced), (true, false));
+    // A map whose drain was forgotten is empty and asks as before.
+    let mut again = filled(10, true);
+    std::mem::forget(again.drain());
+    again.extend((0..200_000).map(|i| (i, i)));
+    assert_eq!(asks(&again), (true, false));
 }

@@ -2,9 +2,10 @@
 
 use super::GoKey;
 use crate::cursor::Route;
+use crate::map::{IntoIter, Iter, Keys, Values};
 use crate::raw::{RawTable, Rehash};
 use crate::{DefaultHashBuilder, Global, Stats};
-use core::fmt;
+use core::fmt::{self, Debug};
 use core::hash::{BuildHasher, Hasher};
 use stdalloc::vec::Vec;
 
@@ -16,6 +17,10 @@ use stdalloc::vec::Vec;
 /// * `0.0` and `-0.0` are one key, and an assignment stores the zero that it names; likewise the string that
 ///   it names, and not an equal one that is there (R86).
 /// * The table never shrinks (R96). When the last entry is deleted, the seed changes (R89).
+///
+/// It is read by [`iter`](Self::iter) where nothing changes it, and by a [`cursor`](Self::cursor) where something
+/// may. There is no `iter_mut`: as in Go, a value is changed by assigning to its key, which a NaN's has not. Nor is
+/// there an `==`: two maps with NaN keys are never equal.
 ///
 /// ```
 /// let mut map = ghmap::GoMap::new();
@@ -108,6 +113,27 @@ impl<K, V, S> GoMap<K, V, S> {
         self.table.clear();
     }
 
+    /// The entries, those of NaN keys included, in no particular order: that of memory, and not Go's random one,
+    /// which the [`cursor`](Self::cursor) has. Linear in the table.
+    ///
+    /// ```
+    /// let map = ghmap::GoMap::from([(2.0, 1), (f64::NAN, 10), (f64::NAN, 100)]);
+    /// assert_eq!(map.iter().map(|(_, value)| value).sum::<i32>(), 111);
+    /// ```
+    pub fn iter(&self) -> Iter<'_, K, V> {
+        Iter::new(&self.table)
+    }
+
+    /// The keys, every NaN among them.
+    pub fn keys(&self) -> Keys<'_, K, V> {
+        Keys::new(self.iter())
+    }
+
+    /// The values, those of NaN keys included.
+    pub fn values(&self) -> Values<'_, K, V> {
+        Values::new(self.iter())
+    }
+
     /// An iteration that stays valid while the map is changed.
     pub fn cursor(&self) -> GoCursor<K, V> {
         GoCursor {
@@ -195,13 +221,85 @@ impl<K: GoKey, V, S: BuildHasher> GoMap<K, V, S> {
     }
 }
 
-impl<K: GoKey + fmt::Debug, V: fmt::Debug, S> fmt::Debug for GoMap<K, V, S> {
+impl<K: Debug, V: Debug, S> Debug for GoMap<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries = self.table.iter().map(|(bucket, i)| {
-            // SAFETY: full slots of a map that is borrowed.
-            unsafe { (&*bucket.key(i), &*bucket.value(i)) }
-        });
-        f.debug_map().entries(entries).finish()
+        f.debug_map().entries(self).finish()
+    }
+}
+
+/// Go's `maps.Clone`: every entry, those of NaN keys included. Copies the table bucket by bucket, seed and growth
+/// included; no key is hashed. What `clone_from` has made of a map is, to its cursors, another one.
+impl<K: Clone, V: Clone, S: Clone> Clone for GoMap<K, V, S> {
+    fn clone(&self) -> Self {
+        Self {
+            table: self.table.clone(),
+            hash_builder: self.hash_builder.clone(),
+            emptied: self.emptied,
+        }
+    }
+
+    /// Copies into the memory of this map if `source` has as many buckets. If a `Clone` panics, this map is
+    /// empty; the entries it had are dropped first.
+    fn clone_from(&mut self, source: &Self) {
+        // Cloned first and stored last: if either panics, entries and seed still belong together.
+        let hash_builder = source.hash_builder.clone();
+        self.emptied = self.emptied.wrapping_add(1);
+        self.table.clone_from(&source.table);
+        self.hash_builder = hash_builder;
+    }
+}
+
+/// Go's `maps.Collect`: a later value of a key replaces an earlier one, and every NaN is an entry of its own. The
+/// iterator's lower size hint is a hint as [`with_hint`](GoMap::with_hint) takes it.
+impl<K: GoKey, V, S: BuildHasher + Default> FromIterator<(K, V)> for GoMap<K, V, S> {
+    fn from_iter<T: IntoIterator<Item = (K, V)>>(entries: T) -> Self {
+        let entries = entries.into_iter();
+        let mut map = Self::default();
+        map.table.hint(entries.size_hint().0);
+        map.extend(entries);
+        map
+    }
+}
+
+/// Go's `maps.Insert`: an assignment of each entry, in order.
+impl<K: GoKey, V, S: BuildHasher> Extend<(K, V)> for GoMap<K, V, S> {
+    fn extend<T: IntoIterator<Item = (K, V)>>(&mut self, entries: T) {
+        for (key, value) in entries {
+            self.insert(key, value);
+        }
+    }
+}
+
+/// Go's `maps.Copy`, from a map that is borrowed.
+impl<'a, K: GoKey + Copy, V: Copy, S: BuildHasher> Extend<(&'a K, &'a V)> for GoMap<K, V, S> {
+    fn extend<T: IntoIterator<Item = (&'a K, &'a V)>>(&mut self, entries: T) {
+        self.extend(entries.into_iter().map(|(key, value)| (*key, *value)));
+    }
+}
+
+/// Go's map literal, in which a key may stand twice here.
+#[cfg(feature = "default-hasher")]
+impl<K: GoKey, V, const N: usize> From<[(K, V); N]> for GoMap<K, V> {
+    fn from(entries: [(K, V); N]) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+impl<'a, K, V, S> IntoIterator for &'a GoMap<K, V, S> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = Iter<'a, K, V>;
+
+    fn into_iter(self) -> Iter<'a, K, V> {
+        self.iter()
+    }
+}
+
+impl<K, V, S> IntoIterator for GoMap<K, V, S> {
+    type Item = (K, V);
+    type IntoIter = IntoIter<K, V>;
+
+    fn into_iter(self) -> IntoIter<K, V> {
+        IntoIter::new(self.table)
     }
 }
 

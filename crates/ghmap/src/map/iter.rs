@@ -84,10 +84,7 @@ impl<K, V, S, A: Allocator> HashMap<K, V, S, A> {
     /// assert_eq!(map.iter().map(|(k, v)| k + v).sum::<i32>(), 33);
     /// ```
     pub fn iter(&self) -> Iter<'_, K, V> {
-        Iter {
-            inner: self.table.iter(),
-            _borrow: PhantomData,
-        }
+        Iter::new(&self.table)
     }
 
     /// The entries, values mutable.
@@ -100,12 +97,12 @@ impl<K, V, S, A: Allocator> HashMap<K, V, S, A> {
 
     /// The keys.
     pub fn keys(&self) -> Keys<'_, K, V> {
-        Keys { inner: self.iter() }
+        Keys::new(self.iter())
     }
 
     /// The values.
     pub fn values(&self) -> Values<'_, K, V> {
-        Values { inner: self.iter() }
+        Values::new(self.iter())
     }
 
     /// The values, mutable.
@@ -150,6 +147,15 @@ impl<K, V, S, A: Allocator> HashMap<K, V, S, A> {
         ExtractIf {
             walk: self.table.extract(),
             chosen,
+        }
+    }
+}
+
+impl<'a, K, V> Iter<'a, K, V> {
+    pub(crate) fn new<A: Allocator>(table: &'a RawTable<K, V, A>) -> Self {
+        Self {
+            inner: table.iter(),
+            _borrow: PhantomData,
         }
     }
 }
@@ -206,6 +212,11 @@ impl<'a, K, V> Iterator for IterMut<'a, K, V> {
 }
 
 impl<K, V, A: Allocator> IntoIter<K, V, A> {
+    pub(crate) fn new(table: RawTable<K, V, A>) -> Self {
+        let (entries, alloc) = table.into_entries();
+        Self { entries, alloc }
+    }
+
     /// What is left, shared.
     pub(crate) fn rest(&self) -> Iter<'_, K, V> {
         Iter {
@@ -301,8 +312,7 @@ impl<K, V> Default for IterMut<'_, K, V> {
 
 impl<K, V, A: Allocator + Default> Default for IntoIter<K, V, A> {
     fn default() -> Self {
-        let (entries, alloc) = RawTable::new_in(A::default()).into_entries();
-        Self { entries, alloc }
+        Self::new(RawTable::new_in(A::default()))
     }
 }
 
@@ -336,6 +346,18 @@ projection!(Values<'a, K, V>, &'a V, |(_, value)| value, Iter);
 projection!(ValuesMut<'a, K, V>, &'a mut V, |(_, value)| value, IterMut);
 projection!(IntoKeys<K, V, A>, K, |(key, _)| key, IntoIter);
 projection!(IntoValues<K, V, A>, V, |(_, value)| value, IntoIter);
+
+impl<'a, K, V> Keys<'a, K, V> {
+    pub(crate) fn new(inner: Iter<'a, K, V>) -> Self {
+        Self { inner }
+    }
+}
+
+impl<'a, K, V> Values<'a, K, V> {
+    pub(crate) fn new(inner: Iter<'a, K, V>) -> Self {
+        Self { inner }
+    }
+}
 
 impl<K, V> Clone for Keys<'_, K, V> {
     fn clone(&self) -> Self {
@@ -400,7 +422,6 @@ impl<K, V, S, A: Allocator> IntoIterator for HashMap<K, V, S, A> {
     type IntoIter = IntoIter<K, V, A>;
 
     fn into_iter(self) -> IntoIter<K, V, A> {
-        let (entries, alloc) = self.table.into_entries();
-        IntoIter { entries, alloc }
+        IntoIter::new(self.table)
     }
 }

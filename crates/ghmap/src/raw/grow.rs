@@ -262,13 +262,19 @@ impl<K, V> Hmap<K, V> {
         self.set_limit();
     }
 
+    /// Leaves a map without memory, which asks for pages as this one does.
+    pub(super) fn take(&mut self) -> Self {
+        let mut empty = Self::new();
+        empty.flags = self.flags & HUGE_PAGES;
+        mem::replace(self, empty)
+    }
+
     /// Frees array and chunks, but no entry and no entry's boxes.
     ///
     /// # Safety
     /// `alloc` is the map's, and nothing in its memory is used again.
     pub(crate) unsafe fn free<A: Allocator>(&mut self, alloc: &A) {
-        let mut old = mem::replace(self, Self::new());
-        (self.flags, self.rng) = (old.flags & HUGE_PAGES, old.rng);
+        let mut old = self.take();
         // SAFETY: the caller's promise; the layouts are those of the allocations. An allocator that unwinds finds
         // them in no map any more.
         unsafe {

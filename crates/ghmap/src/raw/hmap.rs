@@ -452,7 +452,7 @@ impl<K, V> Hmap<K, V> {
         alloc: &A,
         rehash: &R,
     ) {
-        if self.is_growing() && self.count != 0 {
+        if self.is_growing() {
             self.grow_work(hash, alloc, rehash);
         }
     }

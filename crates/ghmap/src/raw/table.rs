@@ -53,7 +53,6 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         table
     }
 
-    #[cfg(feature = "default-hasher")]
     /// Makes an unallocated table ready for `n` entries, if that can be had (R80).
     pub(crate) fn hint(&mut self, n: usize) {
         if n > 0
@@ -373,7 +372,7 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
 
     /// Takes all entries out. The table is empty and unallocated until the drain is dropped.
     pub(crate) fn drain(&mut self) -> RawDrain<'_, K, V, A> {
-        let map = mem::replace(&mut self.map, Hmap::new());
+        let map = self.map.take();
         RawDrain {
             entries: Entries {
                 iter: map.iter(),

@@ -293,6 +293,27 @@ fn r88_tombstones_turn_into_rest_backwards_across_buckets() {
 }
 
 #[test]
+fn r88_the_last_slot_of_a_bucket_is_the_rest_if_the_next_bucket_is_empty() {
+    let mut table = Table::new();
+    assert!(table.0.allocate(5, &Global).is_ok());
+    colliding(17).for_each(|key| table.insert(key));
+    for key in colliding(17).skip(15).collect::<Vec<_>>().into_iter().rev() {
+        assert!(table.remove(key));
+    }
+    assert_eq!(table.tops(0)[14..17], [114, EMPTY_REST, EMPTY_REST]);
+}
+
+#[test]
+fn chains_are_loose_from_a_quarter_of_overflow_buckets_on() {
+    for (overflow, loose) in [(64, false), (65, true)] {
+        let mut table = Table::new();
+        assert!(table.0.allocate(8, &Global).is_ok());
+        assert!(table.0.pool.ensure(overflow, 8, &Global).is_ok());
+        assert_eq!(table.0.has_loose_chains(), loose);
+    }
+}
+
+#[test]
 fn r83_r94_a_miss_compares_only_equal_top_bytes_and_stops_at_the_rest() {
     let mut table = Table::new();
     assert!(table.0.allocate(5, &Global).is_ok());

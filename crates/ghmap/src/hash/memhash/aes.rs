@@ -71,11 +71,9 @@ pub(super) fn hash_bytes(bytes: &[u8], hash: u64, seed: &[u64; 4]) -> u64 {
         let x = _mm_aesenc_si128(start, k1);
         return finish(_mm_xor_si128(x, block(bytes)), k0, k1);
     }
-    // Each lane starts differently, so that equal blocks in two of them do not cancel out.
-    let mut lanes = [start; 4];
-    for (i, lane) in lanes.iter_mut().enumerate() {
-        *lane = _mm_aesenc_si128(_mm_xor_si128(start, _mm_set_epi64x(i as i64, 0)), k1);
-    }
+    // All lanes start alike. Go gives each a seed of its own, because it ends by XORing them, and what two have in
+    // common would cancel out; here each meets the next by another number of rounds.
+    let mut lanes = [_mm_aesenc_si128(start, k1); 4];
     for four in bytes.chunks(64) {
         for (lane, part) in lanes.iter_mut().zip(four.chunks(16)) {
             let x = _mm_aesenc_si128(_mm_xor_si128(*lane, block(part)), k0);
