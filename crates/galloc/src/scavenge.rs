@@ -28,16 +28,16 @@ use crate::lock::Mutex;
 use crate::mheap::{HEAP, Heap};
 use crate::pagealloc::{ARENA_PAGES, HUGE_PAGES};
 use crate::sizeclass::PAGE_SIZE;
-use crate::{fork, mcentral, slot, sys};
+use crate::{fork, mcentral, memlimit, slot, sys};
 use core::ffi::CStr;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
 /// Free memory always kept.
 const KEEP: usize = (4 << 20) / PAGE_SIZE;
 /// Least released at a time.
-const STEP: usize = (4 << 20) / PAGE_SIZE;
+pub(crate) const STEP: usize = (4 << 20) / PAGE_SIZE;
 /// Most discarded by one system call, and so the longest a run is out of use.
 const RUN: usize = (16 << 20) / PAGE_SIZE;
 /// What is tried of a run that was refused, and so what a locked page keeps of its neighbours.
@@ -70,8 +70,6 @@ static TIDYING: AtomicBool = AtomicBool::new(false);
 static STRAYED: AtomicBool = AtomicBool::new(false);
 /// Arenas are advised to be of huge pages.
 static WANTS_HUGE: AtomicBool = AtomicBool::new(false);
-/// Soft limit in bytes; `usize::MAX` for none.
-static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// Who gives memory back when it has been free for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +98,11 @@ impl Scavenger {
     }
 }
 
-/// Reads `GALLOC_MEMORY_LIMIT`, `GALLOC_SCAVENGER` and `GALLOC_HUGE_PAGES`, once.
+/// Reads `GALLOC_MEMORY_LIMIT`, `GALLOC_SCAVENGER` and `GALLOC_HUGE_PAGES`, once, before the program's own word.
 pub(crate) fn configure() {
     let limits = "a number, alone or with B, KiB, MiB, GiB or TiB, or off";
     if let Some(limit) = setting(c"GALLOC_MEMORY_LIMIT", limits, parse_limit) {
-        LIMIT.store(limit, Ordering::Relaxed);
+        memlimit::set(limit);
     }
     let who = |text: &[u8]| match text {
         b"off" => Some(Scavenger::Off),
@@ -174,24 +172,15 @@ fn parse_limit(text: &[u8]) -> Option<usize> {
         .checked_mul(unit)
 }
 
-/// Sets the soft limit on the memory the heap occupies, in bytes; `usize::MAX` for none. Returns
-/// the old one.
-///
-/// An allocation that takes pages while the heap is above it gives free memory back at once; the scavenger goes
-/// by its own goal. What is in use is never refused. The environment variable `GALLOC_MEMORY_LIMIT` sets it too
-/// (`512MiB`); it is read when the process first allocates from this allocator.
-pub fn set_memory_limit(bytes: usize) -> usize {
-    LIMIT.swap(bytes, Ordering::Relaxed)
-}
-
 /// Chooses who gives memory back; returns who did. `GALLOC_SCAVENGER=off` or `=inline` does it from
-/// outside. `Hosted` without a host before is `Off`.
+/// outside, until the program chooses otherwise here. `Hosted` without a host before is `Off`.
 ///
 /// ```
 /// use galloc::{Scavenger, set_scavenger};
 /// assert_eq!(set_scavenger(Scavenger::Inline), Scavenger::Thread);
 /// ```
 pub fn set_scavenger(who: Scavenger) -> Scavenger {
+    slot::ensure_set_up();
     // Who comes new waits for nobody's tick.
     TICKED.store(0, Ordering::Relaxed);
     let _choice = CHOICE.lock();
@@ -225,6 +214,7 @@ pub fn set_scavenger(who: Scavenger) -> Scavenger {
 /// drop(vec![1u8; 100 << 20]);
 /// ```
 pub fn host_scavenger(call: fn()) -> bool {
+    slot::ensure_set_up();
     let choice = CHOICE.lock();
     let is_host = is_threads() && CALL_HOST.load(Ordering::Relaxed).is_null();
     if is_host {
@@ -241,10 +231,12 @@ pub fn host_scavenger(call: fn()) -> bool {
 
 /// Asks for huge pages of 2 MiB in arenas taken from now on, or no longer; returns what was asked
 /// for. Off at first, for a program of some kilobytes would occupy two mebibytes. Large heaps miss
-/// the TLB less. `GALLOC_HUGE_PAGES=on` does it from outside, for the first arena too.
+/// the TLB less. `GALLOC_HUGE_PAGES=on` does it from outside, for the first arena too, until the program chooses
+/// otherwise here.
 ///
 /// Linux may refuse (`/sys/kernel/mm/transparent_hugepage/enabled`), which changes nothing else.
 pub fn set_huge_pages(on: bool) -> bool {
+    slot::ensure_set_up();
     WANTS_HUGE.swap(on, Ordering::Relaxed)
 }
 
@@ -306,9 +298,11 @@ pub(crate) fn empty_caches() {
     mcentral::sweep();
 }
 
+/// Free pages beyond the goal, or beyond the memory limit if that is more.
 fn excess(heap: &Heap) -> usize {
-    heap.free_dirty
-        .saturating_sub(heap.stuck + KEEP + heap.used / 10)
+    let free = heap.free_dirty - heap.stuck;
+    free.saturating_sub(KEEP + heap.used / 10)
+        .max(free.min(memlimit::over(heap)))
 }
 
 /// Whether the thread is to be woken. Heap lock.
@@ -354,29 +348,8 @@ pub(crate) fn is_asleep() -> bool {
     }
 }
 
-/// After memory was taken: keeps the soft limit.
-pub(crate) fn after_alloc() {
-    let limit = LIMIT.load(Ordering::Relaxed);
-    if limit == usize::MAX {
-        return;
-    }
-    let heap = HEAP.lock();
-    let occupied = (heap.used + heap.free_dirty) * PAGE_SIZE + heap.huge_bytes;
-    let over = occupied.saturating_sub(limit);
-    let mut left = heap.free_dirty - heap.stuck;
-    drop(heap);
-    if over > 0 && left == 0 {
-        slot::clear_shelves();
-        let heap = HEAP.lock();
-        left = heap.free_dirty - heap.stuck;
-    }
-    if over > 0 && left > 0 {
-        scavenge(over.div_ceil(PAGE_SIZE).max(STEP));
-    }
-}
-
 /// Gives back up to `limit` free dirty pages, the highest first; returns how many.
-fn scavenge(limit: usize) -> usize {
+pub(crate) fn scavenge(limit: usize) -> usize {
     let _one = SCAVENGE.lock();
     let (mut done, mut stuck) = (0, 0);
     let mut i = HEAP.lock().len;
