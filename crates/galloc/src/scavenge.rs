@@ -298,11 +298,24 @@ pub(crate) fn empty_caches() {
     mcentral::sweep();
 }
 
-/// Free pages beyond the goal, or beyond the memory limit if that is more.
 fn excess(heap: &Heap) -> usize {
     let free = heap.free_dirty - heap.stuck;
-    free.saturating_sub(KEEP + heap.used / 10)
-        .max(free.min(memlimit::over(heap)))
+    beyond_goal(free, heap.used, memlimit::over(heap))
+}
+
+/// Of `free` pages those beyond the goal, or beyond the memory limit if that is more.
+fn beyond_goal(free: usize, used: usize, over: usize) -> usize {
+    free.saturating_sub(KEEP + used / 10).max(free.min(over))
+}
+
+/// What a tick gives back of so much.
+fn of_a_tick(excess: usize) -> usize {
+    excess.min(STEP.max(excess / 4))
+}
+
+/// The time to the next short step, of which so many come in a tick's time as give back what a tick does.
+fn to_next(excess: usize) -> Duration {
+    TICK / of_a_tick(excess).div_ceil(STEP).max(1) as u32
 }
 
 /// Whether the thread is to be woken. Heap lock.
@@ -424,7 +437,7 @@ pub(crate) fn strayed() {
 fn step() -> bool {
     let more = tidy();
     let excess = excess(&HEAP.lock());
-    scavenge(excess.min(STEP.max(excess / 4))) > 0 || more
+    scavenge(of_a_tick(excess)) > 0 || more
 }
 
 /// A part of it, and the time to the next.
@@ -434,8 +447,7 @@ fn short_step() -> Option<Duration> {
     }
     let excess = excess(&HEAP.lock());
     if scavenge(excess.min(STEP)) > 0 {
-        let steps = (excess / 4).div_ceil(STEP).max(1);
-        return Some(TICK / steps as u32);
+        return Some(to_next(excess));
     }
     TIDYING.load(Ordering::Relaxed).then_some(TICK)
 }
@@ -568,6 +580,81 @@ pub(crate) fn after_fork() {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
+    use std::thread;
+
+    const MIB: usize = (1 << 20) / PAGE_SIZE;
+
+    #[test]
+    fn a_tenth_and_4_mib_are_kept_but_for_the_memory_limit() {
+        assert_eq!(beyond_goal(4 * MIB, 0, 0), 0);
+        assert_eq!(beyond_goal(5 * MIB, 0, 0), MIB);
+        assert_eq!(beyond_goal(14 * MIB, 100 * MIB, 0), 0);
+        assert_eq!(beyond_goal(15 * MIB, 100 * MIB, 0), MIB);
+        assert_eq!(beyond_goal(15 * MIB, 100 * MIB, 3 * MIB), 3 * MIB);
+        assert_eq!(beyond_goal(2 * MIB, 100 * MIB, 50 * MIB), 2 * MIB);
+    }
+
+    #[test]
+    fn a_tick_gives_back_a_quarter_and_at_least_4_mib() {
+        let mut excess = 400 * MIB;
+        for _ in 0..3 {
+            assert_eq!(of_a_tick(excess), excess / 4);
+            excess -= of_a_tick(excess);
+        }
+        assert_eq!(of_a_tick(16 * MIB), 4 * MIB);
+        assert_eq!(of_a_tick(10 * MIB), 4 * MIB);
+        assert_eq!(of_a_tick(3 * MIB), 3 * MIB);
+        assert_eq!(of_a_tick(0), 0);
+    }
+
+    #[test]
+    fn short_steps_of_4_mib_come_as_often_as_a_tick_needs() {
+        let ms = Duration::from_millis;
+        assert_eq!(to_next(400 * MIB), ms(4));
+        assert_eq!(to_next(32 * MIB), ms(50));
+        assert_eq!(to_next(16 * MIB), ms(100));
+        assert_eq!(to_next(1), ms(100));
+    }
+
+    /// Who becomes host at the moment at which nobody is to give back has come too late, or is host no more.
+    fn choose_at_once() {
+        let (start, end) = (Barrier::new(2), Barrier::new(2));
+        thread::scope(|s| {
+            s.spawn(|| {
+                for i in 0..20_000 {
+                    start.wait();
+                    // From a little before the other to a little after.
+                    (0..i % 100).for_each(|_| core::hint::spin_loop());
+                    set_scavenger(Scavenger::Off);
+                    end.wait();
+                }
+            });
+            for _ in 0..20_000 {
+                CALL_HOST.store(ptr::null_mut(), Ordering::Relaxed);
+                set_scavenger(Scavenger::Thread);
+                start.wait();
+                host_scavenger(|| ());
+                end.wait();
+                assert_eq!(mode(), Scavenger::Off);
+            }
+        });
+    }
+
+    /// In a child, whose choices are its own.
+    #[test]
+    fn the_last_choice_holds() {
+        // SAFETY: the child works and leaves by `_exit`.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::_exit(i32::from(std::panic::catch_unwind(choose_at_once).is_err()));
+            }
+            let mut status = -1;
+            libc::waitpid(child, &mut status, 0);
+            assert_eq!(status, 0, "the child says why");
+        }
+    }
 
     #[test]
     fn limits_are_read_as_go_writes_them() {
