@@ -25,6 +25,17 @@ fn fill_and_free() {
 fn memory_goes_back_inline_or_step_by_step_or_not_at_all() {
     galloc::set_scavenger(Scavenger::Off);
     let before = threads();
+    // A thread that ends leaves nothing in its cache.
+    let inuse = MemStats::read().heap_inuse;
+    let one = std::thread::spawn(|| {
+        let sizes = (1..galloc::NUM_SIZE_CLASSES).map(galloc::class_size);
+        let all: Vec<_> = sizes.map(|size| vec![1u8; size]).collect();
+        assert!(all.iter().all(|v| v[0] == 1));
+        drop(all);
+        MemStats::read().heap_inuse
+    });
+    assert!(one.join().unwrap() > inuse + (4 << 20));
+    assert!(MemStats::read().heap_inuse <= inuse + (1 << 20));
     fill_and_free();
     let off = MemStats::read().total_released;
     assert!(left() > 20 << 20);
