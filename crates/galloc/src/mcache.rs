@@ -14,6 +14,7 @@
 
 use crate::arena::span_of;
 use crate::mcentral;
+use crate::memlimit;
 use crate::mheap;
 #[cfg(feature = "profile")]
 use crate::mprof;
@@ -135,10 +136,10 @@ impl Cache {
         loop {
             let span = self.lists[class].head();
             if span.is_null() {
-                if !self.refill(class) && !self.refill_anew(class) {
-                    return (ptr::null_mut(), false);
+                if self.refill(class, mheap::alloc_span) || self.refill_anew(class) {
+                    continue;
                 }
-                continue;
+                return (ptr::null_mut(), false);
             }
             // SAFETY: as above. `owner` is cleared before sealing, for once the span is sealed
             // another thread may adopt it and write there.
@@ -164,10 +165,11 @@ impl Cache {
         }
     }
 
-    fn refill(&self, class: usize) -> bool {
+    /// A span of the central list or, where that has none, from `make`; false without memory.
+    fn refill(&self, class: usize, make: fn(usize) -> *mut Span) -> bool {
         let mut span = mcentral::get(class, self.id);
         if span.is_null() {
-            span = mheap::alloc_span(class);
+            span = make(class);
             if span.is_null() {
                 return false;
             }
@@ -179,12 +181,13 @@ impl Cache {
         true
     }
 
-    /// [`refill`](Self::refill) from what caches and shelves keep, this cache's too. It is as it may be
-    /// found, for its list is empty and no more is begun.
+    /// [`refill`](Self::refill) from what caches and shelves keep, this cache's too, and what the scavenger has in
+    /// hand. This cache is as it may be found, for its list is empty and no more is begun.
     #[cold]
     fn refill_anew(&self, class: usize) -> bool {
-        scavenge::empty_caches();
-        self.refill(class)
+        let any = scavenge::with_all_free(|| self.refill(class, mheap::take_span));
+        memlimit::after_alloc();
+        any
     }
 
     /// # Safety

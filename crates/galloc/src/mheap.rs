@@ -245,13 +245,33 @@ impl Heap {
 
 /// A span of a small class, owned by nobody yet. Null without memory.
 pub(crate) fn alloc_span(class: usize) -> *mut Span {
-    let span = HEAP.lock().alloc(class_pages(class), 1, class);
+    let span = take_span(class);
     memlimit::after_alloc();
     span
 }
 
+/// [`alloc_span`] that does not look at the memory limit.
+pub(crate) fn take_span(class: usize) -> *mut Span {
+    HEAP.lock().alloc(class_pages(class), 1, class)
+}
+
 /// A large object: its span, null without memory.
 pub(crate) fn alloc_large(size: usize, align: usize) -> *mut Span {
+    let span = take_large(size, align);
+    memlimit::after_alloc();
+    span
+}
+
+/// [`alloc_large`] where all else has failed: from what caches and shelves keep, and what the scavenger has in
+/// hand, too. The caller is at work on no cache that may not be found.
+#[cold]
+pub(crate) fn alloc_large_at_last(size: usize, align: usize) -> *mut Span {
+    let span = scavenge::with_all_free(|| take_large(size, align));
+    memlimit::after_alloc();
+    span
+}
+
+fn take_large(size: usize, align: usize) -> *mut Span {
     let Some(bytes) = size.max(1).checked_next_multiple_of(PAGE_SIZE) else {
         return ptr::null_mut();
     };
@@ -268,7 +288,6 @@ pub(crate) fn alloc_large(size: usize, align: usize) -> *mut Span {
         let (n, align) = (bytes / PAGE_SIZE, align.div_ceil(PAGE_SIZE));
         span = HEAP.lock().alloc(n, align, 0);
     }
-    memlimit::after_alloc();
     span
 }
 

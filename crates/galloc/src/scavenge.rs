@@ -298,6 +298,13 @@ pub(crate) fn empty_caches() {
     mcentral::sweep();
 }
 
+/// Runs `f`, which takes pages, when all free ones are in the page heap: none in caches, none in hand here.
+pub(crate) fn with_all_free<R>(f: impl FnOnce() -> R) -> R {
+    empty_caches();
+    let _none_in_hand = SCAVENGE.lock();
+    f()
+}
+
 fn excess(heap: &Heap) -> usize {
     let free = heap.free_dirty - heap.stuck;
     beyond_goal(free, heap.used, memlimit::over(heap))
@@ -580,8 +587,6 @@ pub(crate) fn after_fork() {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use std::sync::Barrier;
-    use std::thread;
 
     const MIB: usize = (1 << 20) / PAGE_SIZE;
 
@@ -617,45 +622,6 @@ mod tests {
         assert_eq!(to_next(1), ms(100));
     }
 
-    /// Who becomes host at the moment at which nobody is to give back has come too late, or is host no more.
-    fn choose_at_once() {
-        let (start, end) = (Barrier::new(2), Barrier::new(2));
-        thread::scope(|s| {
-            s.spawn(|| {
-                for i in 0..20_000 {
-                    start.wait();
-                    // From a little before the other to a little after.
-                    (0..i % 100).for_each(|_| core::hint::spin_loop());
-                    set_scavenger(Scavenger::Off);
-                    end.wait();
-                }
-            });
-            for _ in 0..20_000 {
-                CALL_HOST.store(ptr::null_mut(), Ordering::Relaxed);
-                set_scavenger(Scavenger::Thread);
-                start.wait();
-                host_scavenger(|| ());
-                end.wait();
-                assert_eq!(mode(), Scavenger::Off);
-            }
-        });
-    }
-
-    /// In a child, whose choices are its own.
-    #[test]
-    fn the_last_choice_holds() {
-        // SAFETY: the child works and leaves by `_exit`.
-        unsafe {
-            let child = libc::fork();
-            if child == 0 {
-                libc::_exit(i32::from(std::panic::catch_unwind(choose_at_once).is_err()));
-            }
-            let mut status = -1;
-            libc::waitpid(child, &mut status, 0);
-            assert_eq!(status, 0, "the child says why");
-        }
-    }
-
     #[test]
     fn limits_are_read_as_go_writes_them() {
         assert_eq!(parse_limit(b"512MiB"), Some(512 << 20));
@@ -667,5 +633,112 @@ mod tests {
         for wrong in [&b""[..], b"MiB", b"1MB", b"-1", b"99999999999999999GiB"] {
             assert_eq!(parse_limit(wrong), None);
         }
+    }
+}
+
+/// AddressSanitizer wants memory of its own where these have none.
+#[cfg(all(test, not(any(loom, gort_asan))))]
+mod limit_tests {
+    use super::*;
+    use std::alloc::{GlobalAlloc, Layout};
+    use std::sync::Barrier;
+    use std::thread;
+
+    fn in_a_child(work: fn()) {
+        // SAFETY: the child works and leaves by `_exit`.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::_exit(i32::from(std::panic::catch_unwind(work).is_err()));
+            }
+            let mut status = -1;
+            libc::waitpid(child, &mut status, 0);
+            assert_eq!(status, 0, "the child says why");
+        }
+    }
+
+    /// Takes all free pages in hand, as [`scavenge`] does with a run, and runs `f`.
+    fn with_all_in_hand(f: impl FnOnce()) {
+        let _one = SCAVENGE.lock();
+        let mut taken = [(0, 0, 0); 1000];
+        let mut n = 0;
+        let mut heap = HEAP.lock();
+        for i in 0..heap.len {
+            while let Some(at) = heap.pages(i, |p| p.find(1, 1)) {
+                let pages = heap.pages(i, |p| {
+                    let pages = (1..).find(|&n| !p.is_free(at, n + 1)).unwrap();
+                    p.alloc(at, pages);
+                    pages
+                });
+                taken[n] = (i, at, pages);
+                n += 1;
+            }
+        }
+        drop(heap);
+        f();
+        let mut heap = HEAP.lock();
+        for &(i, at, pages) in &taken[..n] {
+            heap.pages(i, |p| p.free(at, pages, true));
+        }
+    }
+
+    /// Memory is out but for what the scavenger has in hand.
+    fn take_what_is_in_hand() {
+        let galloc = crate::Galloc;
+        let large = Layout::from_size_align(20 << 20, 8).unwrap();
+        let small = Layout::from_size_align(1 << 10, 8).unwrap();
+        let (turn, is_done) = (Barrier::new(2), AtomicBool::new(false));
+        // Asked at the end, when nobody waits for a turn.
+        let (got_large, got_small) = thread::scope(|s| {
+            s.spawn(|| {
+                // A thread that begins needs memory of the system's.
+                turn.wait();
+                turn.wait();
+                for _ in 0..2 {
+                    with_all_in_hand(|| {
+                        turn.wait();
+                        while !SCAVENGE.is_awaited() && !is_done.load(Ordering::Relaxed) {
+                            thread::yield_now();
+                        }
+                    });
+                    turn.wait();
+                }
+            });
+            // SAFETY: the sizes are not 0; the object that is freed is used no more, and the limit is a value of
+            // this function's.
+            unsafe {
+                set_scavenger(Scavenger::Off);
+                turn.wait();
+                let none = libc::rlimit {
+                    rlim_cur: 0,
+                    rlim_max: 0,
+                };
+                let kept = galloc.alloc(large);
+                assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &none), 0);
+                while !galloc.alloc(large).is_null() {}
+                galloc.dealloc(kept, large);
+                turn.wait();
+                turn.wait();
+                let p = galloc.alloc(large);
+                is_done.store(true, Ordering::Relaxed);
+                if !p.is_null() {
+                    galloc.dealloc(p, large);
+                }
+                turn.wait();
+                is_done.store(false, Ordering::Relaxed);
+                turn.wait();
+                // Those that caches have room for come first.
+                let got = (0..1000).all(|_| !galloc.alloc(small).is_null());
+                is_done.store(true, Ordering::Relaxed);
+                turn.wait();
+                (!p.is_null(), got)
+            }
+        });
+        assert!(got_large && got_small, "{got_large} {got_small}");
+    }
+
+    #[test]
+    fn what_is_being_given_back_is_not_missed() {
+        in_a_child(take_what_is_in_hand);
     }
 }
