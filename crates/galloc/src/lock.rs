@@ -58,7 +58,7 @@ impl<T> Mutex<T> {
     }
 
     /// Somebody waits for the lock.
-    #[cfg(all(test, not(loom)))]
+    #[cfg(all(test, not(any(loom, gort_asan))))]
     pub(crate) fn is_awaited(&self) -> bool {
         self.state.load(Ordering::Relaxed) == 2
     }
