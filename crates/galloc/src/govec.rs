@@ -20,6 +20,11 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 /// }
 /// assert_eq!((v.len(), v.capacity()), (1025, 1280));
 /// assert_eq!(v[1024], 1024);
+/// for x in &mut v {
+///     *x += 1;
+/// }
+/// let sum: u64 = (&v).into_iter().sum();
+/// assert_eq!(sum, 1025 * 1026 / 2);
 /// ```
 pub struct GoVec<T> {
     ptr: NonNull<T>,
@@ -176,6 +181,22 @@ impl<T> Default for GoVec<T> {
 impl<T: fmt::Debug> fmt::Debug for GoVec<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self[..].fmt(f)
+    }
+}
+
+impl<'a, T> IntoIterator for &'a GoVec<T> {
+    type Item = &'a T;
+    type IntoIter = core::slice::Iter<'a, T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a mut GoVec<T> {
+    type Item = &'a mut T;
+    type IntoIter = core::slice::IterMut<'a, T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
     }
 }
 

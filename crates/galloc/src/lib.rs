@@ -19,12 +19,15 @@ mod lock;
 mod malloc;
 mod mcache;
 mod mcentral;
+mod memlimit;
 mod mheap;
 #[cfg(feature = "profile")]
 mod mprof;
 mod mstats;
 mod pagealloc;
 mod persistent_alloc;
+#[cfg(not(any(loom, target_feature = "crt-static")))]
+mod pin;
 mod remote;
 mod scavenge;
 mod shelf;
@@ -40,6 +43,7 @@ pub use govec::GoVec;
 pub use growslice::{GrowError, grow_capacity};
 pub use linear_alloc::LinearAlloc;
 pub use malloc::Galloc;
+pub use memlimit::set_memory_limit;
 #[cfg(feature = "profile")]
 pub use mprof::{
     MEM_PROFILE_FRAMES, MemProfileRecord, mem_profile, set_mem_profile_rate, write_heap_profile,
@@ -47,8 +51,7 @@ pub use mprof::{
 pub use mstats::{BySize, MemStats};
 pub use persistent_alloc::persistent_alloc;
 pub use scavenge::{
-    Scavenger, host_scavenger, release, scavenge_step, set_huge_pages, set_memory_limit,
-    set_scavenger,
+    Scavenger, host_scavenger, release, scavenge_step, set_huge_pages, set_scavenger,
 };
 pub use sizeclass::{
     MAX_SMALL_SIZE, NUM_SIZE_CLASSES, PAGE_SIZE, class_of, class_pages, class_size, round_up_size,

@@ -8,6 +8,9 @@ use core::ptr::{self, NonNull};
 
 /// Cuts blocks from the front of a reserved region, mapping pages as it advances.
 ///
+/// Dropping it gives nothing back, as in Go: the blocks are good for as long as the process lives, and so are the
+/// region's addresses.
+///
 /// ```
 /// let mut a = galloc::LinearAlloc::reserve(1 << 30).unwrap();
 /// let p = a.alloc(100, 8).unwrap();

@@ -57,6 +57,12 @@ impl<T> Mutex<T> {
         self.value.get()
     }
 
+    /// Somebody waits for the lock.
+    #[cfg(all(test, not(any(loom, gort_asan))))]
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == 2
+    }
+
     /// Locks without a guard, for `fork`'s prepare handler.
     pub(crate) fn acquire(&self) {
         if !self.try_acquire() {

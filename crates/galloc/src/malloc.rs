@@ -12,7 +12,7 @@ use crate::sizeclass::{
 };
 use crate::slot::{self, with_cache};
 use crate::span::Span;
-use crate::{mheap, scavenge, sys};
+use crate::{mheap, sys};
 use core::alloc::{GlobalAlloc, Layout};
 use core::hint::cold_path;
 use core::ptr;
@@ -105,8 +105,7 @@ fn allocate_large(size: usize, align: usize) -> Object {
     }
     if span.is_null() && n <= ARENA_PAGES {
         // An arena may have the room, but for what caches keep of it.
-        scavenge::empty_caches();
-        span = mheap::alloc_large(size, align);
+        span = mheap::alloc_large_at_last(size, align);
     }
     if span.is_null() {
         return (ptr::null_mut(), false);

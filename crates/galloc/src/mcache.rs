@@ -14,6 +14,7 @@
 
 use crate::arena::span_of;
 use crate::mcentral;
+use crate::memlimit;
 use crate::mheap;
 #[cfg(feature = "profile")]
 use crate::mprof;
@@ -135,10 +136,10 @@ impl Cache {
         loop {
             let span = self.lists[class].head();
             if span.is_null() {
-                if !self.refill(class) && !self.refill_anew(class) {
-                    return (ptr::null_mut(), false);
+                if self.refill(class, mheap::alloc_span) || self.refill_anew(class) {
+                    continue;
                 }
-                continue;
+                return (ptr::null_mut(), false);
             }
             // SAFETY: as above. `owner` is cleared before sealing, for once the span is sealed
             // another thread may adopt it and write there.
@@ -164,10 +165,11 @@ impl Cache {
         }
     }
 
-    fn refill(&self, class: usize) -> bool {
+    /// A span of the central list or, where that has none, from `make`; false without memory.
+    fn refill(&self, class: usize, make: fn(usize) -> *mut Span) -> bool {
         let mut span = mcentral::get(class, self.id);
         if span.is_null() {
-            span = mheap::alloc_span(class);
+            span = make(class);
             if span.is_null() {
                 return false;
             }
@@ -179,12 +181,13 @@ impl Cache {
         true
     }
 
-    /// [`refill`](Self::refill) from what caches and shelves keep, this cache's too. It is as it may be
-    /// found, for its list is empty and no more is begun.
+    /// [`refill`](Self::refill) from what caches and shelves keep, this cache's too, and what the scavenger has in
+    /// hand. This cache is as it may be found, for its list is empty and no more is begun.
     #[cold]
     fn refill_anew(&self, class: usize) -> bool {
-        scavenge::empty_caches();
-        self.refill(class)
+        let any = scavenge::with_all_free(|| self.refill(class, mheap::take_span));
+        memlimit::after_alloc();
+        any
     }
 
     /// # Safety
@@ -296,7 +299,7 @@ impl Cache {
         to_span(span)
     }
 
-    /// Takes back a large object of at most `LARGEST` pages.
+    /// Takes back a large object of at most `CLASS` pages.
     ///
     /// # Safety
     /// The caller owns the object, and nobody uses it any more.
@@ -470,5 +473,69 @@ mod tests {
             cache.flush();
             assert_eq!(check(cache), 0);
         });
+    }
+
+    /// The objects of so many spans of a class that no other test uses; the last one is the head.
+    fn spans_of(class: usize, spans: usize) -> Vec<Vec<*mut u8>> {
+        let in_span = crate::class_pages(class) * crate::PAGE_SIZE / crate::class_size(class);
+        with_cache(|cache| {
+            cache.flush();
+            let one = || cache.alloc(class).0;
+            (0..spans)
+                .map(|_| (0..in_span).map(|_| one()).collect())
+                .collect()
+        })
+    }
+
+    fn free_all(objects: impl IntoIterator<Item = *mut u8>) {
+        with_cache(|cache| {
+            for p in objects {
+                // SAFETY: an object of this thread's cache, freed once.
+                unsafe { cache.free(span_of(p.addr()), p) };
+            }
+        });
+    }
+
+    /// More of its objects are freed until its turn comes.
+    #[test]
+    fn a_span_with_room_again_waits_behind_the_others() {
+        const CLASS: usize = class_of(21_760);
+        let spans = spans_of(CLASS, 4);
+        let at = |i: usize| span_of(spans[i][0].addr());
+        let list = |cache: &Cache| {
+            let (mut all, mut span) = (Vec::new(), cache.list(CLASS).head());
+            // SAFETY: the spans of this thread's cache.
+            while let Some(s) = unsafe { span.as_ref() } {
+                all.push(span);
+                span = s.next.get();
+            }
+            all
+        };
+        assert_eq!(with_cache(list), [at(3)], "full ones are on no list");
+        free_all([spans[1][0], spans[0][0], spans[2][0], spans[1][1]]);
+        assert_eq!(with_cache(list), [at(3), at(1), at(0), at(2)]);
+        // Without an object it goes, unless it is the head.
+        free_all(spans[0][1..].iter().copied());
+        assert_eq!(with_cache(list), [at(3), at(1), at(2)]);
+        free_all(spans[3].iter().copied());
+        assert_eq!(with_cache(list), [at(3), at(1), at(2)]);
+        free_all(spans[1][2..].iter().chain(&spans[2][1..]).copied());
+        assert_eq!(with_cache(list), [at(3)]);
+    }
+
+    #[test]
+    fn a_cache_keeps_a_bounded_number_of_spans() {
+        const CLASS: usize = class_of(27_264);
+        let spans = spans_of(CLASS, MAX_SPANS + 20);
+        free_all(spans.iter().map(|s| s[0]));
+        assert_eq!(with_cache(|c| c.list(CLASS).len()), MAX_SPANS);
+        // The others have room for anybody.
+        let central: Vec<_> = (0..20).map(|_| mcentral::get(CLASS, NOBODY)).collect();
+        for span in central {
+            assert!(!span.is_null());
+            // SAFETY: taken from the central list just now.
+            unsafe { mcentral::put(span) };
+        }
+        free_all(spans.iter().flat_map(|s| &s[1..]).copied());
     }
 }

@@ -10,6 +10,7 @@
 use crate::arena::{self, ARENA_SIZE, HeapArena, RECORD_PAGES};
 use crate::fixalloc::FixAlloc;
 use crate::lock::Mutex;
+use crate::memlimit::{self, Account};
 use crate::pagealloc::ARENA_PAGES;
 use crate::scavenge;
 use crate::sizeclass::{PAGE_SIZE, class_pages};
@@ -40,6 +41,8 @@ pub(crate) struct Heap {
     pub(crate) huge_bytes: usize,
     /// Bytes given back by the scavenger so far.
     pub(crate) released: u64,
+    /// The memory limit's.
+    pub(crate) account: Account,
 }
 
 // SAFETY: the pointers name records that are the heap's, under its lock.
@@ -56,6 +59,7 @@ pub(crate) static HEAP: Mutex<Heap> = Mutex::new(Heap {
     huge: 0,
     huge_bytes: 0,
     released: 0,
+    account: Account::new(),
 });
 
 impl Heap {
@@ -70,6 +74,13 @@ impl Heap {
         let r = f(pages);
         self.max[i] = pages.max() as u16;
         r
+    }
+
+    /// Counts free pages that come into use, `dirty` of which occupy memory already.
+    fn count_taken(&mut self, n: usize, dirty: usize) {
+        self.used += n;
+        self.take_dirty(dirty);
+        self.account.took(n, n - dirty);
     }
 
     /// Pages that are free and dirty no longer.
@@ -126,8 +137,7 @@ impl Heap {
         let made = self.take_run(n, align).and_then(|(i, at)| {
             let base = self.arenas[i].addr() + at * PAGE_SIZE;
             let dirty = self.pages(i, |p| p.alloc(at, n));
-            self.used += n;
-            self.take_dirty(dirty);
+            self.count_taken(n, dirty);
             let Some(span) = Span::new(base, n * PAGE_SIZE, class, dirty > 0) else {
                 self.pages(i, |p| p.free(at, n, true));
                 self.used -= n;
@@ -214,6 +224,7 @@ impl Heap {
         }
         self.huge += 1;
         self.huge_bytes += bytes;
+        self.account.took(bytes / PAGE_SIZE, bytes / PAGE_SIZE);
         record
     }
 
@@ -234,13 +245,33 @@ impl Heap {
 
 /// A span of a small class, owned by nobody yet. Null without memory.
 pub(crate) fn alloc_span(class: usize) -> *mut Span {
-    let span = HEAP.lock().alloc(class_pages(class), 1, class);
-    scavenge::after_alloc();
+    let span = take_span(class);
+    memlimit::after_alloc();
     span
+}
+
+/// [`alloc_span`] that does not look at the memory limit.
+pub(crate) fn take_span(class: usize) -> *mut Span {
+    HEAP.lock().alloc(class_pages(class), 1, class)
 }
 
 /// A large object: its span, null without memory.
 pub(crate) fn alloc_large(size: usize, align: usize) -> *mut Span {
+    let span = take_large(size, align);
+    memlimit::after_alloc();
+    span
+}
+
+/// [`alloc_large`] where all else has failed: from what caches and shelves keep, and what the scavenger has in
+/// hand, too. The caller is at work on no cache that may not be found.
+#[cold]
+pub(crate) fn alloc_large_at_last(size: usize, align: usize) -> *mut Span {
+    let span = scavenge::with_all_free(|| take_large(size, align));
+    memlimit::after_alloc();
+    span
+}
+
+fn take_large(size: usize, align: usize) -> *mut Span {
     let Some(bytes) = size.max(1).checked_next_multiple_of(PAGE_SIZE) else {
         return ptr::null_mut();
     };
@@ -257,7 +288,6 @@ pub(crate) fn alloc_large(size: usize, align: usize) -> *mut Span {
         let (n, align) = (bytes / PAGE_SIZE, align.div_ceil(PAGE_SIZE));
         span = HEAP.lock().alloc(n, align, 0);
     }
-    scavenge::after_alloc();
     span
 }
 
@@ -309,7 +339,7 @@ pub(crate) unsafe fn resize_large(span: *mut Span, size: usize) -> Option<usize>
         }
     };
     if new > old {
-        scavenge::after_alloc();
+        memlimit::after_alloc();
     } else if scavenge::is_wanted(&HEAP.lock()) {
         scavenge::wake();
     }
@@ -335,8 +365,7 @@ unsafe fn resize_in_place(span: *mut Span, new: usize) -> Option<usize> {
             return None;
         }
         let dirty = heap.pages(i, |p| p.alloc(at + had, more));
-        heap.used += more;
-        heap.take_dirty(dirty);
+        heap.count_taken(more, dirty);
     }
     // SAFETY: as above.
     unsafe { (*span).set_bytes(new) };
@@ -354,6 +383,8 @@ unsafe fn resize_huge(span: *mut Span, new: usize) -> Option<usize> {
             Remapped::Done => {
                 (*span).set_bytes(new);
                 heap.huge_bytes = heap.huge_bytes - old + new;
+                let more = new.saturating_sub(old) / PAGE_SIZE;
+                heap.account.took(more, more);
                 return Some(base);
             }
             Remapped::NoRoom => {}

@@ -28,16 +28,16 @@ use crate::lock::Mutex;
 use crate::mheap::{HEAP, Heap};
 use crate::pagealloc::{ARENA_PAGES, HUGE_PAGES};
 use crate::sizeclass::PAGE_SIZE;
-use crate::{fork, mcentral, slot, sys};
+use crate::{fork, mcentral, memlimit, slot, sys};
 use core::ffi::CStr;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
 /// Free memory always kept.
 const KEEP: usize = (4 << 20) / PAGE_SIZE;
 /// Least released at a time.
-const STEP: usize = (4 << 20) / PAGE_SIZE;
+pub(crate) const STEP: usize = (4 << 20) / PAGE_SIZE;
 /// Most discarded by one system call, and so the longest a run is out of use.
 const RUN: usize = (16 << 20) / PAGE_SIZE;
 /// What is tried of a run that was refused, and so what a locked page keeps of its neighbours.
@@ -70,8 +70,6 @@ static TIDYING: AtomicBool = AtomicBool::new(false);
 static STRAYED: AtomicBool = AtomicBool::new(false);
 /// Arenas are advised to be of huge pages.
 static WANTS_HUGE: AtomicBool = AtomicBool::new(false);
-/// Soft limit in bytes; `usize::MAX` for none.
-static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// Who gives memory back when it has been free for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +98,11 @@ impl Scavenger {
     }
 }
 
-/// Reads `GALLOC_MEMORY_LIMIT`, `GALLOC_SCAVENGER` and `GALLOC_HUGE_PAGES`, once.
+/// Reads `GALLOC_MEMORY_LIMIT`, `GALLOC_SCAVENGER` and `GALLOC_HUGE_PAGES`, once, before the program's own word.
 pub(crate) fn configure() {
     let limits = "a number, alone or with B, KiB, MiB, GiB or TiB, or off";
     if let Some(limit) = setting(c"GALLOC_MEMORY_LIMIT", limits, parse_limit) {
-        LIMIT.store(limit, Ordering::Relaxed);
+        memlimit::set(limit);
     }
     let who = |text: &[u8]| match text {
         b"off" => Some(Scavenger::Off),
@@ -174,24 +172,15 @@ fn parse_limit(text: &[u8]) -> Option<usize> {
         .checked_mul(unit)
 }
 
-/// Sets the soft limit on the memory the heap occupies, in bytes; `usize::MAX` for none. Returns
-/// the old one.
-///
-/// An allocation that takes pages while the heap is above it gives free memory back at once; the scavenger goes
-/// by its own goal. What is in use is never refused. The environment variable `GALLOC_MEMORY_LIMIT` sets it too
-/// (`512MiB`); it is read when the process first allocates from this allocator.
-pub fn set_memory_limit(bytes: usize) -> usize {
-    LIMIT.swap(bytes, Ordering::Relaxed)
-}
-
 /// Chooses who gives memory back; returns who did. `GALLOC_SCAVENGER=off` or `=inline` does it from
-/// outside. `Hosted` without a host before is `Off`.
+/// outside, until the program chooses otherwise here. `Hosted` without a host before is `Off`.
 ///
 /// ```
 /// use galloc::{Scavenger, set_scavenger};
 /// assert_eq!(set_scavenger(Scavenger::Inline), Scavenger::Thread);
 /// ```
 pub fn set_scavenger(who: Scavenger) -> Scavenger {
+    slot::ensure_set_up();
     // Who comes new waits for nobody's tick.
     TICKED.store(0, Ordering::Relaxed);
     let _choice = CHOICE.lock();
@@ -225,6 +214,7 @@ pub fn set_scavenger(who: Scavenger) -> Scavenger {
 /// drop(vec![1u8; 100 << 20]);
 /// ```
 pub fn host_scavenger(call: fn()) -> bool {
+    slot::ensure_set_up();
     let choice = CHOICE.lock();
     let is_host = is_threads() && CALL_HOST.load(Ordering::Relaxed).is_null();
     if is_host {
@@ -241,10 +231,12 @@ pub fn host_scavenger(call: fn()) -> bool {
 
 /// Asks for huge pages of 2 MiB in arenas taken from now on, or no longer; returns what was asked
 /// for. Off at first, for a program of some kilobytes would occupy two mebibytes. Large heaps miss
-/// the TLB less. `GALLOC_HUGE_PAGES=on` does it from outside, for the first arena too.
+/// the TLB less. `GALLOC_HUGE_PAGES=on` does it from outside, for the first arena too, until the program chooses
+/// otherwise here.
 ///
 /// Linux may refuse (`/sys/kernel/mm/transparent_hugepage/enabled`), which changes nothing else.
 pub fn set_huge_pages(on: bool) -> bool {
+    slot::ensure_set_up();
     WANTS_HUGE.swap(on, Ordering::Relaxed)
 }
 
@@ -306,9 +298,31 @@ pub(crate) fn empty_caches() {
     mcentral::sweep();
 }
 
+/// Runs `f`, which takes pages, when all free ones are in the page heap: none in caches, none in hand here.
+pub(crate) fn with_all_free<R>(f: impl FnOnce() -> R) -> R {
+    empty_caches();
+    let _none_in_hand = SCAVENGE.lock();
+    f()
+}
+
 fn excess(heap: &Heap) -> usize {
-    heap.free_dirty
-        .saturating_sub(heap.stuck + KEEP + heap.used / 10)
+    let free = heap.free_dirty - heap.stuck;
+    beyond_goal(free, heap.used, memlimit::over(heap))
+}
+
+/// Of `free` pages those beyond the goal, or beyond the memory limit if that is more.
+fn beyond_goal(free: usize, used: usize, over: usize) -> usize {
+    free.saturating_sub(KEEP + used / 10).max(free.min(over))
+}
+
+/// What a tick gives back of so much.
+fn of_a_tick(excess: usize) -> usize {
+    excess.min(STEP.max(excess / 4))
+}
+
+/// The time to the next short step, of which so many come in a tick's time as give back what a tick does.
+fn to_next(excess: usize) -> Duration {
+    TICK / of_a_tick(excess).div_ceil(STEP).max(1) as u32
 }
 
 /// Whether the thread is to be woken. Heap lock.
@@ -354,29 +368,8 @@ pub(crate) fn is_asleep() -> bool {
     }
 }
 
-/// After memory was taken: keeps the soft limit.
-pub(crate) fn after_alloc() {
-    let limit = LIMIT.load(Ordering::Relaxed);
-    if limit == usize::MAX {
-        return;
-    }
-    let heap = HEAP.lock();
-    let occupied = (heap.used + heap.free_dirty) * PAGE_SIZE + heap.huge_bytes;
-    let over = occupied.saturating_sub(limit);
-    let mut left = heap.free_dirty - heap.stuck;
-    drop(heap);
-    if over > 0 && left == 0 {
-        slot::clear_shelves();
-        let heap = HEAP.lock();
-        left = heap.free_dirty - heap.stuck;
-    }
-    if over > 0 && left > 0 {
-        scavenge(over.div_ceil(PAGE_SIZE).max(STEP));
-    }
-}
-
 /// Gives back up to `limit` free dirty pages, the highest first; returns how many.
-fn scavenge(limit: usize) -> usize {
+pub(crate) fn scavenge(limit: usize) -> usize {
     let _one = SCAVENGE.lock();
     let (mut done, mut stuck) = (0, 0);
     let mut i = HEAP.lock().len;
@@ -451,7 +444,7 @@ pub(crate) fn strayed() {
 fn step() -> bool {
     let more = tidy();
     let excess = excess(&HEAP.lock());
-    scavenge(excess.min(STEP.max(excess / 4))) > 0 || more
+    scavenge(of_a_tick(excess)) > 0 || more
 }
 
 /// A part of it, and the time to the next.
@@ -461,8 +454,7 @@ fn short_step() -> Option<Duration> {
     }
     let excess = excess(&HEAP.lock());
     if scavenge(excess.min(STEP)) > 0 {
-        let steps = (excess / 4).div_ceil(STEP).max(1);
-        return Some(TICK / steps as u32);
+        return Some(to_next(excess));
     }
     TIDYING.load(Ordering::Relaxed).then_some(TICK)
 }
@@ -596,6 +588,40 @@ pub(crate) fn after_fork() {
 mod tests {
     use super::*;
 
+    const MIB: usize = (1 << 20) / PAGE_SIZE;
+
+    #[test]
+    fn a_tenth_and_4_mib_are_kept_but_for_the_memory_limit() {
+        assert_eq!(beyond_goal(4 * MIB, 0, 0), 0);
+        assert_eq!(beyond_goal(5 * MIB, 0, 0), MIB);
+        assert_eq!(beyond_goal(14 * MIB, 100 * MIB, 0), 0);
+        assert_eq!(beyond_goal(15 * MIB, 100 * MIB, 0), MIB);
+        assert_eq!(beyond_goal(15 * MIB, 100 * MIB, 3 * MIB), 3 * MIB);
+        assert_eq!(beyond_goal(2 * MIB, 100 * MIB, 50 * MIB), 2 * MIB);
+    }
+
+    #[test]
+    fn a_tick_gives_back_a_quarter_and_at_least_4_mib() {
+        let mut excess = 400 * MIB;
+        for _ in 0..3 {
+            assert_eq!(of_a_tick(excess), excess / 4);
+            excess -= of_a_tick(excess);
+        }
+        assert_eq!(of_a_tick(16 * MIB), 4 * MIB);
+        assert_eq!(of_a_tick(10 * MIB), 4 * MIB);
+        assert_eq!(of_a_tick(3 * MIB), 3 * MIB);
+        assert_eq!(of_a_tick(0), 0);
+    }
+
+    #[test]
+    fn short_steps_of_4_mib_come_as_often_as_a_tick_needs() {
+        let ms = Duration::from_millis;
+        assert_eq!(to_next(400 * MIB), ms(4));
+        assert_eq!(to_next(32 * MIB), ms(50));
+        assert_eq!(to_next(16 * MIB), ms(100));
+        assert_eq!(to_next(1), ms(100));
+    }
+
     #[test]
     fn limits_are_read_as_go_writes_them() {
         assert_eq!(parse_limit(b"512MiB"), Some(512 << 20));
@@ -607,5 +633,112 @@ mod tests {
         for wrong in [&b""[..], b"MiB", b"1MB", b"-1", b"99999999999999999GiB"] {
             assert_eq!(parse_limit(wrong), None);
         }
+    }
+}
+
+/// AddressSanitizer wants memory of its own where these have none.
+#[cfg(all(test, not(any(loom, gort_asan))))]
+mod limit_tests {
+    use super::*;
+    use std::alloc::{GlobalAlloc, Layout};
+    use std::sync::Barrier;
+    use std::thread;
+
+    fn in_a_child(work: fn()) {
+        // SAFETY: the child works and leaves by `_exit`.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::_exit(i32::from(std::panic::catch_unwind(work).is_err()));
+            }
+            let mut status = -1;
+            libc::waitpid(child, &mut status, 0);
+            assert_eq!(status, 0, "the child says why");
+        }
+    }
+
+    /// Takes all free pages in hand, as [`scavenge`] does with a run, and runs `f`.
+    fn with_all_in_hand(f: impl FnOnce()) {
+        let _one = SCAVENGE.lock();
+        let mut taken = [(0, 0, 0); 1000];
+        let mut n = 0;
+        let mut heap = HEAP.lock();
+        for i in 0..heap.len {
+            while let Some(at) = heap.pages(i, |p| p.find(1, 1)) {
+                let pages = heap.pages(i, |p| {
+                    let pages = (1..).find(|&n| !p.is_free(at, n + 1)).unwrap();
+                    p.alloc(at, pages);
+                    pages
+                });
+                taken[n] = (i, at, pages);
+                n += 1;
+            }
+        }
+        drop(heap);
+        f();
+        let mut heap = HEAP.lock();
+        for &(i, at, pages) in &taken[..n] {
+            heap.pages(i, |p| p.free(at, pages, true));
+        }
+    }
+
+    /// Memory is out but for what the scavenger has in hand.
+    fn take_what_is_in_hand() {
+        let galloc = crate::Galloc;
+        let large = Layout::from_size_align(20 << 20, 8).unwrap();
+        let small = Layout::from_size_align(1 << 10, 8).unwrap();
+        let (turn, is_done) = (Barrier::new(2), AtomicBool::new(false));
+        // Asked at the end, when nobody waits for a turn.
+        let (got_large, got_small) = thread::scope(|s| {
+            s.spawn(|| {
+                // A thread that begins needs memory of the system's.
+                turn.wait();
+                turn.wait();
+                for _ in 0..2 {
+                    with_all_in_hand(|| {
+                        turn.wait();
+                        while !SCAVENGE.is_awaited() && !is_done.load(Ordering::Relaxed) {
+                            thread::yield_now();
+                        }
+                    });
+                    turn.wait();
+                }
+            });
+            // SAFETY: the sizes are not 0; the object that is freed is used no more, and the limit is a value of
+            // this function's.
+            unsafe {
+                set_scavenger(Scavenger::Off);
+                turn.wait();
+                let none = libc::rlimit {
+                    rlim_cur: 0,
+                    rlim_max: 0,
+                };
+                let kept = galloc.alloc(large);
+                assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &none), 0);
+                while !galloc.alloc(large).is_null() {}
+                galloc.dealloc(kept, large);
+                turn.wait();
+                turn.wait();
+                let p = galloc.alloc(large);
+                is_done.store(true, Ordering::Relaxed);
+                if !p.is_null() {
+                    galloc.dealloc(p, large);
+                }
+                turn.wait();
+                is_done.store(false, Ordering::Relaxed);
+                turn.wait();
+                // Those that caches have room for come first.
+                let got = (0..1000).all(|_| !galloc.alloc(small).is_null());
+                is_done.store(true, Ordering::Relaxed);
+                turn.wait();
+                (!p.is_null(), got)
+            }
+        });
+        assert!(got_large && got_small, "{got_large} {got_small}");
+    }
+
+    #[test]
+    fn what_is_being_given_back_is_not_missed() {
+        in_a_child(take_what_is_in_hand);
     }
 }

@@ -188,6 +188,16 @@ mod tests {
         }
     }
 
+    /// Eight of Go's spans, or as many as 128 KiB hold.
+    #[test]
+    fn spans_are_longer_than_gos() {
+        for (class, &go) in GO_PAGES.iter().enumerate().skip(1) {
+            let (pages, go) = (class_pages(class), go as usize);
+            assert!(pages.is_multiple_of(go), "class {class}");
+            assert_eq!(pages / go, (16 / go).clamp(1, 8), "class {class}");
+        }
+    }
+
     #[test]
     fn aligned_requests_get_a_class_that_is_a_multiple() {
         for shift in 0..=13 {

@@ -277,6 +277,13 @@ fn set_up() {
     arm();
 }
 
+/// Has the environment read now, if it has not been: what the program sets afterwards counts.
+pub(crate) fn ensure_set_up() {
+    if SETUP.load(Ordering::Acquire) != 2 {
+        with_cache(|_| ());
+    }
+}
+
 /// Has [`exit`] run when this thread ends, or in the next round of its end.
 fn arm() {
     let key = KEY.load(Ordering::Relaxed);

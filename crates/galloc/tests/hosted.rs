@@ -80,6 +80,11 @@ fn a_host_is_called_when_there_is_something_to_give_back() {
         assert!(comes_true(rests), "it ends");
         assert!(CALLS.load(Ordering::SeqCst) > calls);
     }
+    // Of large objects that this thread keeps for itself more than a MiB is told of at once.
+    let calls = CALLS.load(Ordering::SeqCst);
+    drop(vec![1u8; 1_900_000]);
+    assert_eq!(CALLS.load(Ordering::SeqCst), calls + 1);
+    assert!(comes_true(rests));
     assert_eq!(threads(), before, "no thread was made");
 
     // A child has no host.

@@ -74,6 +74,91 @@ fn free_memory_goes_back_rather_than_pass_the_limit() {
     assert_eq!(galloc::set_memory_limit(usize::MAX), LIMIT);
 }
 
+/// xorshift64.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % n
+    }
+}
+
+/// What is in use is over the limit, and objects of all sizes replace each other: what is given back is wanted again
+/// elsewhere.
+#[test]
+fn a_limit_that_cannot_be_kept_costs_little() {
+    if !is_child() {
+        return alone("a_limit_that_cannot_be_kept_costs_little", &[]);
+    }
+    const LIMIT: usize = 16 << 20;
+    galloc::set_scavenger(Scavenger::Off);
+    let mut rng = Rng(0x9e37_79b9_7f4a_7c15);
+    let mut object = || vec![1u8; 40_000 + rng.below(900_000)];
+    let mut all: Vec<_> = (0..100).map(|_| object()).collect();
+    galloc::set_memory_limit(LIMIT);
+    let before = MemStats::read().total_released;
+    let mut taken = 0;
+    for i in 0..4000 {
+        let i = i * 7919 % all.len();
+        all[i] = Vec::new();
+        all[i] = object();
+        taken += galloc::round_up_size(all[i].len());
+    }
+    let now = MemStats::read();
+    assert!(now.heap_inuse > 2 * LIMIT);
+    let released = (now.total_released - before) as usize;
+    // The last may have gone on to the edge of a huge page.
+    assert!(
+        released <= taken / 8 + LIMIT + (2 << 20),
+        "{released} {taken}"
+    );
+}
+
+#[test]
+fn what_is_free_beyond_a_new_limit_goes_back_at_once() {
+    if !is_child() {
+        return alone("what_is_free_beyond_a_new_limit_goes_back_at_once", &[]);
+    }
+    galloc::set_scavenger(Scavenger::Off);
+    let kept = objects(200, 100_000);
+    drop(objects(1000, 100_000));
+    assert!(occupied() > 100 << 20);
+    galloc::set_memory_limit(48 << 20);
+    assert!(occupied() <= 48 << 20);
+    assert!(
+        occupied() >= 44 << 20,
+        "no more than is over: {}",
+        occupied()
+    );
+    assert_eq!(kept[199][99_999], 199);
+}
+
+/// Less free memory than the scavenger's goal leaves, while the memory in use is over the limit.
+#[test]
+fn the_scavenger_keeps_the_limit_too() {
+    if !is_child() {
+        return alone("the_scavenger_keeps_the_limit_too", &[]);
+    }
+    let kept = objects(100, 1 << 20);
+    galloc::release();
+    galloc::set_memory_limit(8 << 20);
+    drop(objects(1, 3 << 20));
+    let start = std::time::Instant::now();
+    let idle = || {
+        let now = MemStats::read();
+        now.heap_idle - now.heap_released
+    };
+    while idle() > 0 {
+        // For as long as even a stuck machine would need.
+        assert!(start.elapsed().as_secs() < 60, "{}", idle());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(kept[99][0], 99);
+}
+
 #[test]
 fn the_environment_chooses() {
     if !is_child() {
