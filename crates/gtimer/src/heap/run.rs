@@ -439,10 +439,10 @@ mod tests {
         assert!(heap.len() < 100, "{}", heap.len());
 
         let heap = Timers::new();
-        let all = timers(&heap, 10..12);
+        let all = timers(&heap, 10..20);
         assert!(all[0].stop());
         assert_eq!(heap.next_when(), 10);
-        let _late = timers(&heap, 20..21);
+        let _late = timers(&heap, 30..31);
         assert_eq!(heap.next_when(), 11);
     }
 
