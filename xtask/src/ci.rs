@@ -1,6 +1,8 @@
 //! The steps of CI, each of which a person can run alone.
 
-use crate::run::{Result, cargo};
+use std::process::Command;
+
+use crate::run::{Result, cargo, command};
 use crate::{asan, crossbeam_suite, hashbrown_suite, preload};
 
 /// Crates that hold loom models: unit tests named `loom_*` under `#[cfg(all(test, loom))]`.
@@ -38,9 +40,16 @@ const FEATURES: &[(&str, &[&str])] = &[
     ("gort", &["--no-default-features", "--features", "plugin"]),
 ];
 
+/// Crates that build where pointers have 32 bits. The others say at build that they do not.
+const NARROW: &[&str] = &["gchan", "ghmap", "gitab", "gplugin", "gpool", "gtimer"];
+
+/// What stands for such a machine.
+const NARROW_TARGET: &str = "i686-unknown-linux-gnu";
+
 pub(crate) fn all() -> Result {
     fmt()?;
     clippy()?;
+    narrow()?;
     doc()?;
     test()?;
     suites()?;
@@ -76,6 +85,22 @@ pub(crate) fn clippy() -> Result {
         cargo(&args, &[])?;
     }
     Ok(())
+}
+
+/// That these crates compile for a 32-bit machine: checked, not linked, so that nothing but the target's `core` and
+/// `std` has to be there. rustup brings those; where it cannot (no network, no rustup) the step says so and is left out.
+pub(crate) fn narrow() -> Result {
+    let add = command(
+        Command::new("rustup").args(["target", "add", NARROW_TARGET]),
+        &[],
+    );
+    if let Err(e) = add {
+        eprintln!("  SKIPPED: {NARROW_TARGET} is not checked: {e}");
+        return Ok(());
+    }
+    let mut args = vec!["check", "--target", NARROW_TARGET];
+    args.extend(NARROW.iter().flat_map(|krate| ["-p", krate]));
+    cargo(&args, &[])
 }
 
 pub(crate) fn doc() -> Result {

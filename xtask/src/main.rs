@@ -14,9 +14,10 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   bench-all        every subsystem beside its peers: a table, report.{json,md,html}; `bench-all --help`
-  ci               everything CI runs: fmt, clippy, docs, tests, suites, preload, loom, fuzz, stress, tour, asan
+  ci               everything CI runs: fmt, clippy, narrow, docs, tests, suites, preload, loom, fuzz, stress, tour, asan
   fmt              cargo fmt --check
   clippy           clippy over the workspace, warnings denied
+  narrow           a check for a 32-bit target of the crates that build there
   doc              rustdoc over the workspace, warnings denied
   test             the README's test command, and what optional features add
   loom             the loom models of every crate
@@ -66,6 +67,7 @@ fn dispatch() -> Result<(), Box<dyn std::error::Error>> {
         "ci" => ci::all(),
         "fmt" => ci::fmt(),
         "clippy" => ci::clippy(),
+        "narrow" => ci::narrow(),
         "doc" => ci::doc(),
         "test" => ci::test(),
         "loom" => ci::loom(),

@@ -272,6 +272,33 @@ mod tests {
         assert_eq!(remembered(), first);
     }
 
+    /// Types whose first place is the same are remembered both.
+    #[test]
+    fn two_types_of_one_place_are_both_remembered() {
+        struct Key;
+        let inter = interface::<Key>();
+        let mut ids = [None; SLOTS];
+        let twins = types().into_iter().find_map(|(typ, _)| {
+            let other = ids[typ.hash() as usize % SLOTS].replace(typ);
+            other.map(|other| [typ, other])
+        });
+        let twins: [&'static RType; 2] = twins.expect("three hundred types for 128 places");
+        for typ in twins.into_iter().chain(twins) {
+            assert!(inter.find(typ).is_some());
+        }
+        assert!(twins.iter().all(|typ| inter.recall(typ.id_ref()).is_some()));
+    }
+
+    /// All of many types are learnt, also those that come to the same place among the ones learnt lately.
+    #[test]
+    fn every_registered_type_is_learnt() {
+        struct Key;
+        let (table, inter) = (ItabTable::leak(), interface::<Key>());
+        types().iter().for_each(|t| table.register_type(t.0));
+        let implements = |t: &(_, &'static RType)| table.structural(inter, t.1).0.implements();
+        assert!(types().iter().all(implements));
+    }
+
     /// R99 with late registrations: a remembered "no" is not believed once it was turned, and its slot goes to
     /// the new answer.
     #[test]

@@ -372,6 +372,11 @@ mod tests {
         // The address is not where it was looked for.
         assert!(prove::<dyn Debug>(|_| ptr::null_mut::<u8>() as *mut dyn Debug).is_null());
         assert!(prove::<dyn Debug>(|p| p.cast::<u8>().wrapping_add(1) as *mut dyn Debug).is_null());
+        // It is there for the first of the two addresses alone.
+        assert!(
+            prove::<dyn Debug>(|_| ptr::without_provenance_mut::<u8>(1 << 12) as *mut dyn Debug)
+                .is_null()
+        );
         // The other word depends on the address.
         assert!(
             prove::<dyn Debug>(|p| if p.addr() > 1 << 12 {

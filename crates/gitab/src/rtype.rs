@@ -314,4 +314,13 @@ mod tests {
         assert_eq!(RType::of_described::<[u16; 3]>().kind(), Kind::Array);
         assert_eq!(RType::of::<u16>().kind(), Kind::Opaque);
     }
+
+    /// R108: a hash is no proof, whatever types come to share one.
+    #[test]
+    fn r108_a_case_is_told_by_identity() {
+        let [have, other] = [TypeId::of::<u8>(), TypeId::of::<i8>()];
+        assert!(is_case(&have, type_hash(have), have));
+        assert!(!is_case(&have, type_hash(other), other));
+        assert!(!is_case(&have, type_hash(have), other));
+    }
 }

@@ -597,3 +597,21 @@ fn what_is_shared_between_threads_may_be() {
         2 * size_of::<usize>()
     );
 }
+
+/// The error about a value whose methods came by registration names the method that is missing indeed.
+#[test]
+fn the_error_about_a_registered_type_knows_its_methods() {
+    gitab::interface! { trait Both { fn first_of_two(&self); fn second_of_two(&self); } }
+    struct First;
+    impl First {
+        fn first_of_two(&self) {}
+    }
+    gitab::describe! { struct First { fn first_of_two(&self); } }
+
+    gitab::register_type::<First>();
+    First.first_of_two();
+    let error = gitab::Eface::opaque(&First)
+        .try_assert::<dyn Both>()
+        .unwrap_err();
+    assert_eq!(error.missing(), Some("second_of_two"));
+}

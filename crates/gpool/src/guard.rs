@@ -110,10 +110,14 @@ impl<T: Send + 'static, F: Fn() -> T> ArcGuard<T, F> {
     #[must_use = "the item is dropped otherwise"]
     pub fn detach(guard: Self) -> T {
         let mut guard = ManuallyDrop::new(guard);
-        // SAFETY: the guard's destructor will not run: both fields are taken or dropped once.
-        unsafe {
-            core::ptr::drop_in_place(&raw mut guard.pool);
-            ManuallyDrop::take(&mut guard.item)
-        }
+        // SAFETY: the guard's destructor will not run: both fields are taken once.
+        let (item, pool) = unsafe {
+            (
+                ManuallyDrop::take(&mut guard.item),
+                core::ptr::read(&raw const guard.pool),
+            )
+        };
+        drop(pool); // the last one drops its items, which may panic: this one is dropped then too
+        item
     }
 }

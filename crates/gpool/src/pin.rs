@@ -28,7 +28,8 @@
 //! have to announce itself, or its epoch would hold everybody's memory).
 
 use core::ptr;
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use crate::barrier::Barrier;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, Wait};
@@ -111,7 +112,8 @@ pub(crate) struct Slots {
 
 #[derive(Debug, Default)]
 struct Free {
-    ids: BTreeSet<usize>,
+    /// With room for all, so that a lease ends without memory.
+    ids: BinaryHeap<Reverse<usize>>,
     records: Vec<&'static Record>,
 }
 
@@ -131,11 +133,13 @@ impl Slots {
     /// Leases the lowest free slot. O(log slots), under a lock.
     pub(crate) fn lease(&self) -> &'static Record {
         let mut free = self.free.lock();
-        if let Some(id) = free.ids.pop_first() {
+        if let Some(Reverse(id)) = free.ids.pop() {
             return free.records[id];
         }
+        let records = free.records.len() + 1;
+        free.ids.reserve(records);
         let record: &'static Record = Box::leak(Box::new(Record {
-            id: free.records.len(),
+            id: records - 1,
             pin: AtomicUsize::new(0),
             next: AtomicPtr::new(self.newest.load(Ordering::Relaxed)),
         }));
@@ -151,7 +155,7 @@ impl Slots {
     /// The current thread holds the lease, and gives it up.
     pub(crate) unsafe fn release(&self, record: &Record) {
         debug_assert_eq!(record.pin.load(Ordering::Relaxed), 0);
-        self.free.lock().ids.insert(record.id);
+        self.free.lock().ids.push(Reverse(record.id));
     }
 
     /// Clears the pins of threads that are gone: an ager would wait for them. What such a thread was about to do

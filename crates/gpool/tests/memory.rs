@@ -58,10 +58,22 @@ fn live() -> isize {
 /// One test, so that the parts run one after another: they count what all threads allocate.
 #[test]
 fn a_pool_takes_little_memory_does_without_and_does_not_grow() {
+    a_slot_is_given_back_without_memory();
     an_empty_pool_takes_at_most_a_kibibyte();
     an_age_leaves_an_empty_pool_nothing_of_its_users();
     without_memory_items_are_dropped_and_the_pool_goes_on();
     churn_takes_no_more_memory_in_the_end();
+}
+
+/// A thread that ends, or goes idle, cannot help it. The first of its process to do so: later ones may find room that
+/// another has made.
+fn a_slot_is_given_back_without_memory() {
+    let pool = Pool::new(|| 0_u64);
+    pool.put(1);
+    REFUSE.set(1);
+    gpool::release_slot();
+    REFUSE.set(usize::MAX);
+    assert_eq!(pool.get(), 1);
 }
 
 /// An empty pool takes at most 1 KiB, whether it was never used, was emptied by gets, or by ages.

@@ -199,3 +199,23 @@ fn churn_does_not_grow_the_pool() {
         assert!(stats.slots <= 64, "slots are leased again: {stats:?}");
     }
 }
+
+/// A guard that is the last to know its pool gives its item away, while the pool's own items panic when dropped.
+#[test]
+fn a_panic_in_drop_does_not_keep_a_detached_item() {
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+    struct Item(bool);
+    impl Drop for Item {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+            assert!(!self.0, "bomb");
+        }
+    }
+    let pool = Arc::new(Pool::new(|| Item(false)));
+    let guard = Pool::arc_guard(&pool);
+    pool.put(Item(true));
+    drop(pool);
+    let detach = AssertUnwindSafe(|| gpool::ArcGuard::detach(guard));
+    assert!(catch_unwind(detach).is_err());
+    assert_eq!(DROPPED.load(Ordering::Relaxed), 2);
+}

@@ -238,4 +238,20 @@ mod tests {
         assert_eq!(mailbox.try_recv(), Some(7));
         assert!(tasks.iter().all(|task| task.woken.load(Relaxed) == 1));
     }
+
+    /// A receive that waits leaves one waker, however often it is polled, and takes it along when it gives up.
+    #[test]
+    fn a_receive_leaves_one_waker_and_none_behind() {
+        let mailbox = Mailbox::new(Stale::Discard);
+        let mut receive = Receive {
+            mailbox: &mailbox,
+            waker: None,
+        };
+        for _ in 0..3 {
+            assert_eq!(receive.poll(Waker::noop()), None);
+            assert_eq!(mailbox.lock().waiting.len(), 1);
+        }
+        drop(receive);
+        assert!(mailbox.lock().waiting.is_empty());
+    }
 }

@@ -76,6 +76,16 @@ mod sys {
     #[derive(Debug)]
     pub(super) struct Sleeper;
 
+    /// A deadline as the kernel takes it. Where its seconds have 32 bits, the last of them stands for all later
+    /// ones: cut off, they would be past or negative, and the thread would not sleep at all.
+    pub(super) fn timespec(deadline: i64) -> libc::timespec {
+        let seconds = (deadline / 1_000_000_000).cast_unsigned();
+        libc::timespec {
+            tv_sec: libc::time_t::try_from(seconds).unwrap_or(libc::time_t::MAX),
+            tv_nsec: (deadline % 1_000_000_000) as libc::c_long,
+        }
+    }
+
     impl Sleeper {
         pub(super) const fn new() -> Self {
             Self
@@ -83,10 +93,7 @@ mod sys {
 
         /// Waits while the word is `value`, until `deadline` on the monotonic clock.
         pub(super) fn wait(&self, word: &AtomicU32, value: u32, deadline: i64) {
-            let until = libc::timespec {
-                tv_sec: (deadline / 1_000_000_000) as libc::time_t,
-                tv_nsec: (deadline % 1_000_000_000) as libc::c_long,
-            };
+            let until = timespec(deadline);
             let timeout = if deadline == NEVER {
                 ptr::null()
             } else {
@@ -181,5 +188,22 @@ mod sys {
         }
 
         pub(super) fn wake(&self, _word: &AtomicU32) {}
+    }
+}
+
+#[cfg(all(test, target_os = "linux", not(loom)))]
+mod tests {
+    use super::sys::timespec;
+
+    /// On a machine whose seconds have 32 bits as well: a wait may be cut short there, by no more than it must.
+    #[test]
+    fn a_deadline_that_is_far_away_is_not_past() {
+        for years in [1, 67, 69, 136, 137, 290] {
+            let seconds = years * 365 * 24 * 3_600;
+            let t = timespec(seconds * 1_000_000_000 + 7);
+            assert_eq!(t.tv_nsec, 7);
+            let least = i128::from(seconds.min(i64::from(i32::MAX)));
+            assert!((least..=seconds.into()).contains(&t.tv_sec.into()));
+        }
     }
 }

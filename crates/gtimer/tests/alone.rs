@@ -574,3 +574,23 @@ fn one_far_timer_causes_no_wake_ups() {
     assert!(after - before <= 1, "{} wake-ups", after - before);
     assert!(hour.stop());
 }
+
+/// The thread ends with the last clone, though it would have slept for an hour: what its timers hold is dropped.
+#[test]
+fn the_last_clone_ends_the_thread() {
+    let driver = Driver::new().expect("a thread");
+    let (held, dropped) = mpsc::channel::<()>();
+    let (ran, first) = mpsc::channel();
+    driver.after_func(HOUR, move || drop(held.clone())).detach();
+    // By then it sleeps, or is about to.
+    driver
+        .after_func(MS, move || ran.send(()).expect("it is awaited"))
+        .detach();
+    first.recv_timeout(PATIENCE).expect("it fires");
+    let clone = driver.clone();
+    drop(driver);
+    assert_eq!(dropped.try_recv(), Err(mpsc::TryRecvError::Empty));
+    drop(clone);
+    let end = dropped.recv_timeout(PATIENCE);
+    assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected));
+}

@@ -170,3 +170,36 @@ fn r56_no_wake_up_is_lost() {
     timerproc.join().unwrap();
     assert_eq!(shared.fired.load(SeqCst), THREADS * EACH);
 }
+
+/// R56: a timerproc that came by itself need not be created.
+#[test]
+fn r56_whoever_checks_is_the_timerproc() {
+    let timers = Timers::new();
+    timers.check(0);
+    assert!(timers.flags().created);
+    assert_eq!(timers.start(&timers.handle(), 10), Wake::Ready);
+}
+
+/// R56: nobody wakes a timerproc that runs, nor one that wakes then anyway.
+#[test]
+fn r56_a_timerproc_that_runs_or_wakes_in_time_is_left_alone() {
+    let timers = Arc::new(Timers::new());
+    let near = timers.handle();
+    let wakes = Arc::new(Mutex::new(Vec::new()));
+    let fire = {
+        let (timers, wakes, near) = (Arc::downgrade(&timers), wakes.clone(), timers.handle());
+        move || {
+            let timers = timers.upgrade().expect("it runs this");
+            wakes.lock().unwrap().push(timers.start(&near, 7));
+        }
+    };
+    let (_timer, created) = timers.insert(10, 0, Callback::once(fire));
+    assert!(created);
+    assert_eq!(timers.check(0), (10, 0));
+    assert_eq!(timers.start(&near, 9), Wake::Note);
+    timers.check(0);
+    assert_eq!(timers.start(&near, 9), Wake::No, "it wakes at 9");
+    assert!(near.stop());
+    timers.check(10);
+    assert_eq!(*wakes.lock().unwrap(), [Wake::No], "it runs");
+}

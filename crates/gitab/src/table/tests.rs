@@ -308,3 +308,19 @@ fn large_entries_are_cut_whole() {
         unsafe { at.write_bytes(0xa5, size) };
     }
 }
+
+/// Memory for entries of any length: aligned, and nobody else's.
+#[test]
+fn persistent_memory_is_cut_without_overlap() {
+    let mut memory = Persistent::new();
+    let chunk = Persistent::CHUNK;
+    let sizes = [64, chunk / 4, chunk / 2, chunk, 2 * chunk, 128];
+    let mut spans: Vec<(usize, usize)> = Vec::new();
+    for size in sizes.into_iter().cycle().take(100) {
+        let at = memory.take(size).addr().get();
+        assert!(at.is_multiple_of(64));
+        spans.push((at, at + size));
+    }
+    spans.sort_unstable();
+    assert!(spans.is_sorted_by(|a, b| a.1 <= b.0));
+}

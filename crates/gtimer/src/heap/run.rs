@@ -407,3 +407,90 @@ impl Shared {
 pub(super) fn corrupt(status: Status) -> ! {
     panic!("timer data corruption: {status:?} in a heap");
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::heap::{Handle, Status, Timers};
+    use crate::{Armed, Callback};
+
+    fn timers(heap: &Timers, whens: core::ops::Range<i64>) -> Vec<Handle> {
+        let insert = |when| heap.insert(when, 0, Callback::none()).0;
+        whens.map(insert).collect()
+    }
+
+    /// R60: once stopped timers exceed a quarter, a check clears some though nothing is due.
+    #[test]
+    fn r60_a_check_leaves_at_most_a_quarter_stopped() {
+        let heap = Timers::new();
+        let all = timers(&heap, 100..200);
+        assert!(all[70..].iter().all(Handle::stop));
+        assert_eq!(heap.len(), 100);
+        assert_eq!(heap.check(0), (100, 0));
+        assert!(heap.len() - 70 <= heap.len() / 4, "{}", heap.len());
+    }
+
+    /// R60: so does an insertion, and it does not work around a stopped root.
+    #[test]
+    fn r60_an_insertion_clears_stopped_timers() {
+        let heap = Timers::new();
+        let all = timers(&heap, 100..200);
+        assert!(all[60..].iter().all(Handle::stop));
+        let _one = timers(&heap, 300..301);
+        assert!(heap.len() < 100, "{}", heap.len());
+
+        let heap = Timers::new();
+        let all = timers(&heap, 10..20);
+        assert!(all[0].stop());
+        assert_eq!(heap.next_when(), 10);
+        let _late = timers(&heap, 30..31);
+        assert_eq!(heap.next_when(), 11);
+    }
+
+    /// Who waits is woken for an earlier deadline alone, not for one that it waits for anyway.
+    #[test]
+    fn only_an_earlier_deadline_is_the_earliest() {
+        let heap = Timers::new();
+        let earliest = |when| heap.insert(when, 0, Callback::none());
+        let (_first, woken) = earliest(50);
+        assert!(woken);
+        let (second, woken) = earliest(50);
+        assert!(!woken);
+        let (third, woken) = earliest(90);
+        assert!(!woken);
+        let armed = |earliest| Armed {
+            was_pending: true,
+            earliest,
+        };
+        assert_eq!(heap.reset(&second, 50), armed(false));
+        assert_eq!(second.status(), Status::ModifiedLater, "it lies right");
+        assert_eq!(heap.reset(&third, 60), armed(false), "not before the root");
+        assert_eq!(heap.reset(&third, 40), armed(true));
+        assert_eq!(heap.reset(&third, 40), armed(false));
+
+        let (old, new) = (Timers::new(), Timers::new());
+        let _same = (timers(&old, 7..8), timers(&new, 7..8));
+        assert!(!new.adopt(&old));
+    }
+
+    /// Stopped timers at the end of a dying heap do not hide those before them.
+    #[test]
+    fn r60_a_heap_of_mostly_stopped_timers_is_moved_whole() {
+        let (old, new) = (Timers::new(), Timers::new());
+        let all = timers(&old, 10..40);
+        assert!(all[1..].iter().all(Handle::stop));
+        assert!(new.adopt(&old));
+        assert_eq!((old.len(), new.len(), new.next_when()), (0, 1, 10));
+    }
+
+    /// Whoever moves many timers to earlier deadlines pays for it, not the next check.
+    #[test]
+    fn r61_many_resets_to_earlier_put_the_heap_right_themselves() {
+        let heap = Timers::new();
+        let all = timers(&heap, 1_000..2_000);
+        for (when, timer) in (1..).zip(&all) {
+            let _ = heap.reset(timer, when);
+            assert!(!heap.shared.modified.is_long());
+        }
+        assert_eq!(heap.check(1_000).1, 1_000);
+    }
+}
