@@ -94,7 +94,7 @@ pub(crate) struct Stack {
     pub(crate) sp: AtomicUsize,
     /// Next free stack. By the holder of the list.
     pub(crate) next: Cell<Option<&'static Stack>>,
-    /// Nested `blocking` sections of the goroutine that runs here, and a flag of [`crate::syscall`]'s. By the runner.
+    /// Nested `blocking` sections of the goroutine that runs here, and flags of [`crate::syscall`]'s. By the runner.
     pub(crate) blocking: Cell<u32>,
     /// Nested `lock_os_thread` calls of the goroutine bound to it. By the runner.
     pub(crate) locked: Cell<u32>,
