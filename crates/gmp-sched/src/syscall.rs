@@ -37,18 +37,23 @@ pub(crate) fn enter_may_park(s: &'static Stack, g: &'static G) -> Rt {
 /// that the call was made from (as `cgocallback` does).
 #[inline(always)]
 pub(crate) fn leave_may_park(rt: Rt, s: &'static Stack, g: &'static G) {
-    if s.blocking.get() & SECTIONS > 0 {
-        back_to_section(rt, s, g);
+    if s.blocking.get() > 0 {
+        leave_within(rt, s, g);
     } else {
         rt.leave();
     }
 }
 
+/// Within a section, or a wait that began without a P.
 #[cold]
 #[inline(never)]
-fn back_to_section(rt: Rt, s: &'static Stack, g: &'static G) {
-    enter_syscall(rt, g);
-    counts_as_told(s);
+fn leave_within(rt: Rt, s: &'static Stack, g: &'static G) {
+    if s.blocking.get() & SECTIONS > 0 {
+        enter_syscall(rt, g);
+        counts_as_told(s);
+    } else {
+        rt.leave();
+    }
 }
 
 #[cold]
