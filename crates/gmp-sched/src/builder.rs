@@ -252,6 +252,7 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
     debug_assert!(inner.pidle.is_none() && inner.globq.len() == 0, "a free record has no Ps and no work");
     inner.max_threads = max_threads;
     inner.thread_stack = thread_stack;
+    inner.no_spare_before = 0;
     sched.stats.reset();
     // An M that met the end of the last life on its way to sleep has left its deadline.
     sched.sleeping_until.store(u64::MAX, Ordering::SeqCst);

@@ -12,13 +12,15 @@
 //!   base     base + 4 KiB               head 64 bytes         base + 256 KiB
 //! ```
 //!
-//! - The head is computed from any address in the slot: that is how running code learns which
-//!   goroutine and which M it is, with no thread-local ([`of`]).
+//! - The head is computed from any address in the slot: that is how a signal handler learns whose guard was
+//!   hit ([`overflowed`]).
 //! - The colour moves a slot's head down by up to 8 pages and 1 KiB, another way in each of 64
 //!   neighbouring slots. Without it the busy ends of all stacks, 256 KiB apart, would compete for the same
 //!   few sets of every cache (measured with a ring of 10,000).
 //! - The guard is `MADV_GUARD_INSTALL` (Linux 6.13), which splits no mapping; before that one
 //!   `mprotect`, of which the kernel allows about 32,000 (`vm.max_map_count`).
+//! - Slots are reserved all at once, and opened some at a time: what is open a process that locks its memory
+//!   (`mlockall`) has in memory.
 //! - Slots are never unmapped, so a head is type-stable. A free stack that is not needed soon gives
 //!   its pages back ([`trim`]).
 //!
@@ -44,16 +46,18 @@ pub(crate) const MAX_SLOT: usize = 1 << 30;
 /// What is reserved if the kernel lets us: room for four million stacks of the default size. Of a limited address
 /// space, a quarter.
 const RESERVE: usize = 1 << 40;
+/// How much is opened at once, and a slot at least.
+const OPEN: usize = 64 << 20;
 /// Below this a reservation is not worth having.
 const RESERVE_MIN: usize = 64 << 20;
 
-/// The mapping, published once by the store of `len`. In one line, because every call of the runtime
-/// looks at all of it.
-#[repr(C, align(64))]
+/// The mapping, published once by the store of `len`.
 struct Mapping {
     base: AtomicUsize,
     /// Bytes; 0 until there is a mapping.
     len: AtomicUsize,
+    /// Bytes that are open, from the bottom. Under the lock of `POOL`.
+    open: AtomicUsize,
     /// Bytes of a slot less one, and their logarithm.
     mask: AtomicUsize,
     shift: AtomicUsize,
@@ -62,6 +66,7 @@ struct Mapping {
 static MAPPING: Mapping = Mapping {
     base: AtomicUsize::new(0),
     len: AtomicUsize::new(0),
+    open: AtomicUsize::new(0),
     mask: AtomicUsize::new(0),
     shift: AtomicUsize::new(0),
 };
@@ -129,7 +134,7 @@ fn of(addr: usize) -> Option<&'static Stack> {
     }
     let head = head_of(addr, off);
     // SAFETY: the address lies in a slot that was handed out, and its head was written then: it is a running
-    // stack's head, or one of which the signal handler knows that (`fault_at`).
+    // stack's head, or one of which the signal handler knows that it is open (`overflowed`).
     Some(unsafe { &*(head as *const Stack) })
 }
 
@@ -156,14 +161,14 @@ pub(crate) fn bounds(s: &Stack) -> core::ops::Range<usize> {
     }
 }
 
-/// For the signal handler: the stack that owns this address, and whether it hit the guard.
-pub(crate) fn fault_at(addr: usize) -> Option<(&'static Stack, bool)> {
+/// For the signal handler: the stack whose guard is at this address.
+pub(crate) fn overflowed(addr: usize) -> Option<&'static Stack> {
     let off = addr.wrapping_sub(MAPPING.base.load(Ordering::Relaxed));
-    if off >= MAPPING.len.load(Ordering::Acquire) {
+    // What is not open has guards as little as heads.
+    if off >= MAPPING.open.load(Ordering::Acquire) || off & MAPPING.mask.load(Ordering::Relaxed) >= PAGE {
         return None;
     }
-    let mask = MAPPING.mask.load(Ordering::Relaxed);
-    Some((of(addr)?, off & mask < PAGE))
+    of(addr)
 }
 
 impl Pool {
@@ -205,6 +210,9 @@ fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
             pool.used
         ));
     }
+    if off == MAPPING.open.load(Ordering::Relaxed) {
+        open_more(off, slot);
+    }
     pool.used += 1;
     let base = (MAPPING.base.load(Ordering::Relaxed) + off) as *mut u8;
     guard(pool, base);
@@ -216,6 +224,21 @@ fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
         (*head).sp.store(arch::prepare(head.cast(), entry), Ordering::Relaxed);
         &*head
     }
+}
+
+#[cold]
+fn open_more(open: usize, slot: usize) {
+    let len = OPEN.max(slot).min(MAPPING.len.load(Ordering::Relaxed) - open);
+    let base = (MAPPING.base.load(Ordering::Relaxed) + open) as *mut u8;
+    // SAFETY: within the mapping, of which no slot from `open` on was handed out.
+    if !unsafe { sys::open(base, len) } {
+        crate::fatal::fatal(format_args!(
+            "no memory for goroutine stacks beside {} others: {}",
+            open / slot,
+            io::Error::last_os_error()
+        ));
+    }
+    MAPPING.open.store(open + len, Ordering::Release);
 }
 
 fn guard(pool: &mut Pool, page: *mut u8) {
@@ -280,5 +303,29 @@ pub(crate) fn trim(go_on: impl Fn() -> bool) {
         let mut pool = POOL.lock();
         s.next.set(pool.cold);
         pool.cold = Some(s);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAPPING, PAGE, init, overflowed, take, DEFAULT_SLOT};
+    use core::sync::atomic::Ordering;
+
+    extern "C" fn never_runs(_: usize) -> ! {
+        unreachable!("it is only taken, and never given back")
+    }
+
+    #[test]
+    fn an_overflow_is_a_fault_at_the_guard_of_an_open_slot() {
+        let slot = init(DEFAULT_SLOT).unwrap();
+        let (s, n) = take(1, never_runs);
+        assert_eq!(n, 1);
+        let head = core::ptr::from_ref(s) as usize;
+        let guard = head & !(slot - 1);
+        assert!(overflowed(guard + 8).is_some_and(|hit| core::ptr::eq(hit, s)));
+        assert!(overflowed(guard + PAGE).is_none() && overflowed(head).is_none());
+        let base = MAPPING.base.load(Ordering::Relaxed);
+        let last = base + MAPPING.len.load(Ordering::Relaxed) - slot;
+        assert!(overflowed(last).is_none() && overflowed(base.wrapping_sub(slot)).is_none());
     }
 }

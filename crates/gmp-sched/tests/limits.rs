@@ -70,6 +70,45 @@ fn a_runtime_leaves_address_space_and_memory_to_others() {
     works();
 }
 
+/// A process that locks its memory has what is reserved for stacks in memory as far as it is in use.
+#[test]
+fn a_process_that_locks_its_memory_pays_for_the_stacks_in_use() {
+    let name = "a_process_that_locks_its_memory_pays_for_the_stacks_in_use";
+    match limit().as_deref() {
+        Some("future") => {
+            // What would be reserved without: a terabyte.
+            set_limit(libc::RLIMIT_AS, 8 << 30);
+            if lock_memory(libc::MCL_CURRENT | libc::MCL_FUTURE) {
+                works();
+                assert!(resident() < 1 << 30, "{} bytes", resident());
+            }
+        }
+        Some("current") => {
+            set_limit(libc::RLIMIT_AS, 8 << 30);
+            works();
+            if lock_memory(libc::MCL_CURRENT) {
+                assert!(resident() < 1 << 30, "{} bytes", resident());
+                works();
+            }
+        }
+        _ => {
+            succeeds_under("future", name);
+            succeeds_under("current", name);
+        }
+    }
+}
+
+/// False where the process may not.
+fn lock_memory(flags: libc::c_int) -> bool {
+    // SAFETY: integers.
+    unsafe { libc::mlockall(flags) == 0 }
+}
+
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
 #[test]
 fn no_address_space_for_stacks_is_an_error() {
     if limit().is_none() {
