@@ -113,7 +113,7 @@ impl Builder {
 
     /// How many goroutines run at once (`GOMAXPROCS`); 1 to 1024. Default: the CPUs of the process's affinity mask,
     /// or fewer if a control group limits it; a runtime that is busy looks again every second and follows what
-    /// it finds (as Go does since 1.25), until somebody calls [`set_procs`](crate::Handle::set_procs).
+    /// it finds (as Go does since 1.25; masks are of threads, so it takes `taskset -a -p`), until somebody calls [`set_procs`](crate::Handle::set_procs).
     pub fn procs(mut self, n: usize) -> Self {
         self.procs = Some(n.try_into().unwrap_or(u32::MAX));
         self
