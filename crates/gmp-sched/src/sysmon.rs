@@ -135,7 +135,8 @@ fn main() {
 /// should have (Go 1.25's `sysmonUpdateGOMAXPROCS`).
 fn follow_cpus(scheds: &[&'static Sched]) {
     let mut followers = scheds.iter().filter(|s| s.follows_cpus.load(Ordering::Relaxed)).peekable();
-    if followers.peek().is_some() {
+    // Where no P can be taken from code that computes, stopping a world would have sysmon wait for that code.
+    if followers.peek().is_some() && sys::membarrier() {
         let procs = cpus::default_procs();
         followers.for_each(|s| stop_world::follow_cpus(s, procs));
     }
