@@ -180,6 +180,34 @@ fn r52_a_wait_within_a_wait_is_one_thread() {
 }
 
 #[test]
+fn r52_a_nap_within_a_wait_ends_by_itself() {
+    for whose in ["threads", "goroutines", "futures"] {
+        let out = run(&format!("no_deadlock_of_a_{whose}_nap_within_a_wait"));
+        assert!(out.status.success(), "{whose}: {}", stderr(&out));
+    }
+}
+
+/// The thread counts as parked again once the call is over.
+#[test]
+fn r52_a_wait_that_has_called_the_runtime_is_a_wait() {
+    deadlocks(
+        "deadlock_of_a_wait_that_called_the_runtime",
+        &["[syscall]:"],
+    );
+}
+
+#[test]
+fn r52_a_wait_in_a_blocking_section_is_a_wait() {
+    deadlocks("deadlock_of_a_wait_in_a_section", &["[syscall]:"]);
+}
+
+#[test]
+fn r52_a_futures_wait_without_a_p_is_a_wait() {
+    deadlocks("deadlock_of_a_futures_wait_within_a_wait", &["goroutine "]);
+    deadlocks("deadlock_of_a_futures_wait_in_a_section", &["goroutine "]);
+}
+
+#[test]
 fn r52_silent_while_somebody_blocks_in_a_syscall() {
     let out = run("no_deadlock_while_blocking");
     assert!(out.status.success(), "{}", stderr(&out));

@@ -380,6 +380,49 @@ fn r62_a_timer_fires_while_the_goroutine_that_made_it_computes() {
 }
 
 /// A panic in one function costs that function alone.
+/// The thread that sleeps to the deadline is the only one that is idle, and so the one that gets a P whose goroutine
+/// computes.
+#[test]
+fn r62_a_timer_fires_though_who_watched_the_clock_computes_by_now() {
+    for _ in 0..5 {
+        let rt = runtime(2);
+        let handle = rt.handle();
+        rt.run(move || {
+            let asleep = Arc::new(AtomicBool::new(false));
+            let over = Arc::new(AtomicBool::new(false));
+            let (tx, rx) = chan::bounded(1);
+            let ends = over.clone();
+            let computes = go(move || {
+                rx.recv().unwrap();
+                let start = Instant::now();
+                while !ends.load(Ordering::SeqCst) {
+                    assert!(start.elapsed() < MS * 20_000, "nobody looks at the clock");
+                }
+            });
+            let (sleeps, ends) = (asleep.clone(), over.clone());
+            let sleeper = go(move || {
+                sleeps.store(true, Ordering::SeqCst);
+                gort::sleep(MS * 100);
+                ends.store(true, Ordering::SeqCst);
+            });
+            // On the other P, whose thread watches the clock then.
+            while !asleep.load(Ordering::SeqCst) || handle.stats().idle_ms == 0 {
+                if over.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+            tx.send(()).unwrap();
+            gort::blocking_now(|| {
+                while !over.load(Ordering::SeqCst) {
+                    std::thread::sleep(MS);
+                }
+            });
+            sleeper.join().unwrap();
+            computes.join().unwrap();
+        });
+    }
+}
+
 #[test]
 fn a_panic_in_an_after_func_leaves_the_others_alive() {
     at_all_procs(|rt| {

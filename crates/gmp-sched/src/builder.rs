@@ -113,7 +113,8 @@ impl Builder {
 
     /// How many goroutines run at once (`GOMAXPROCS`); 1 to 1024. Default: the CPUs of the process's affinity mask,
     /// or fewer if a control group limits it; a runtime that is busy looks again every second and follows what
-    /// it finds (as Go does since 1.25), until somebody calls [`set_procs`](crate::Handle::set_procs).
+    /// it finds (as Go does since 1.25; masks are of threads, so it takes `taskset -a -p`), until somebody calls
+    /// [`set_procs`](crate::Handle::set_procs).
     pub fn procs(mut self, n: usize) -> Self {
         self.procs = Some(n.try_into().unwrap_or(u32::MAX));
         self
@@ -252,6 +253,7 @@ fn open(sched: &'static Sched, procs: u32, max_threads: u32, thread_stack: usize
     debug_assert!(inner.pidle.is_none() && inner.globq.len() == 0, "a free record has no Ps and no work");
     inner.max_threads = max_threads;
     inner.thread_stack = thread_stack;
+    inner.no_spare_before = 0;
     sched.stats.reset();
     // An M that met the end of the last life on its way to sleep has left its deadline.
     sched.sleeping_until.store(u64::MAX, Ordering::SeqCst);

@@ -3,6 +3,10 @@
 //! Go 1.25's rule (`getGOMAXPROCS`): the lower of the affinity mask and the cgroup's CPU limit,
 //! rounded up, the limit counting no lower than two. Unlike Go, the tightest limit of *all* ancestors counts
 //! (golang/go#81180).
+//!
+//! The mask is the calling thread's, as in Go. Masks are of threads: `taskset -p` changes the main thread's alone, on which
+//! no goroutine runs, and so changes nothing here; `taskset -a -p` and control groups change all, sysmon's too.
+//! Rejected: to ask for the main thread's, which programs pin for themselves while the runtime's threads may run anywhere.
 
 use std::fs;
 use std::path::Path;

@@ -106,8 +106,10 @@ fn others_asleep() -> Option<(usize, bool)> {
     let (mut n, mut asleep) = (0, true);
     for task in std::fs::read_dir("/proc/self/task").ok()? {
         let tid = task.ok()?.file_name().to_str()?.parse().ok()?;
+        // One may have ended meanwhile.
+        let Some(state) = sys::thread_state(tid) else { continue };
         n += 1;
-        asleep &= tid == me || sys::thread_state(tid)? == b'S';
+        asleep &= tid == me || state == b'S';
     }
     Some((n, asleep))
 }
@@ -171,5 +173,29 @@ impl core::fmt::Display for Described {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, " [{}]:", self.state)?;
         self.spawned_at.map_or(Ok(()), |at| write!(f, "\n\tspawned at {at}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::others_asleep;
+    use core::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    #[test]
+    fn threads_that_end_meanwhile_do_not_end_the_look() {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        thread::spawn(|| ()).join().unwrap();
+                    }
+                });
+            }
+            let seen = (0..2_000).map(|_| others_asleep()).all(|look| look.is_some());
+            stop.store(true, Ordering::Relaxed);
+            assert!(seen, "who ends is not there");
+        });
     }
 }

@@ -204,7 +204,8 @@ impl Handle {
     }
 
     /// Whether a running goroutine's P can be taken from under it. False where the kernel refuses
-    /// `membarrier`: then a goroutine that makes no runtime calls keeps its P.
+    /// `membarrier`: then a goroutine that makes no runtime calls keeps its P, and the number of Ps follows
+    /// the CPUs only when [`refresh_procs`](Self::refresh_procs) is called.
     #[must_use]
     pub fn can_retake(&self) -> bool {
         sys::membarrier()

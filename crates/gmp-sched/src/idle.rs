@@ -25,6 +25,9 @@ use std::thread;
 /// no system call.
 const NOTE_SPINS: u32 = 200;
 
+/// When a spare M is tried again after the kernel gave no thread: in nanoseconds.
+const SPARE_AGAIN: u64 = 1_000_000_000;
+
 impl Inner {
     /// Takes an idle P, for a caller that gives it to an M at once.
     pub(crate) fn pidle_get(&mut self, sched: &Sched) -> Option<&'static P> {
@@ -198,16 +201,21 @@ fn start_thread(m: &'static M, stack: usize) {
 
 /// Makes an M that goes idle at once, unless one is idle or there may be no more: a P that is about to be taken
 /// goes on sooner on a thread that sleeps than on one that has to be made. If there can be no thread, that is for
-/// those to report who cannot do without.
-pub(crate) fn make_spare_m(sched: &'static Sched) {
+/// those to report who cannot do without; it is not tried again soon after `now`.
+pub(crate) fn make_spare_m(sched: &'static Sched, now: u64) {
     let mut inner = sched.lock.lock();
-    if inner.nmidle > 0 || inner.mcount >= inner.max_threads || sched.phase() >= Phase::Stopping {
+    if inner.nmidle > 0
+        || inner.mcount >= inner.max_threads
+        || now < inner.no_spare_before
+        || sched.phase() >= Phase::Stopping
+    {
         return;
     }
     let m = new_m(sched, &mut inner);
     let stack = inner.thread_stack;
     drop(inner);
     if spawn_thread(sched, m, stack).is_err() {
+        sched.lock.lock().no_spare_before = now + SPARE_AGAIN;
         m_exits(m);
     }
 }
@@ -495,7 +503,7 @@ pub(crate) fn dismiss_idle(sched: &'static Sched) {
 
 #[cfg(test)]
 mod tests {
-    use super::{make_spare_m, new_m, start_thread};
+    use super::{SPARE_AGAIN, make_spare_m, new_m, start_thread};
     use crate::{Builder, blocking, call_chore, go, set_chore, starts, stop_world, yield_now};
     use core::sync::atomic::{AtomicBool, Ordering};
     use core::time::Duration;
@@ -560,13 +568,31 @@ mod tests {
         for rt in [unsafe { Builder::new().procs(1).build_stackful() }, Builder::new().procs(1).build()] {
             let rt = rt.unwrap();
             let handle = rt.handle();
-            make_spare_m(handle.sched);
+            make_spare_m(handle.sched, 0);
             while handle.stats().idle_ms == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            make_spare_m(handle.sched);
+            make_spare_m(handle.sched, 0);
             assert_eq!(rt.block_on(async { 42 }), 42);
             assert_eq!(handle.stats().threads_made, 1, "it is the one that ran");
         }
+    }
+
+    #[test]
+    fn a_spare_m_that_gets_no_thread_is_not_tried_again_soon() {
+        let rt = Builder::new().procs(1).build().unwrap();
+        let handle = rt.handle();
+        // More than there is address space.
+        let stack = core::mem::replace(&mut handle.sched.lock.lock().thread_stack, 1 << 60);
+        let tried = |now| {
+            let before = handle.stats().threads_made;
+            make_spare_m(handle.sched, now);
+            handle.stats().threads_made - before
+        };
+        assert_eq!(tried(1), 1);
+        assert_eq!(tried(SPARE_AGAIN), 0);
+        assert_eq!(tried(SPARE_AGAIN + 1), 1);
+        handle.sched.lock.lock().thread_stack = stack;
+        assert_eq!(rt.block_on(async { 42 }), 42);
     }
 }

@@ -43,7 +43,7 @@ fn handle(signal: libc::c_int) -> libc::sigaction {
 extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid siginfo for a synchronous fault.
     let addr = unsafe { (*info).si_addr() } as usize;
-    if let Some(s) = stack::overflow_at(addr) {
+    if let Some(s) = stack::overflowed(addr) {
         report(s);
     }
     chain(signal, info, context);

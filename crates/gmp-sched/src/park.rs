@@ -139,7 +139,7 @@ pub(crate) fn wait_off_stack(rt: Rt, s: &'static Stack, g: &'static G, reason: W
 #[cold]
 fn park_pinned(rt: Rt, s: &'static Stack, g: &'static G, reason: WaitReason) {
     g.set_reason(reason);
-    syscall::block_on_thread(rt, s, g, || sleep_on(&g.park));
+    syscall::nap_on_thread(rt, s, g, || syscall::sleep_as_thread(s, || sleep_on(&g.park)));
     unwind::check(g);
 }
 
@@ -279,14 +279,13 @@ pub(crate) fn wait_until_on(
 fn park_thread(record: &'static ThreadRecord) {
     fork::check();
     match here().and_then(|s| Some((s, s.g.get()?))) {
-        Some((s, g)) => match bracket::enter_on(s) {
-            Ok(rt) => syscall::block_on_thread(rt, s, g, || sleep_on(&record.word)),
-            Err(_) => {
-                // Within a wait of another crate's, which was counted.
-                syscall::counts_again(s);
-                sleep_on(&record.word);
+        Some((s, g)) => {
+            let sleep = || syscall::sleep_as_thread(s, || sleep_on(&record.word));
+            match bracket::enter_on(s) {
+                Ok(rt) => syscall::nap_on_thread(rt, s, g, sleep),
+                Err(_) => sleep(),
             }
-        },
+        }
         None => sleep_on(&record.word),
     }
 }
@@ -442,12 +441,13 @@ fn thread_sleeps(ends_by_itself: bool, wait: impl FnOnce()) {
     let mut result = Ok(());
     let wait = || result = catch_unwind(AssertUnwindSafe(wait));
     match here().and_then(|s| Some((s, s.g.get()?))) {
-        Some((s, g)) => match bracket::enter_on(s) {
-            Ok(rt) if ends_by_itself => syscall::nap_on_thread(rt, s, g, wait),
-            Ok(rt) => syscall::wait_on_others(rt, s, g, wait),
-            // It counts as an M that runs; or, within such a wait, as parked.
-            Err(_) => wait(),
-        },
+        Some((s, g)) => {
+            let sleep = || syscall::sleep_counted(s, !ends_by_itself, wait);
+            match bracket::enter_on(s) {
+                Ok(rt) => syscall::nap_on_thread(rt, s, g, sleep),
+                Err(_) => sleep(),
+            }
+        }
         None => {
             let within = count_as_parked(!ends_by_itself);
             wait();

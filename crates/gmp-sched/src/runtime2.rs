@@ -94,7 +94,7 @@ pub(crate) struct Stack {
     pub(crate) sp: AtomicUsize,
     /// Next free stack. By the holder of the list.
     pub(crate) next: Cell<Option<&'static Stack>>,
-    /// Nested `blocking` sections of the goroutine that runs here, and a flag of [`crate::syscall`]'s. By the runner.
+    /// Nested `blocking` sections of the goroutine that runs here, and flags of [`crate::syscall`]'s. By the runner.
     pub(crate) blocking: Cell<u32>,
     /// Nested `lock_os_thread` calls of the goroutine bound to it. By the runner.
     pub(crate) locked: Cell<u32>,
@@ -294,6 +294,8 @@ pub(crate) struct Inner {
     pub(crate) stopwait: u32,
     /// Bytes of an M's OS stack.
     pub(crate) thread_stack: usize,
+    /// No spare M is made before this time: the kernel gave no thread for the last one.
+    pub(crate) no_spare_before: u64,
 }
 
 /// What else a P looks at, and who else wants to know that a thread goes idle.
@@ -623,6 +625,7 @@ pub(crate) fn new_sched(max_procs: usize, hooks: &'static Hooks) -> Sched {
             watcher: None,
             stopwait: 0,
             thread_stack: 0,
+            no_spare_before: 0,
         }),
         nglobq: AtomicU32::new(0),
         gate: Gate::new(),

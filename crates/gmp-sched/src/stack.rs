@@ -18,6 +18,8 @@
 //!   and heads moved about by up to 8 pages and 1 KiB, a hop of a ring of 10,000 took up to twice as long.
 //! - The guard is `MADV_GUARD_INSTALL` (Linux 6.13), which splits no mapping; before that one
 //!   `mprotect`, of which the kernel allows about 32,000 (`vm.max_map_count`).
+//! - Slots are reserved all at once, and opened some at a time: what is open a process that locks its memory
+//!   (`mlockall`) has in memory.
 //! - Slots are never unmapped, so a head is type-stable. A free stack that is not needed soon gives
 //!   its pages back ([`trim`]).
 //!
@@ -43,6 +45,8 @@ pub(crate) const MAX_SIZE: usize = 1 << 30;
 /// What is reserved if the kernel lets us: room for four million stacks of the default size. Of a limited address
 /// space, a quarter.
 const RESERVE: usize = 1 << 40;
+/// How much is opened at once, and a slot at least.
+const OPEN: usize = 64 << 20;
 /// Below this a reservation is not worth having.
 const RESERVE_MIN: usize = 64 << 20;
 
@@ -51,6 +55,8 @@ struct Mapping {
     base: AtomicUsize,
     /// Bytes, a multiple of a slot's; 0 until there is a mapping.
     len: AtomicUsize,
+    /// Bytes of them that are open, from the bottom, a multiple of a slot's too. Under the lock of `POOL`.
+    open: AtomicUsize,
     /// Bytes of a slot: a stack and its guard.
     slot: AtomicUsize,
 }
@@ -58,6 +64,7 @@ struct Mapping {
 static MAPPING: Mapping = Mapping {
     base: AtomicUsize::new(0),
     len: AtomicUsize::new(0),
+    open: AtomicUsize::new(0),
     slot: AtomicUsize::new(0),
 };
 
@@ -113,11 +120,12 @@ pub(crate) fn init(size: usize) -> io::Result<usize> {
     Ok(size)
 }
 
-/// The slot that an address lies in: where it begins, and where its head is. None if the address is on an OS stack.
+/// The slot that an address lies in, if it is open: where it begins, and where its head is.
 fn slot_of(addr: usize) -> Option<(usize, usize)> {
+    let open = MAPPING.open.load(Ordering::Acquire);
     let base = MAPPING.base.load(Ordering::Relaxed);
     let off = addr.wrapping_sub(base);
-    if off >= MAPPING.len.load(Ordering::Acquire) {
+    if off >= open {
         return None;
     }
     let slot = MAPPING.slot.load(Ordering::Relaxed);
@@ -134,10 +142,10 @@ pub(crate) fn bounds(s: &Stack) -> core::ops::Range<usize> {
     }
 }
 
-/// For the signal handler: the stack in whose guard this address lies.
-pub(crate) fn overflow_at(addr: usize) -> Option<&'static Stack> {
+/// For the signal handler: the stack whose guard is at this address.
+pub(crate) fn overflowed(addr: usize) -> Option<&'static Stack> {
     let (start, head) = slot_of(addr)?;
-    // SAFETY: the head of a slot that was handed out was written then; of another it is zeros, which are an empty
+    // SAFETY: the slot is open. If it was handed out, its head was written then; if not, it is zeros, which are a
     // head too.
     (addr - start < PAGE).then(|| unsafe { &*(head as *const Stack) })
 }
@@ -173,25 +181,46 @@ pub(crate) fn take(want: u32, entry: extern "C" fn(usize) -> !) -> (&'static Sta
 
 fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
     let slot = MAPPING.slot.load(Ordering::Relaxed);
-    let start = MAPPING.base.load(Ordering::Relaxed) + pool.used * slot;
-    let Some((start, head)) = slot_of(start) else {
-        let size = slot - PAGE;
-        crate::fatal::fatal(format_args!(
-            "out of goroutine stacks: all {} of {size} bytes are in use; fewer goroutines \
-             may be parked at once, or a smaller Builder::stack_size is needed",
-            pool.used
-        ));
-    };
+    let off = pool.used * slot;
+    if off == MAPPING.open.load(Ordering::Relaxed) {
+        open_more(off, slot);
+    }
     pool.used += 1;
+    let start = MAPPING.base.load(Ordering::Relaxed) + off;
     guard(pool, start as *mut u8);
-    // SAFETY: the slot is mapped, was never handed out, and is aligned, so its upper end has room for
+    // SAFETY: the slot is open, was never handed out, and is aligned, so its upper end has room for
     // a head and the words below it are free.
     unsafe {
-        let head = core::ptr::with_exposed_provenance_mut::<Stack>(head);
+        let head = core::ptr::with_exposed_provenance_mut::<Stack>(start + slot - HEAD);
         head.write(Stack::new());
         (*head).sp.store(arch::prepare(head.cast(), entry), Ordering::Relaxed);
         &*head
     }
+}
+
+/// Opens the slots that follow the first `open` bytes.
+#[cold]
+fn open_more(open: usize, slot: usize) {
+    let left = MAPPING.len.load(Ordering::Relaxed) - open;
+    if left == 0 {
+        crate::fatal::fatal(format_args!(
+            "out of goroutine stacks: all {} of {} bytes are in use; fewer goroutines \
+             may be parked at once, or a smaller Builder::stack_size is needed",
+            open / slot,
+            slot - PAGE
+        ));
+    }
+    let len = (OPEN.max(slot) / slot * slot).min(left);
+    let base = (MAPPING.base.load(Ordering::Relaxed) + open) as *mut u8;
+    // SAFETY: within the mapping, of which no slot from `open` on was handed out.
+    if !unsafe { sys::open(base, len) } {
+        crate::fatal::fatal(format_args!(
+            "no memory for goroutine stacks beside {} others: {}",
+            open / slot,
+            io::Error::last_os_error()
+        ));
+    }
+    MAPPING.open.store(open + len, Ordering::Release);
 }
 
 fn guard(pool: &mut Pool, page: *mut u8) {
@@ -256,5 +285,29 @@ pub(crate) fn trim(go_on: impl Fn() -> bool) {
         let mut pool = POOL.lock();
         s.next.set(pool.cold);
         pool.cold = Some(s);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEFAULT_SIZE, MAPPING, PAGE, init, overflowed, take};
+    use core::sync::atomic::Ordering;
+
+    extern "C" fn never_runs(_: usize) -> ! {
+        unreachable!("it is only taken, and never given back")
+    }
+
+    #[test]
+    fn an_overflow_is_a_fault_at_the_guard_of_an_open_slot() {
+        let size = init(DEFAULT_SIZE).unwrap();
+        let (s, n) = take(1, never_runs);
+        assert_eq!(n, 1);
+        let top = core::ptr::from_ref(s) as usize + size_of_val(s);
+        let guard = top - size - PAGE;
+        assert!(overflowed(guard + 8).is_some_and(|hit| core::ptr::eq(hit, s)));
+        assert!(overflowed(guard + PAGE).is_none() && overflowed(top - 8).is_none());
+        let base = MAPPING.base.load(Ordering::Relaxed);
+        let last = base + MAPPING.len.load(Ordering::Relaxed) - size - PAGE;
+        assert!(overflowed(last).is_none() && overflowed(base.wrapping_sub(PAGE)).is_none());
     }
 }

@@ -58,21 +58,26 @@ pub(crate) fn steal_work(rt: &Rt) -> Option<&'static G> {
     if procs == 1 {
         return None;
     }
-    for round in 0..TRIES {
-        for id in Order::new(procs, me.random()) {
-            let victim = sched.p(id);
-            if core::ptr::eq(victim, me) {
-                continue;
-            }
-            let g = me.runq.steal(&victim.runq, || round == TRIES - 1 && owner_will_not(victim));
-            // SAFETY: null or a record that the victim's queue held and that is ours now.
-            if let Some(g) = unsafe { g.as_ref() } {
-                sched.stats.steals.fetch_add(1, Ordering::Relaxed);
-                return Some(g);
-            }
+    for (id, last) in visits(procs, || me.random()) {
+        let victim = sched.p(id);
+        if core::ptr::eq(victim, me) {
+            continue;
+        }
+        let g = me.runq.steal(&victim.runq, || last && owner_will_not(victim));
+        // SAFETY: null or a record that the victim's queue held and that is ours now.
+        if let Some(g) = unsafe { g.as_ref() } {
+            sched.stats.steals.fetch_add(1, Ordering::Relaxed);
+            return Some(g);
         }
     }
     None
+}
+
+/// All Ps in each round, and whether it is the last, which takes a `runnext` too.
+fn visits(procs: u32, mut random: impl FnMut() -> u32) -> impl Iterator<Item = (u32, bool)> {
+    (0..TRIES).flat_map(move |round| {
+        Order::new(procs, random()).map(move |id| (id, round + 1 == TRIES))
+    })
 }
 
 /// Whether to take a `runnext`: not at once if its owner runs, because then it is most likely the
@@ -86,7 +91,7 @@ fn owner_will_not(victim: &P) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Order;
+    use super::{Order, TRIES, visits};
 
     #[test]
     fn r24_every_p_is_visited_once_whatever_the_random_number() {
@@ -97,5 +102,16 @@ mod tests {
                 assert_eq!(seen, (0..count).collect::<Vec<_>>(), "{count} {random}");
             }
         }
+    }
+
+    #[test]
+    fn r24_a_runnext_is_stolen_only_after_everybodys_ring_was_looked_at() {
+        let mut randoms = [3, 8, 1, 70].into_iter();
+        let seen: Vec<_> = visits(5, || randoms.next().unwrap()).collect();
+        let (rings, last) = seen.split_at(5 * (TRIES as usize - 1));
+        assert!(rings.iter().all(|(_, takes_next)| !takes_next), "{seen:?}");
+        let mut last: Vec<_> = last.to_vec();
+        last.sort_unstable();
+        assert_eq!(last, (0..5).map(|id| (id, true)).collect::<Vec<_>>());
     }
 }

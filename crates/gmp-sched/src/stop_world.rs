@@ -13,18 +13,15 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 use parking_lot::MutexGuard;
 
-/// Gives the P of the calling M to stop-the-world. Returns the M, without a P.
+/// Gives the P of the calling M, which has seen the world stopping, to stop-the-world. It is stopping still: it waits
+/// for this P. Returns the M, without a P.
 pub(crate) fn surrender(rt: Rt) -> &'static M {
     let sched = rt.sched();
     let mut inner = sched.lock.lock();
+    debug_assert!(sched.gcwaiting.load(Ordering::Relaxed), "the world went on without this P");
     let (m, p) = idle::release_p(rt);
-    if sched.gcwaiting.load(Ordering::Acquire) {
-        p.set_status(PStatus::Gcstop);
-        inner.p_stopped(sched);
-    } else {
-        // The world has started again meanwhile.
-        inner.pidle_put(sched, p);
-    }
+    p.set_status(PStatus::Gcstop);
+    inner.p_stopped(sched);
     m
 }
 

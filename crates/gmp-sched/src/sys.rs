@@ -133,20 +133,31 @@ pub(crate) fn address_space() -> usize {
     limit_of(libc::RLIMIT_AS).min(limit_of(libc::RLIMIT_DATA))
 }
 
-/// Reserves `len` bytes of zero pages that cost nothing until touched.
+/// Reserves `len` bytes of address space, for [`open`]: until then nobody may touch them, and they are not locked in
+/// memory nor counted against any limit but that of addresses.
 pub(crate) fn reserve(len: usize) -> io::Result<*mut u8> {
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice.
     let base = unsafe {
         libc::mmap(
             core::ptr::null_mut(),
             len,
-            libc::PROT_READ | libc::PROT_WRITE,
+            libc::PROT_NONE,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
             -1,
             0,
         )
     };
     if base == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(base.cast()) }
+}
+
+/// Makes reserved bytes zero pages that cost nothing until touched, unless the process locks its memory; false if the
+/// kernel refused.
+///
+/// # Safety
+/// The range is of whole pages, reserved by us, and nobody uses it.
+pub(crate) unsafe fn open(base: *mut u8, len: usize) -> bool {
+    // SAFETY: the caller's.
+    unsafe { libc::mprotect(base.cast(), len, libc::PROT_READ | libc::PROT_WRITE) == 0 }
 }
 
 /// `madvise`; false if the kernel refused.

@@ -38,7 +38,19 @@ pub(crate) fn enter_may_park(s: &'static Stack, g: &'static G) -> Rt {
 #[inline(always)]
 pub(crate) fn leave_may_park(rt: Rt, s: &'static Stack, g: &'static G) {
     if s.blocking.get() > 0 {
+        leave_within(rt, s, g);
+    } else {
+        rt.leave();
+    }
+}
+
+/// Within a section, or a wait that began without a P.
+#[cold]
+#[inline(never)]
+fn leave_within(rt: Rt, s: &'static Stack, g: &'static G) {
+    if s.blocking.get() & SECTIONS > 0 {
         enter_syscall(rt, g);
+        counts_as_told(s);
     } else {
         rt.leave();
     }
@@ -67,7 +79,8 @@ fn preempted(rt: Rt, s: &'static Stack, g: &'static G) -> Rt {
 #[cold]
 fn regain(s: &'static Stack, g: &'static G) -> Rt {
     let m = s.m.get().expect("a goroutine runs on an M");
-    if s.blocking.get() > 0 {
+    counts_again(s);
+    if s.blocking.get() & SECTIONS > 0 {
         return exit_syscall(m, s, g);
     }
     g.set_status(GStatus::Syscall);
@@ -157,7 +170,6 @@ fn exit_without_p(
     /// A call that is over sooner was not worth another thread's wake-up.
     const LONG: u64 = 50_000;
     fork::check();
-    counts_again(s);
     let began = m.call_began.replace(0);
     let long = began > 0 && sys::nanotime() - began >= LONG;
     let oldp = m.p.take();
@@ -244,57 +256,71 @@ pub(crate) fn start_locked_m(rt: Rt, g: &'static G) -> Result<Rt, &'static M> {
     idle::stop_m(m).ok_or(m)
 }
 
-/// Blocks the thread of a goroutine: its P goes to another M first (`entersyscallblock`). A pinned one comes back on
-/// this thread.
-///
-/// `sleep` must not unwind. If it calls the runtime, that is as within [`blocking`]: it may go on on another thread.
-pub(crate) fn block_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
-    sleep_as(NO_M, rt, s, g, sleep);
+/// In [`Stack::blocking`]: the goroutine waits for others, so its thread counts as parked and not as an M.
+const WAITS: u32 = 1 << 31;
+/// In [`Stack::blocking`]: so it is counted just now, and not within a call of the runtime's that what it waits with
+/// makes.
+const COUNTED: u32 = 1 << 30;
+/// In [`Stack::blocking`]: how many sections.
+const SECTIONS: u32 = COUNTED - 1;
+
+/// Calls `sleep` on the thread of a goroutine, which has no P. Meanwhile the thread counts as parked if it `waits` for
+/// others, and else as an M that runs, even within such a wait. `sleep` must not unwind.
+pub(crate) fn sleep_counted(s: &'static Stack, waits: bool, sleep: impl FnOnce()) {
+    let within = set_waits(s, waits);
+    sleep();
+    set_waits(s, within);
 }
 
-/// [`block_on_thread`], where `sleep` does not count the thread as parked itself: for as long as it calls nothing of
-/// the runtime's.
-pub(crate) fn wait_on_others(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
-    sleep_as(NO_M | PARKED, rt, s, g, sleep);
-}
-
-/// In [`Stack::blocking`]: while it sleeps the thread does not count among the Ms.
-const NO_M: u32 = 1 << 31;
-/// In [`Stack::blocking`]: and was counted among the parked ones.
-const PARKED: u32 = 1 << 30;
-
-fn sleep_as(flags: u32, rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
-    nap_on_thread(rt, s, g, || {
+/// As [`sleep_counted`], for a `sleep` that counts the thread as parked itself and calls nothing of the runtime's.
+pub(crate) fn sleep_as_thread(s: &'static Stack, sleep: impl FnOnce()) {
+    sleep_counted(s, false, || {
         census::m_ends();
-        if flags & PARKED != 0 {
-            census::thread_parks();
-            sysmon_note::fell_asleep();
-        }
-        s.blocking.set(s.blocking.get() | flags);
         sleep();
-        counts_again(s);
+        census::m_starts();
     });
 }
 
-/// The thread counts as an M again, and not as parked: it has slept, or what should have been asleep calls the
-/// runtime.
-pub(crate) fn counts_again(s: &Stack) {
+/// Returns what it was.
+fn set_waits(s: &Stack, waits: bool) -> bool {
+    counts_again(s);
+    let before = s.blocking.get();
+    s.blocking.set(if waits { before | WAITS } else { before & !WAITS });
+    counts_as_told(s);
+    before & WAITS != 0
+}
+
+fn counts_as_told(s: &Stack) {
     let flags = s.blocking.get();
-    s.blocking.set(flags & !(NO_M | PARKED));
-    if flags & NO_M != 0 {
-        census::m_starts();
+    if flags & WAITS != 0 {
+        s.blocking.set(flags | COUNTED);
+        census::m_ends();
+        census::thread_parks();
+        sysmon_note::fell_asleep();
     }
-    if flags & PARKED != 0 {
+}
+
+/// The thread counts as an M that runs: it has slept, or what should have been asleep calls the runtime.
+fn counts_again(s: &Stack) {
+    let flags = s.blocking.get();
+    if flags & COUNTED != 0 {
+        s.blocking.set(flags & !COUNTED);
+        census::m_starts();
         census::thread_unparks();
     }
 }
 
-/// [`block_on_thread`] for a sleep that ends by itself: the thread counts as one that runs.
+/// Calls `sleep`, which blocks the thread of a goroutine: its P goes to another M first (`entersyscallblock`). A pinned
+/// one comes back on this thread.
+///
+/// `sleep` must not unwind. If it calls the runtime, that is as within [`blocking`]: it may go on on another thread.
 pub(crate) fn nap_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
     s.blocking.set(s.blocking.get() + 1);
     g.set_status(GStatus::Syscall);
     idle::hand_p_on(rt);
     sleep();
+    // Within a wait that began without a P and got one, it may count as parked again.
+    counts_again(s);
     let m = s.m.get().expect("a goroutine runs on an M");
     let rt = exit_syscall(m, s, g);
     s.blocking.set(s.blocking.get() - 1);

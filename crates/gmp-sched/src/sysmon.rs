@@ -9,7 +9,9 @@
 //!   take: take the P from under it ([`crate::attention`]). If the thread's CPU clock stands still it
 //!   is blocked, and the syscall rule holds; if it computes, it has its 10 ms first, and afterwards a
 //!   lower weight, because it now runs beside the Ps and not on one. From the middle of
-//!   the slice on an M stands ready for the P.
+//!   the slice on an M stands ready for the P;
+//! - idle, and a timer of its is due, and the M that watched the clock was taken for a P with work: wake
+//!   somebody.
 //!
 //! When every runtime is idle it looks for a deadlock ([`crate::deadlock`]) and then sleeps until an M
 //! wakes: an idle process shows no wake-ups. Between looks it does what it was asked to ([`crate::sysmon_chore`]),
@@ -133,7 +135,8 @@ fn main() {
 /// should have (Go 1.25's `sysmonUpdateGOMAXPROCS`).
 fn follow_cpus(scheds: &[&'static Sched]) {
     let mut followers = scheds.iter().filter(|s| s.follows_cpus.load(Ordering::Relaxed)).peekable();
-    if followers.peek().is_some() {
+    // Where no P can be taken from code that computes, stopping a world would have sysmon wait for that code.
+    if followers.peek().is_some() && sys::membarrier() {
         let procs = cpus::default_procs();
         followers.for_each(|s| stop_world::follow_cpus(s, procs));
     }
@@ -201,7 +204,7 @@ impl Delay {
 #[derive(Default, Debug)]
 struct Look {
     took: u32,
-    /// The end of the earliest running slice that others wait for.
+    /// The end of the earliest running slice that others wait for, or the earliest timer that nobody else waits for.
     earliest_end: Option<u64>,
 }
 
@@ -220,6 +223,7 @@ fn retake(sched: &'static Sched, now: u64, look: &mut Look) {
                 look.took += u32::from(took);
             }
             PStatus::Running => retake_running(sched, p, now, look),
+            PStatus::Idle => watch_clock(sched, p, now, look),
             _ => {}
         }
     }
@@ -323,7 +327,7 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         }
         look.slice_ends(seen.schedwhen + SLICE);
         if now >= seen.schedwhen + SLICE / 2 {
-            idle::make_spare_m(sched);
+            idle::make_spare_m(sched, now);
         }
     }
     p.seen.set(seen);
@@ -343,6 +347,17 @@ fn timer_due(sched: &Sched, p: &P, now: u64, look: &mut Look) -> bool {
             false
         }
         None => false,
+    }
+}
+
+/// A timer of an idle P is seen to by the M that watches the clock, unless that was taken for a P with work.
+fn watch_clock(sched: &'static Sched, p: &P, now: u64, look: &mut Look) {
+    let deadline = sched.hooks().poll.and_then(|poll| poll.next_deadline(p.id as usize));
+    match deadline {
+        Some(d) if sched.sleeping_until.load(Ordering::SeqCst) <= d => {}
+        Some(d) if d <= now => idle::wakep(sched),
+        Some(d) => look.slice_ends(d),
+        None => {}
     }
 }
 

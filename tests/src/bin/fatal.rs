@@ -1,5 +1,6 @@
 //! Programs that end the process, for `tests/fatal.rs`: `fatal NAME`.
 
+use gort::sched::{thread_naps, thread_waits};
 use gort::{Runtime, chan};
 use std::hint::black_box;
 
@@ -93,6 +94,30 @@ fn main() {
         "no_deadlock_of_a_futures_wait_within_a_wait" => {
             wait_within_a_wait(|rt, wait| rt.block_on(async { wait() }));
         }
+        "no_deadlock_of_a_threads_nap_within_a_wait" => nap_within_a_wait(|_, nap| nap()),
+        "no_deadlock_of_a_goroutines_nap_within_a_wait" => nap_within_a_wait(|rt, nap| rt.run(nap)),
+        "no_deadlock_of_a_futures_nap_within_a_wait" => {
+            nap_within_a_wait(|rt, nap| rt.block_on(async { nap() }));
+        }
+        "deadlock_of_a_wait_that_called_the_runtime" => runtime().run(|| {
+            thread_waits(|| {
+                gort::yield_now();
+                gort::go(|| ()).join().expect("no panics");
+                for_ever();
+            });
+        }),
+        "deadlock_of_a_wait_in_a_section" => {
+            runtime().run(|| gort::blocking(|| thread_waits(for_ever)));
+        }
+        "deadlock_of_a_futures_wait_within_a_wait" => {
+            let (_tx, rx) = chan::bounded::<()>(0);
+            runtime().block_on(async { thread_waits(|| assert!(rx.recv().is_ok())) });
+        }
+        "deadlock_of_a_futures_wait_in_a_section" => {
+            let lock = gort::sched::Mutex::new(());
+            let _held = lock.lock();
+            runtime().block_on(async { gort::blocking(|| drop(lock.lock())) });
+        }
         "no_deadlock_while_blocking" => runtime().run(|| {
             let (tx, rx) = chan::bounded(0);
             let slow = gort::go(move || {
@@ -154,8 +179,24 @@ fn wait_within_a_wait(on: impl FnOnce(&Runtime, &(dyn Fn() + Sync))) {
         std::thread::sleep(std::time::Duration::from_millis(500));
     });
     told.recv().expect("the holder tells");
-    on(&rt, &|| gort::sched::thread_waits(|| drop(lock.lock())));
+    on(&rt, &|| thread_waits(|| drop(lock.lock())));
     holder.join().expect("no panics");
+}
+
+/// Nothing else is to come, but the nap ends by itself.
+fn nap_within_a_wait(on: impl FnOnce(&Runtime, &(dyn Fn() + Sync))) {
+    let rt = runtime();
+    rt.run(|| ());
+    let soon = std::time::Duration::from_millis(500);
+    on(&rt, &|| {
+        thread_waits(|| thread_naps(|| std::thread::sleep(soon)))
+    });
+}
+
+fn for_ever() {
+    loop {
+        std::thread::park();
+    }
 }
 
 /// One goroutine for each reason to wait that can last for ever, and one that waits for them.
