@@ -196,6 +196,12 @@ fn r52_a_wait_that_has_called_the_runtime_is_a_wait() {
     );
 }
 
+/// What was within the wait is over; the wait is not.
+#[test]
+fn r52_a_wait_that_has_napped_is_a_wait() {
+    deadlocks("deadlock_of_a_wait_that_has_napped", &["[syscall]:"]);
+}
+
 #[test]
 fn r52_a_wait_in_a_blocking_section_is_a_wait() {
     deadlocks("deadlock_of_a_wait_in_a_section", &["[syscall]:"]);

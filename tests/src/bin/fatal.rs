@@ -106,6 +106,12 @@ fn main() {
                 for_ever();
             });
         }),
+        "deadlock_of_a_wait_that_has_napped" => runtime().run(|| {
+            thread_waits(|| {
+                thread_naps(|| std::thread::sleep(std::time::Duration::from_millis(10)));
+                for_ever();
+            });
+        }),
         "deadlock_of_a_wait_in_a_section" => {
             runtime().run(|| gort::blocking(|| thread_waits(for_ever)));
         }
