@@ -38,9 +38,9 @@ const HEAD: usize = size_of::<Stack>();
 
 /// Bytes of a stack unless the first runtime asks otherwise.
 pub(crate) const DEFAULT_SIZE: usize = 256 << 10;
-/// The least: what the code of std needs that a panic runs.
+/// The least that can be asked for.
 pub(crate) const MIN_SIZE: usize = 64 << 10;
-/// The most: there is room for a thousand at least, if the kernel lets us.
+/// The most: there is room for a thousand, if the kernel lets us.
 pub(crate) const MAX_SIZE: usize = 1 << 30;
 /// What is reserved if the kernel lets us: room for four million stacks of the default size. Of a limited address
 /// space, a quarter.
