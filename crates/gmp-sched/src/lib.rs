@@ -53,6 +53,7 @@ not_loom! {
     mod fatal;
     mod finish;
     mod fork;
+    mod free_slots;
     mod globq;
     mod group;
     mod handle;

@@ -118,7 +118,7 @@ pub(crate) enum Post {
     Inject(&'static G),
     /// Give the stack back: its base loop goes on when it is taken again.
     FreeStack(&'static Stack),
-    /// The M ends; its last stack goes back to the global list.
+    /// The M ends; its last stack goes back to the pool of stacks.
     Exit(&'static Stack),
 }
 

@@ -325,7 +325,7 @@ fn run_here(rt: Rt, g: &'static G, s: &'static Stack) -> Result<Rt, &'static M> 
     if ended_locked || retires { Err(idle::hand_p_on(stop_spinning(rt))) } else { Ok(rt) }
 }
 
-/// First code of a pooled stack. When an M ends on it, the stack goes back to the global list, and
+/// First code of a pooled stack. When an M ends on it, the stack goes back to the pool of stacks, and
 /// the loop starts afresh with the next M that takes it.
 pub(crate) extern "C" fn base_loop(m: usize) -> ! {
     #[cfg(gort_asan)]
@@ -378,7 +378,7 @@ fn stackful_main(m: &'static M) {
                 }
             }
             Post::Exit(s) => {
-                stack::give(s, s);
+                stack::give(s, 1);
                 return;
             }
             Post::None => {}

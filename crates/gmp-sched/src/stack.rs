@@ -22,11 +22,14 @@
 //!   (`mlockall`) has in memory.
 //! - Slots are never unmapped, so a head is type-stable. A free stack that is not needed soon gives
 //!   its pages back ([`trim`]).
+//! - Free slots are handed out lowest first ([`crate::free_slots`] has the reason); a P keeps a few on a list
+//!   of its own.
 //!
 //! Rejected: a mapping per stack (a syscall and a VMA each), segmented stacks (a check in every
 //! prologue, which is the compiler's to emit), stacks from the allocator (no guard).
 
 use crate::arch;
+use crate::free_slots::FreeSlots;
 use crate::runtime2::Stack;
 use crate::sys;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -72,9 +75,9 @@ struct Pool {
     /// Slots handed out so far, from the bottom.
     used: usize,
     /// Free, and used since they were last trimmed.
-    warm: Option<&'static Stack>,
+    warm: FreeSlots,
     /// Free, and trimmed.
-    cold: Option<&'static Stack>,
+    cold: FreeSlots,
     guard: Guard,
 }
 
@@ -85,11 +88,12 @@ enum Guard {
     Mprotect,
 }
 
-// SAFETY: the list is only reached through the mutex around it.
-unsafe impl Send for Pool {}
-
-static POOL: Mutex<Pool> =
-    Mutex::new(Pool { used: 0, warm: None, cold: None, guard: Guard::Untried });
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    used: 0,
+    warm: FreeSlots::new(),
+    cold: FreeSlots::new(),
+    guard: Guard::Untried,
+});
 
 /// Reserves the mapping for stacks of `size` bytes, unless it exists. Returns the size in force.
 ///
@@ -152,31 +156,41 @@ pub(crate) fn overflowed(addr: usize) -> Option<&'static Stack> {
 
 impl Pool {
     fn take_free(&mut self) -> Option<&'static Stack> {
-        let list = if self.warm.is_some() { &mut self.warm } else { &mut self.cold };
-        let s = (*list)?;
-        *list = s.next.get();
-        Some(s)
+        let slot = self.warm.take_lowest().or_else(|| self.cold.take_lowest())?;
+        Some(head_of(slot))
     }
 }
 
+/// The head of a slot that was handed out once.
+fn head_of(slot: usize) -> &'static Stack {
+    let size = MAPPING.slot.load(Ordering::Relaxed);
+    let end = MAPPING.base.load(Ordering::Relaxed) + (slot + 1) * size;
+    // SAFETY: `fresh` wrote it, and slots are never unmapped.
+    unsafe { &*core::ptr::with_exposed_provenance(end - HEAD) }
+}
+
+/// The number of a head's slot.
+fn number_of(s: &Stack) -> usize {
+    let off = core::ptr::from_ref(s).addr() - MAPPING.base.load(Ordering::Relaxed);
+    off / MAPPING.slot.load(Ordering::Relaxed)
+}
+
 /// Takes up to `want` stacks, free ones first; those that never ran will call `entry`. They come
-/// linked by `next`, with how many there are.
+/// linked by `next`, lowest first, with how many there are.
 pub(crate) fn take(want: u32, entry: extern "C" fn(usize) -> !) -> (&'static Stack, u32) {
     let mut pool = POOL.lock();
-    let mut list: Option<&'static Stack> = None;
-    let mut n = 0;
-    while n < want {
-        let s = match pool.take_free() {
-            Some(s) => s,
-            // One fresh stack at least; guards cost a syscall each, so no more than asked for now.
-            None if n == 0 => fresh(&mut pool, entry),
-            None => break,
-        };
-        s.next.set(list);
-        list = Some(s);
+    // One fresh stack at most; guards cost a syscall each, so no more than asked for now.
+    let first = pool.take_free().unwrap_or_else(|| fresh(&mut pool, entry));
+    let (mut last, mut n) = (first, 1);
+    while n < want
+        && let Some(s) = pool.take_free()
+    {
+        last.next.set(Some(s));
+        last = s;
         n += 1;
     }
-    (list.expect("at least one"), n)
+    last.next.set(None);
+    (first, n)
 }
 
 fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
@@ -186,6 +200,8 @@ fn fresh(pool: &mut Pool, entry: extern "C" fn(usize) -> !) -> &'static Stack {
         open_more(off, slot);
     }
     pool.used += 1;
+    pool.warm.make_room(pool.used);
+    pool.cold.make_room(pool.used);
     let start = MAPPING.base.load(Ordering::Relaxed) + off;
     guard(pool, start as *mut u8);
     // SAFETY: the slot is open, was never handed out, and is aligned, so its upper end has room for
@@ -250,51 +266,61 @@ pub(crate) fn guards_are_mappings() -> bool {
     POOL.lock().guard == Guard::Mprotect
 }
 
-/// Gives free stacks back, linked by `next` from `first` to `last`.
-pub(crate) fn give(first: &'static Stack, last: &'static Stack) {
+/// Gives free stacks back: `n`, linked by `next`. Returns the one that follows them.
+pub(crate) fn give(first: &'static Stack, n: u32) -> Option<&'static Stack> {
     let mut pool = POOL.lock();
-    last.next.set(pool.warm);
-    pool.warm = Some(first);
+    let mut next = Some(first);
+    for _ in 0..n {
+        let s = next.expect("as many as were counted");
+        next = s.next.take();
+        pool.warm.insert(number_of(s));
+    }
+    next
 }
 
 /// Whether [`trim`] would find something to do.
 pub(crate) fn any_warm() -> bool {
-    POOL.lock().warm.is_some()
+    !POOL.lock().warm.is_empty()
 }
 
 /// Returns to the kernel what free stacks touched below the page that their base loop was left in, as long as
 /// `go_on` says so. A system call for each stack, so it is for times when nothing else is to be done;
-/// each is off the list for no longer than its own call, for whoever needs stacks meanwhile.
+/// each is not to be had for no longer than its own call, for whoever needs stacks meanwhile.
 pub(crate) fn trim(go_on: impl Fn() -> bool) {
     while go_on() {
-        let Some(s) = ({
-            let mut pool = POOL.lock();
-            let s = pool.warm;
-            pool.warm = s.and_then(|s| s.next.get());
-            s
-        }) else {
-            return;
-        };
-        let sp = s.sp.load(Ordering::Relaxed);
+        let Some(slot) = POOL.lock().warm.take_lowest() else { return };
+        let sp = head_of(slot).sp.load(Ordering::Relaxed);
         let (start, _) = slot_of(sp).expect("a pooled stack");
         let lowest = start + PAGE;
         let below = (sp & !(PAGE - 1)) - lowest;
-        // SAFETY: the stack is free and off every list, so nobody runs on it. What its base loop left
+        // SAFETY: the stack is free and in neither set, so nobody runs on it. What its base loop left
         // there lies at and above `sp`; the pages dropped are the whole ones below.
         unsafe { sys::advise(lowest as *mut u8, below, libc::MADV_DONTNEED) };
-        let mut pool = POOL.lock();
-        s.next.set(pool.cold);
-        pool.cold = Some(s);
+        POOL.lock().cold.insert(slot);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DEFAULT_SIZE, MAPPING, PAGE, init, overflowed, take};
+    use super::{DEFAULT_SIZE, MAPPING, PAGE, give, init, overflowed, take};
     use core::sync::atomic::Ordering;
 
     extern "C" fn never_runs(_: usize) -> ! {
-        unreachable!("it is only taken, and never given back")
+        unreachable!("stacks are only taken and given back")
+    }
+
+    #[test]
+    fn free_stacks_come_lowest_first() {
+        init(DEFAULT_SIZE).unwrap();
+        let stacks: Vec<_> = (0..8).map(|_| take(1, never_runs).0).collect();
+        for i in [3, 0, 7, 1, 6, 2, 5, 4] {
+            assert!(give(stacks[i], 1).is_none());
+        }
+        // Another test may take one of them meanwhile.
+        let (first, n) = take(8, never_runs);
+        let list = core::iter::successors(Some(first), |s| s.next.get());
+        let addrs: Vec<_> = list.map(|s| core::ptr::from_ref(s).addr()).collect();
+        assert!(addrs.is_sorted() && addrs.len() == n as usize && (7..=8).contains(&n));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::asan;
 use crate::{arch, park_word, stack};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// A P keeps fewer free stacks than this, and moves half of them to the global list at once.
+/// A P keeps fewer free stacks than this, and moves half of them to the pool at once.
 const STACKS_MAX: u32 = 128;
 
 /// A stack whose base loop goes on when it is switched to.
@@ -57,27 +57,19 @@ fn put_stack(rt: &Rt, s: &'static Stack) {
 
 /// Gives all of a P's free stacks back. By its holder, or under the runtime's lock if it is idle or gone.
 pub(crate) fn give_stacks(p: &P) {
-    p.nstacks.set(0);
-    let Some(first) = p.stacks.take() else { return };
-    let mut last = first;
-    while let Some(next) = last.next.get() {
-        last = next;
+    if let Some(first) = p.stacks.take() {
+        stack::give(first, p.nstacks.replace(0));
     }
-    stack::give(first, last);
 }
 
 #[cold]
 fn spill_stacks(rt: &Rt) {
     let p = rt.p();
     let n = STACKS_MAX / 2;
-    let (Some(first), mut last) = (p.stacks.get(), p.stacks.get()) else { return };
-    for _ in 1..n {
-        last = last.and_then(|s| s.next.get());
+    if let Some(first) = p.stacks.get() {
+        p.stacks.set(stack::give(first, n));
+        p.nstacks.set(p.nstacks.get() - n);
     }
-    let Some(last) = last else { return };
-    p.stacks.set(last.next.take());
-    p.nstacks.set(p.nstacks.get() - n);
-    stack::give(first, last);
 }
 
 /// Leaves the running stack, whose pointer is kept in `from`, for `to` at `sp`, and takes the M along.
