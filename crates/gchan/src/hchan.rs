@@ -88,6 +88,17 @@ enum Buf<T> {
     List(List<T>),
 }
 
+impl<T> Buf<T> {
+    /// As [`Hchan::cap`]'s field, from the line of the channel that whoever holds the lock has at hand.
+    #[inline(always)]
+    fn cap(&self) -> usize {
+        match self {
+            Self::Ring(ring) => ring.cap(),
+            Self::List(_) => usize::MAX,
+        }
+    }
+}
+
 // SAFETY: values are moved in and out under the lock and never shared; nodes are reached under the lock alone.
 unsafe impl<T: Send> Send for Hchan<T> {}
 // SAFETY: as for `Send`. `T: Sync` is not needed: no `&T` is ever made.

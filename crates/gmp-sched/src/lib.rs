@@ -8,7 +8,7 @@
 //! |---|---|
 //! | protocols, model-checked | `runq`, `gate`, `park_word`, `join_word`, `attention`, `p_status` |
 //! | machine | `arch`, `sys`, `cpus`; `asan`, if built for AddressSanitizer |
-//! | records | `status`, `wait_reason`, `globq`, `runtime2`, `stack`, `records`, `census` |
+//! | records | `status`, `wait_reason`, `globq`, `ahead`, `runtime2`, `free_slots`, `stack`, `records`, `census` |
 //! | who runs here | `bracket`, `fork` |
 //! | threads | `sysmon_note`, `retake`, `starts`, `idle`, `stop_world` |
 //! | goroutines | `queues`, `switch`, `syscall`, `park`, `unwind`, `finish`, `task`, `join` |
@@ -41,6 +41,7 @@ macro_rules! not_loom {
 mod asan;
 
 not_loom! {
+    mod ahead;
     mod arch;
     mod bracket;
     mod builder;

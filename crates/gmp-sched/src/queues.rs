@@ -91,8 +91,14 @@ fn kicked_out(rt: &Rt, kicked: &'static G) {
 #[inline(always)]
 pub(crate) fn ready(rt: &Rt, g: &'static G) {
     g.set_status(GStatus::Runnable);
-    // It will most likely run here and next: fetch the lines of its stack that it was left on.
-    arch::prefetch::<{ arch::PARKED }>(g.sp.load(Ordering::Relaxed));
+    let sp = g.sp.load(Ordering::Relaxed);
+    if sp != 0 {
+        // It will most likely run here and next: fetch the lines of its stack that it was left on.
+        match rt.p().left.get() {
+            Some(s) => s.ahead.readied(g, sp),
+            None => arch::prefetch::<{ arch::PARKED }>(sp),
+        }
+    }
     if core::ptr::eq(g.sched(), rt.sched()) {
         runq_put_next(rt, g);
     } else {

@@ -12,6 +12,7 @@
 //! - *M*: the M's own thread;
 //! - *lock*: whoever holds [`Sched::lock`].
 
+use crate::ahead::Ahead;
 use crate::attention::Attention;
 use crate::gate::Gate;
 use crate::goroutines::{self, Goroutines};
@@ -102,6 +103,8 @@ pub(crate) struct Stack {
     pub(crate) locals: Cell<*mut ()>,
     /// The umbrella's word; it outlives goroutines. By the runner.
     pub(crate) slot: Cell<*mut ()>,
+    /// Whom to fetch when its goroutine goes on; see [`crate::ahead`].
+    pub(crate) ahead: Ahead,
 }
 
 /// What the side that arrives after a switch has to do for the side that left.
@@ -207,6 +210,8 @@ pub(crate) struct P {
     pub(crate) long_calls: Cell<bool>,
     /// What sysmon saw last: schedtick and when it changed, syscalltick and when. By sysmon.
     pub(crate) seen: Cell<Seen>,
+    /// The stack that was left for the one that runs now; [`crate::ahead`] keeps a hint there. By the holder.
+    pub(crate) left: Cell<Option<&'static Stack>>,
 }
 
 /// sysmon's notes on a P (`sysmontick` in Go).
@@ -440,6 +445,7 @@ impl Stack {
             locked: Cell::new(0),
             locals: Cell::new(core::ptr::null_mut()),
             slot: Cell::new(core::ptr::null_mut()),
+            ahead: Ahead::new(),
         }
     }
 }
@@ -496,6 +502,7 @@ impl P {
             goroutines: Goroutines::new(),
             long_calls: Cell::new(false),
             seen: Cell::new(Seen::default()),
+            left: Cell::new(None),
         }
     }
 

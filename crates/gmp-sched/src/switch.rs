@@ -170,6 +170,8 @@ pub(crate) fn leave_goroutine(
         && !g.pinned.load(Ordering::Relaxed)
     {
         start_running(m, g);
+        to.ahead.fetch();
+        rt.p().left.set(me.stack.get());
         return switch(rt, &me.sp, to, g.sp.load(Ordering::Relaxed));
     }
     leave_for_base(rt, me, next)

@@ -67,7 +67,7 @@ impl<T> Locked<'_, T> {
         if qcount > 0 || !state.sendq.is_empty() || !state.stash.is_empty() {
             hint |= READABLE;
         }
-        if has_room(qcount, state.spoken, chan.cap) || !state.recvq.is_empty() {
+        if has_room(qcount, state.spoken, state.buf.cap()) || !state.recvq.is_empty() {
             hint |= WRITABLE;
         }
         if state.closed {
@@ -96,7 +96,8 @@ impl<T> Locked<'_, T> {
 
     #[inline(always)]
     pub(super) fn room(&mut self) -> bool {
-        has_room(self.qcount(), self.state().spoken, self.chan.cap)
+        let (qcount, state) = (self.qcount(), self.state());
+        has_room(qcount, state.spoken, state.buf.cap())
     }
 
     /// What a send or a receive has to do.
@@ -199,7 +200,7 @@ impl<T> Locked<'_, T> {
             Node::finish(partner, Outcome::Passed)
         };
         let readable = !state.sendq.is_empty();
-        let writable = !state.recvq.is_empty() || has_room(0, state.spoken, self.chan.cap);
+        let writable = !state.recvq.is_empty() || has_room(0, state.spoken, state.buf.cap());
         let chan = self.chan;
         self.unlock_with(u8::from(readable) * READABLE + u8::from(writable) * WRITABLE);
         match dir {
@@ -289,7 +290,6 @@ impl<T> Locked<'_, T> {
     #[inline]
     pub(crate) unsafe fn send(&mut self, src: *const T, after: &mut After<T>) -> Sent {
         let qcount = self.qcount();
-        let cap = self.chan.cap;
         let state = self.state();
         if state.closed {
             return Sent::Closed;
@@ -303,7 +303,7 @@ impl<T> Locked<'_, T> {
                 after.wake = Node::finish(node, Outcome::Passed);
                 return Sent::Done;
             }
-            if !has_room(qcount, state.spoken, cap) {
+            if !has_room(qcount, state.spoken, state.buf.cap()) {
                 return Sent::Full;
             }
             match &mut state.buf {
