@@ -1,0 +1,153 @@
+//! What is a deadlock and what is none (R52). A report ends the process, and all threads of the process count: so
+//! each program runs in a process of its own, without the threads of a test harness.
+
+use gmp_sched::{
+    Builder, Runtime, Semaphore, blocking, go, lock_os_thread, thread_waits, unlock_os_thread,
+    yield_now,
+};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Status of a program that comes to its end.
+const NONE: i32 = 77;
+/// Status of a program that reports a deadlock.
+const REPORTED: i32 = 2;
+
+/// Each program, and the status it ends with.
+const PROGRAMS: &[(&str, fn(), i32)] = &[
+    (
+        "none_if_a_thread_readies_a_goroutine_and_ends_meanwhile",
+        readied_by_one_that_ends,
+        NONE,
+    ),
+    (
+        "none_if_a_thread_starts_another_and_ends_meanwhile",
+        readied_by_an_heir,
+        NONE,
+    ),
+    (
+        "one_if_a_wait_that_began_without_a_p_has_called_the_runtime",
+        wait_that_gets_a_p,
+        REPORTED,
+    ),
+    (
+        "one_after_a_pinned_goroutine_has_parked_within_a_wait",
+        pinned_park_within_a_wait,
+        REPORTED,
+    ),
+];
+
+fn main() {
+    if let Some(name) = std::env::args().nth(1)
+        && let Some((_, program, _)) = PROGRAMS.iter().find(|p| p.0 == name)
+    {
+        program();
+        std::process::exit(NONE);
+    }
+    for (name, _, status) in PROGRAMS {
+        let out = Command::new("timeout")
+            .arg("60")
+            .arg(std::env::current_exe().unwrap())
+            .arg(name)
+            .output()
+            .expect("the program starts");
+        let text = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(*status), "{name}: {text}");
+        assert_eq!(
+            text.starts_with("fatal error: all goroutines are asleep - deadlock!\n"),
+            *status == REPORTED,
+            "{name}: {text}"
+        );
+        println!("r52 {name} ... ok");
+    }
+}
+
+fn runtime(procs: usize) -> Runtime {
+    // SAFETY: nothing bound to a thread is kept across a park.
+    unsafe { Builder::new().procs(procs).build_stackful() }.unwrap()
+}
+
+/// Threads that wait for ever, so that a look at all of them takes its time.
+fn crowd() {
+    let never = Arc::new(Semaphore::new(0));
+    for _ in 0..400 {
+        let never = never.clone();
+        let waits = move || never.acquire(1);
+        thread::Builder::new()
+            .stack_size(64 << 10)
+            .spawn(waits)
+            .unwrap();
+    }
+}
+
+/// A goroutine waits for what a thread releases after some time; again and again, at times that differ.
+fn again_and_again(release: fn(Arc<Semaphore>), then: fn()) {
+    crowd();
+    runtime(2).run(move || {
+        for round in 0..60 {
+            let waits = Arc::new(Semaphore::new(0));
+            let held = waits.clone();
+            let after = Duration::from_micros(20_000 + 1_777 * round);
+            thread::spawn(move || {
+                thread::sleep(after);
+                release(held);
+            });
+            waits.acquire(1);
+            then();
+        }
+    });
+}
+
+fn readied_by_one_that_ends() {
+    let blocks = || blocking(|| thread::sleep(Duration::from_millis(30)));
+    again_and_again(|held| held.release(1), blocks);
+}
+
+fn readied_by_an_heir() {
+    let heir = |held: Arc<Semaphore>| {
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            held.release(1);
+        });
+    };
+    again_and_again(heir, || ());
+}
+
+/// The P of a goroutine is taken, for it computes. It begins to wait, and then calls the runtime, which gives it a P.
+fn wait_that_gets_a_p() {
+    runtime(1).run(|| {
+        let seen = Arc::new(AtomicBool::new(false));
+        let flag = seen.clone();
+        let other = go(move || flag.store(true, Ordering::SeqCst));
+        while !seen.load(Ordering::SeqCst) {
+            std::hint::spin_loop();
+        }
+        thread_waits(|| {
+            yield_now();
+            loop {
+                thread::park();
+            }
+        });
+        drop(other);
+    });
+}
+
+/// Its waits are counted as often as they end.
+fn pinned_park_within_a_wait() {
+    runtime(1).run(|| {
+        let held = Arc::new(Semaphore::new(0));
+        let waits = held.clone();
+        let other = go(move || {
+            thread::sleep(Duration::from_millis(5));
+            held.release(1);
+        });
+        lock_os_thread();
+        thread_waits(|| waits.acquire(1));
+        unlock_os_thread();
+        drop(other);
+        waits.acquire(1);
+    });
+}
