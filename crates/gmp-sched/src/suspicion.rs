@@ -87,7 +87,7 @@ impl Suspicion {
 
 #[cfg(all(test, loom))]
 mod loom_tests {
-    use super::{Suspicion, Threads, Verdict};
+    use super::{LOOKS, Suspicion, Threads, Verdict};
     use crate::census::Counts;
     use crate::counted::{Blocking, Foreign, end_sleep, sleep_on};
     use crate::park_word::ParkWord;
@@ -223,7 +223,10 @@ mod loom_tests {
 
         /// Sysmon's loop, until the deadlock.
         fn watch(&self) {
-            let mut suspicion = Suspicion::default();
+            self.watch_on(Suspicion::default());
+        }
+
+        fn watch_on(&self, mut suspicion: Suspicion) {
             let can_wake = || self.timer.fetch_or(0, Ordering::AcqRel) > 0;
             loop {
                 let now = self.counts.take();
@@ -283,6 +286,22 @@ mod loom_tests {
         one_thread(|p| {
             p.hope_is_fulfilled();
             p.sleeps_on_word(1);
+        });
+    }
+
+    /// A thread that nobody knew of, and that sleeps when sysmon waits for it no longer.
+    #[test]
+    fn loom_deadlock_of_one_that_sleeps_in_the_end() {
+        loom::model(|| {
+            let process = Process::new(1);
+            process.hope_is_fulfilled();
+            let census = Some(process.counts.take());
+            let p = process.clone();
+            let one = thread::spawn(move || p.sleeps_on_word(1));
+            let looks = LOOKS;
+            process.watch_on(Suspicion { census, looks });
+            one.thread().unpark();
+            one.join().unwrap();
         });
     }
 
