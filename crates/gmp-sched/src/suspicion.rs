@@ -347,6 +347,19 @@ mod loom_tests {
         });
     }
 
+    /// The M of a future that waits as a thread, for good, within a wait.
+    #[test]
+    fn loom_deadlock_of_an_m_that_sleeps_within_its_wait() {
+        one_thread(|p| {
+            let blocking = Blocking::new();
+            p.counts.m_starts();
+            p.hope_is_fulfilled();
+            blocking.sleep(&p.counts, true, || {
+                blocking.sleep_as_thread(&p.counts, || p.sleeps_on_word(1));
+            });
+        });
+    }
+
     /// A thread that is no M, and naps within its wait.
     #[test]
     fn loom_deadlock_of_a_thread_that_naps_within_its_wait() {
