@@ -19,7 +19,7 @@ pub(crate) enum Verdict {
     No,
     /// It may be, but somebody is still on the way to sleep: look again soon.
     Unsure,
-    /// Nobody will ever wake.
+    /// Nobody will ever wake: said once.
     Yes,
 }
 
@@ -37,6 +37,8 @@ pub(crate) struct Suspicion {
     census: Option<Census>,
     /// Looks that found the same census.
     looks: u32,
+    /// Of the last deadlock: as long as nothing moves it is the same one.
+    found: Option<Census>,
 }
 
 /// A thread that nobody knows of may be one of ours that is starting or ending, on a machine that
@@ -59,6 +61,9 @@ impl Suspicion {
         can_wake: impl Fn() -> bool,
         threads: impl FnOnce() -> Option<Threads>,
     ) -> Verdict {
+        if self.found == Some(now) {
+            return Verdict::No;
+        }
         if !now.all_asleep() || can_wake() {
             *self = Self::default();
             return Verdict::No;
@@ -78,6 +83,7 @@ impl Suspicion {
             };
         }
         if again && threads.asleep && !can_wake() && counts.take() == now {
+            self.found = Some(now);
             Verdict::Yes
         } else {
             Verdict::Unsure
@@ -298,8 +304,11 @@ mod loom_tests {
             let census = Some(process.counts.take());
             let p = process.clone();
             let one = thread::spawn(move || p.sleeps_on_word(1));
-            let looks = LOOKS;
-            process.watch_on(Suspicion { census, looks });
+            process.watch_on(Suspicion {
+                census,
+                looks: LOOKS,
+                found: None,
+            });
             one.thread().unpark();
             one.join().unwrap();
         });

@@ -2,12 +2,12 @@
 //! each program runs in a process of its own, without the threads of a test harness.
 
 use gmp_sched::{
-    Builder, Runtime, Semaphore, blocking, go, lock_os_thread, thread_waits, unlock_os_thread,
-    yield_now,
+    Builder, OnDeadlock, Runtime, Semaphore, WaitReason, blocking, call_chore, go, lock_os_thread,
+    park, set_chore, thread_waits, unlock_os_thread, yield_now,
 };
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,38 +16,48 @@ const NONE: i32 = 77;
 /// Status of a program that reports a deadlock.
 const REPORTED: i32 = 2;
 
-/// Each program, and the status it ends with.
-const PROGRAMS: &[(&str, fn(), i32)] = &[
+/// Each program, the status it ends with, and how many deadlocks it reports.
+const PROGRAMS: &[(&str, fn(), i32, usize)] = &[
     (
         "none_if_a_thread_readies_a_goroutine_and_ends_meanwhile",
         readied_by_one_that_ends,
         NONE,
+        0,
     ),
     (
         "none_if_a_thread_starts_another_and_ends_meanwhile",
         readied_by_an_heir,
         NONE,
+        0,
     ),
     (
         "one_if_a_wait_that_began_without_a_p_has_called_the_runtime",
         wait_that_gets_a_p,
         REPORTED,
+        1,
     ),
     (
         "one_after_a_pinned_goroutine_has_parked_within_a_wait",
         pinned_park_within_a_wait,
         REPORTED,
+        1,
+    ),
+    (
+        "one_is_reported_once_however_often_sysmon_looks",
+        sysmon_looks_often,
+        NONE,
+        1,
     ),
 ];
 
 fn main() {
     if let Some(name) = std::env::args().nth(1)
-        && let Some((_, program, _)) = PROGRAMS.iter().find(|p| p.0 == name)
+        && let Some((_, program, ..)) = PROGRAMS.iter().find(|p| p.0 == name)
     {
         program();
         std::process::exit(NONE);
     }
-    for (name, _, status) in PROGRAMS {
+    for (name, _, status, reports) in PROGRAMS {
         let out = Command::new("timeout")
             .arg("60")
             .arg(std::env::current_exe().unwrap())
@@ -56,11 +66,8 @@ fn main() {
             .expect("the program starts");
         let text = String::from_utf8_lossy(&out.stderr);
         assert_eq!(out.status.code(), Some(*status), "{name}: {text}");
-        assert_eq!(
-            text.starts_with("fatal error: all goroutines are asleep - deadlock!\n"),
-            *status == REPORTED,
-            "{name}: {text}"
-        );
+        let reported = text.matches("fatal error: all goroutines are asleep - deadlock!\n");
+        assert_eq!(reported.count(), *reports, "{name}: {text}");
         println!("r52 {name} ... ok");
     }
 }
@@ -150,4 +157,21 @@ fn pinned_park_within_a_wait() {
         drop(other);
         waits.acquire(1);
     });
+}
+
+/// It has a chore to do every 10 ms, and looks each time.
+fn sysmon_looks_often() {
+    fn chore() -> Option<Duration> {
+        static DONE: AtomicU32 = AtomicU32::new(0);
+        if DONE.fetch_add(1, Ordering::Relaxed) == 300 {
+            std::process::exit(NONE);
+        }
+        Some(Duration::from_millis(10))
+    }
+    let builder = Builder::new().on_deadlock(OnDeadlock::Report);
+    // SAFETY: as in `runtime`.
+    let rt = unsafe { builder.build_stackful() }.unwrap();
+    assert!(set_chore(chore));
+    call_chore();
+    rt.run(|| park(WaitReason::Park));
 }
