@@ -3,7 +3,7 @@
 //!
 //! Three kinds of threads wait:
 //! - one that sleeps on its own [`ParkWord`]: it counts itself before it sleeps, and who ends its wait takes it
-//!   from the count, before it can run;
+//!   from the count, and is awake until then;
 //! - an M, whose goroutine or future runs code that waits for others ([`Blocking`]): while the thread is in
 //!   that code it counts as parked, and in what that calls of the runtime's, or in a nap within, as an M that
 //!   runs;

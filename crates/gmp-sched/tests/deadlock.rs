@@ -16,48 +16,62 @@ const NONE: i32 = 77;
 /// Status of a program that reports a deadlock.
 const REPORTED: i32 = 2;
 
-/// Each program, the status it ends with, and how many deadlocks it reports.
-const PROGRAMS: &[(&str, fn(), i32, usize)] = &[
-    (
-        "none_if_a_thread_readies_a_goroutine_and_ends_meanwhile",
-        readied_by_one_that_ends,
-        NONE,
-        0,
-    ),
-    (
-        "none_if_a_thread_starts_another_and_ends_meanwhile",
-        readied_by_an_heir,
-        NONE,
-        0,
-    ),
-    (
-        "one_if_a_wait_that_began_without_a_p_has_called_the_runtime",
-        wait_that_gets_a_p,
-        REPORTED,
-        1,
-    ),
-    (
-        "one_after_a_pinned_goroutine_has_parked_within_a_wait",
-        pinned_park_within_a_wait,
-        REPORTED,
-        1,
-    ),
-    (
-        "one_is_reported_once_however_often_sysmon_looks",
-        sysmon_looks_often,
-        NONE,
-        1,
-    ),
+struct Program {
+    name: &'static str,
+    run: fn(),
+    /// What it ends with.
+    status: i32,
+    /// How many deadlocks it reports.
+    reports: usize,
+}
+
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "none_if_a_thread_readies_a_goroutine_and_ends_meanwhile",
+        run: readied_by_one_that_ends,
+        status: NONE,
+        reports: 0,
+    },
+    Program {
+        name: "none_if_a_thread_starts_another_and_ends_meanwhile",
+        run: readied_by_an_heir,
+        status: NONE,
+        reports: 0,
+    },
+    Program {
+        name: "one_if_a_wait_that_began_without_a_p_has_called_the_runtime",
+        run: wait_that_gets_a_p,
+        status: REPORTED,
+        reports: 1,
+    },
+    Program {
+        name: "one_after_a_pinned_goroutine_has_parked_within_a_wait",
+        run: pinned_park_within_a_wait,
+        status: REPORTED,
+        reports: 1,
+    },
+    Program {
+        name: "one_is_reported_once_however_often_sysmon_looks",
+        run: sysmon_looks_often,
+        status: NONE,
+        reports: 1,
+    },
 ];
 
 fn main() {
     if let Some(name) = std::env::args().nth(1)
-        && let Some((_, program, ..)) = PROGRAMS.iter().find(|p| p.0 == name)
+        && let Some(program) = PROGRAMS.iter().find(|p| p.name == name)
     {
-        program();
+        (program.run)();
         std::process::exit(NONE);
     }
-    for (name, _, status, reports) in PROGRAMS {
+    for Program {
+        name,
+        status,
+        reports,
+        ..
+    } in PROGRAMS
+    {
         let out = Command::new("timeout")
             .arg("60")
             .arg(std::env::current_exe().unwrap())
