@@ -2,12 +2,14 @@
 //! each program runs in a process of its own, without the threads of a test harness.
 
 use gmp_sched::{
-    Builder, OnDeadlock, Runtime, Semaphore, WaitReason, blocking, call_chore, go, lock_os_thread,
-    park, set_chore, thread_waits, unlock_os_thread, yield_now,
+    Builder, Goroutine, OnDeadlock, Poll, Runtime, Semaphore, Shutdown, WaitReason, blocking,
+    call_chore, go, lock_os_thread, nanotime, park, set_chore, thread_waits, unlock_os_thread,
+    yield_now,
 };
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
@@ -49,6 +51,12 @@ const PROGRAMS: &[Program] = &[
         run: pinned_park_within_a_wait,
         status: REPORTED,
         reports: 1,
+    },
+    Program {
+        name: "none_if_a_timer_of_a_runtime_that_was_leaked_is_pending",
+        run: timer_of_a_leaked_runtime,
+        status: NONE,
+        reports: 0,
     },
     Program {
         name: "one_is_reported_once_however_often_sysmon_looks",
@@ -171,6 +179,60 @@ fn pinned_park_within_a_wait() {
         drop(other);
         waits.acquire(1);
     });
+}
+
+/// The clock of the first P, with room for one goroutine that sleeps.
+struct Clock;
+
+static WHEN: AtomicU64 = AtomicU64::new(u64::MAX);
+static SLEEPER: Mutex<Option<Waker>> = Mutex::new(None);
+
+impl Poll for Clock {
+    fn poll(&self, p: usize, now: u64) -> (Option<u64>, usize) {
+        let due = self.next_deadline(p).is_some_and(|when| when <= now);
+        if due {
+            WHEN.store(u64::MAX, Ordering::SeqCst);
+            SLEEPER.lock().unwrap().take().expect("a sleeper").wake();
+        }
+        (self.next_deadline(p), usize::from(due))
+    }
+
+    fn next_deadline(&self, p: usize) -> Option<u64> {
+        let when = WHEN.load(Ordering::SeqCst);
+        (p == 0 && when < u64::MAX).then_some(when)
+    }
+
+    fn adopt(&self, _: usize, _: usize) {}
+}
+
+/// A goroutine that outlives its runtime, because a destructor of its sleeps longer than it may.
+fn timer_of_a_leaked_runtime() {
+    struct Sleeps(Arc<Semaphore>);
+    impl Drop for Sleeps {
+        fn drop(&mut self) {
+            let me = Goroutine::current().expect("a goroutine");
+            *SLEEPER.lock().unwrap() = Some(me.waker());
+            WHEN.store(nanotime() + 500_000_000, Ordering::SeqCst);
+            while WHEN.load(Ordering::SeqCst) < u64::MAX {
+                park(WaitReason::Park);
+            }
+            self.0.release(1);
+        }
+    }
+    let builder = Builder::new().procs(1).poll(&Clock);
+    // SAFETY: as in `runtime`.
+    let rt = unsafe { builder.build_stackful() }.unwrap();
+    let waits = Arc::new(Semaphore::new(0));
+    let (started, sleeps) = (Arc::new(Semaphore::new(0)), Sleeps(waits.clone()));
+    let starts = started.clone();
+    drop(rt.go(move || {
+        let _sleeps = sleeps;
+        starts.release(1);
+        park(WaitReason::Park);
+    }));
+    started.acquire(1);
+    rt.shutdown(Shutdown::Abort(Duration::from_millis(10)));
+    waits.acquire(1);
 }
 
 /// It has a chore to do every 10 ms, and looks each time.
