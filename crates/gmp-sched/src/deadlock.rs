@@ -3,18 +3,18 @@
 //! Go's `checkdead` and `tracebackothers`. Decided by sysmon when it finds nothing to watch, over
 //! the whole process ([`crate::census`]): every M idle, nobody waiting for the clock or for I/O, and
 //! no thread that is none of ours. As a last check every other thread must be asleep by the
-//! kernel's account, twice with the same census: a thread that was woken but has not run yet shows
-//! as running.
+//! kernel's account: a thread that was woken but has not run yet shows as running. How that comes to a
+//! verdict is said in [`crate::suspicion`].
 
-use crate::census::Census;
+use crate::census::{Census, PROCESS};
 use crate::records;
 use crate::runtime2::{G, Sched};
 use crate::status::GStatus;
+use crate::suspicion::{Suspicion, Threads, Verdict};
 use crate::sys;
 use core::fmt::Write;
 use core::panic::Location;
 use core::sync::atomic::{AtomicU8, Ordering};
-use core::time::Duration;
 use std::io::Write as _;
 
 /// What to do when all goroutines are asleep for good.
@@ -36,58 +36,17 @@ pub(crate) fn set(what: OnDeadlock) {
     ON_DEADLOCK.store(what as u8, Ordering::Relaxed);
 }
 
-/// What a look found.
-#[derive(PartialEq, Eq, Debug)]
-pub(crate) enum Verdict {
-    /// Not a deadlock.
-    No,
-    /// It may be, but somebody is still on the way to sleep: look again soon.
-    Unsure,
-    /// Reported.
-    Yes,
-}
-
-/// What the looks before came to, while they were unsure.
-#[derive(Default, Debug)]
-pub(crate) struct Suspicion {
-    census: Option<Census>,
-    /// Looks that found the same census.
-    looks: u32,
-}
-
-/// A thread that nobody knows of may be one of ours that is starting or ending, on a machine that
-/// has other things to do. It is given about a second.
-const LOOKS: u32 = 14;
-
-impl Suspicion {
-    /// How long to wait before the next look: 1 ms, doubling to 128.
-    pub(crate) fn nap(&self) -> Duration {
-        Duration::from_millis(1 << self.looks.min(7))
+/// One look, at a moment's census. A deadlock is reported.
+pub(crate) fn check(scheds: &[&'static Sched], now: Census, suspicion: &mut Suspicion) -> Verdict {
+    let can_wake = || {
+        scheds.iter().any(|s| can_wake(s))
+            || now.parked() == 0 && scheds.iter().all(|s| s.num_goroutine() == 0)
+    };
+    let verdict = suspicion.look(&PROCESS, now, can_wake, others);
+    if verdict == Verdict::Yes {
+        report(scheds);
     }
-}
-
-/// One look, at a moment's census.
-pub(crate) fn check(scheds: &[&'static Sched], now: Census, last: &mut Suspicion) -> Verdict {
-    if !now.all_asleep()
-        || scheds.iter().any(|s| can_wake(s))
-        || now.parked == 0 && scheds.iter().all(|s| s.num_goroutine() == 0)
-    {
-        *last = Suspicion::default();
-        return Verdict::No;
-    }
-    // Without /proc nobody can tell whether other threads exist.
-    let Some((threads, asleep)) = others_asleep() else { return Verdict::No };
-    let again = last.census == Some(now);
-    last.looks = if again { last.looks + 1 } else { 0 };
-    last.census = Some(now);
-    if threads != now.known_threads() {
-        return if last.looks < LOOKS { Verdict::Unsure } else { Verdict::No };
-    }
-    if !again || !asleep {
-        return Verdict::Unsure;
-    }
-    report(scheds);
-    Verdict::Yes
+    verdict
 }
 
 /// Whether something other than a goroutine could ready one of this runtime.
@@ -100,18 +59,16 @@ fn can_wake(sched: &'static Sched) -> bool {
             .is_some_and(|poll| sched.clock_ids().any(|id| poll.pending(id)))
 }
 
-/// Threads of the process, and whether all but the calling one are asleep.
-fn others_asleep() -> Option<(usize, bool)> {
+/// The threads of the process, if the system lists them.
+fn others() -> Option<Threads> {
     let me = sys::gettid();
-    let (mut n, mut asleep) = (0, true);
+    let mut threads = Threads { count: 0, asleep: true };
     for task in std::fs::read_dir("/proc/self/task").ok()? {
         let tid = task.ok()?.file_name().to_str()?.parse().ok()?;
-        // One may have ended meanwhile.
-        let Some(state) = sys::thread_state(tid) else { continue };
-        n += 1;
-        asleep &= tid == me || state == b'S';
+        threads.count += 1;
+        threads.asleep &= tid == me || sys::thread_state(tid) == Some(b'S');
     }
-    Some((n, asleep))
+    Some(threads)
 }
 
 #[cold]
@@ -178,7 +135,7 @@ impl core::fmt::Display for Described {
 
 #[cfg(test)]
 mod tests {
-    use super::others_asleep;
+    use super::others;
     use core::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
@@ -193,7 +150,7 @@ mod tests {
                     }
                 });
             }
-            let seen = (0..2_000).map(|_| others_asleep()).all(|look| look.is_some());
+            let seen = (0..2_000).map(|_| others()).all(|look| look.is_some());
             stop.store(true, Ordering::Relaxed);
             assert!(seen, "who ends is not there");
         });

@@ -15,7 +15,8 @@ use crate::bracket::Rt;
 use crate::foreign::quietly;
 use crate::runtime2::{Inner, M, P, Phase, Sched};
 use crate::p_status::PStatus;
-use crate::{census, fatal, records, starts, sys, sysmon_note};
+use crate::census::PROCESS;
+use crate::{fatal, records, starts, sys};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use parking_lot::MutexGuard;
@@ -35,7 +36,7 @@ impl Inner {
         self.pidle = p.link.take();
         sched.gate.p_busy();
         // Whoever gets it, for whatever reason: sysmon has something to watch again.
-        sysmon_note::wake();
+        PROCESS.sysmon.wake();
         Some(p)
     }
 
@@ -66,12 +67,12 @@ impl Inner {
         self.midle = m.link.take();
         m.idle.set(false);
         self.nmidle -= 1;
-        census::m_wakes();
+        PROCESS.m_wakes();
         Some(m)
     }
 
     fn m_put(&mut self, m: &'static M) {
-        census::m_idles();
+        PROCESS.m_idles();
         // One that lost its P has left its goroutine without a word.
         m.curg.store(core::ptr::null_mut(), Ordering::Relaxed);
         m.idle.set(true);
@@ -100,7 +101,7 @@ impl Inner {
         }
         m.idle.set(false);
         self.nmidle -= 1;
-        census::m_wakes();
+        PROCESS.m_wakes();
         true
     }
 }
@@ -253,7 +254,7 @@ fn new_m(sched: &'static Sched, inner: &mut Inner) -> &'static M {
     m.background.store(false, Ordering::Relaxed);
     m.sched.set(Some(sched));
     inner.allm.push(m);
-    census::m_starts();
+    PROCESS.m_starts();
     m
 }
 
@@ -278,7 +279,6 @@ pub(crate) fn stop_m(m: &'static M) -> Option<Rt> {
         }
         inner.m_put(m);
     }
-    sysmon_note::fell_asleep();
     tell_idle(sched);
     sleep_on_note(m, None);
     take_nextp(m)
@@ -483,7 +483,7 @@ pub(crate) fn m_exits(m: &'static M) {
     let mut inner = sched.lock.lock();
     inner.mcount -= 1;
     inner.allm.retain(|x| !core::ptr::eq(*x, m));
-    census::m_ends();
+    PROCESS.m_ends();
     debug_assert!(!m.spinning.get(), "it would count as spinning for ever");
     sched.ended.notify_all();
     drop(inner);

@@ -6,11 +6,11 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | protocols, model-checked | `runq`, `gate`, `park_word`, `join_word`, `attention`, `p_status` |
+//! | protocols, model-checked | `runq`, `gate`, `park_word`, `join_word`, `attention`, `p_status`, `census` and `sysmon_note`, `counted`, `suspicion` |
 //! | machine | `arch`, `sys`, `cpus`; `asan`, if built for AddressSanitizer |
-//! | records | `status`, `wait_reason`, `globq`, `ahead`, `runtime2`, `free_slots`, `stack`, `records`, `census` |
+//! | records | `status`, `wait_reason`, `globq`, `ahead`, `runtime2`, `free_slots`, `stack`, `records` |
 //! | who runs here | `bracket`, `fork` |
-//! | threads | `sysmon_note`, `retake`, `starts`, `idle`, `stop_world` |
+//! | threads | `retake`, `starts`, `idle`, `stop_world` |
 //! | goroutines | `queues`, `switch`, `syscall`, `park`, `unwind`, `finish`, `task`, `join` |
 //! | loops | `steal`, `schedule`, `deadlock`, `sysmon`, `overflow` |
 //! | faces | `stats`, `handle`, `calls`, `shutdown`, `runtime`, `builder`, `os_thread`, `defer` |
@@ -23,6 +23,8 @@ compile_error!(
 
 // Protocols: all that loom models, and all that is compiled under it.
 mod attention;
+mod census;
+mod counted;
 mod foreign;
 mod gate;
 mod goroutines;
@@ -31,7 +33,9 @@ mod locks;
 mod p_status;
 mod park_word;
 mod runq;
+mod suspicion;
 mod sync;
+mod sysmon_note;
 
 macro_rules! not_loom {
     ($($vis:vis mod $name:ident;)*) => { $(#[cfg(not(loom))] $vis mod $name;)* };
@@ -46,7 +50,6 @@ not_loom! {
     mod bracket;
     mod builder;
     mod calls;
-    mod census;
     mod context;
     mod cpus;
     mod deadlock;
@@ -84,7 +87,6 @@ not_loom! {
     mod syscall;
     mod sysmon;
     mod sysmon_chore;
-    mod sysmon_note;
     mod task;
     mod unwind;
     mod wait_reason;

@@ -14,12 +14,14 @@
 //! - any other thread sleeps on a word of its own.
 
 use crate::bracket::{self, Rt, here, here_inlined};
+use crate::census::PROCESS;
+use crate::counted::Foreign;
 use crate::join_word::RawWords;
 use crate::park_word::{ParkWord, Waits};
 use crate::runtime2::{G, Phase, Post, Stack};
 use crate::status::GStatus;
 use crate::wait_reason::WaitReason;
-use crate::{census, fork, idle, queues, switch, sys, syscall, sysmon_note, unwind};
+use crate::{counted, fork, idle, queues, switch, sys, syscall, unwind};
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::task::{RawWaker, RawWakerVTable, Waker};
@@ -103,8 +105,7 @@ pub(crate) fn unpark_in(rt: &Rt, g: &'static G) {
 }
 
 fn wake_thread(word: &ParkWord) {
-    census::thread_unparks();
-    sys::futex_wake(word.futex().0);
+    counted::end_sleep(&PROCESS, || sys::futex_wake(word.futex().0));
 }
 
 /// Parks the running goroutine until it is unparked. May park; may return spuriously.
@@ -139,7 +140,7 @@ pub(crate) fn wait_off_stack(rt: Rt, s: &'static Stack, g: &'static G, reason: W
 #[cold]
 fn park_pinned(rt: Rt, s: &'static Stack, g: &'static G, reason: WaitReason) {
     g.set_reason(reason);
-    syscall::nap_on_thread(rt, s, g, || syscall::sleep_as_thread(s, || sleep_on(&g.park)));
+    syscall::nap_on_thread(rt, s, g, || s.blocking.sleep_as_thread(&PROCESS, || sleep_on(&g.park)));
     unwind::check(g);
 }
 
@@ -150,21 +151,11 @@ fn sleep_on(word: &ParkWord) {
     }
     // Whoever ends the wait takes the thread from the count, so it is counted for this wait alone.
     let within = count_as_parked(false);
-    sleep_counted(word);
-    count_as_parked(within);
-}
-
-fn sleep_counted(word: &ParkWord) {
-    census::thread_parks();
-    if !word.publish(Waits::OnThread) {
-        census::thread_unparks();
-        return;
-    }
-    sysmon_note::fell_asleep();
-    let (futex, value) = word.futex();
-    while word.still_on_thread() {
+    counted::sleep_on(&PROCESS, word, |word| {
+        let (futex, value) = word.futex();
         sys::futex_wait(futex, value, None);
-    }
+    });
+    count_as_parked(within);
 }
 
 // ---- threads ----
@@ -280,7 +271,7 @@ fn park_thread(record: &'static ThreadRecord) {
     fork::check();
     match here().and_then(|s| Some((s, s.g.get()?))) {
         Some((s, g)) => {
-            let sleep = || syscall::sleep_as_thread(s, || sleep_on(&record.word));
+            let sleep = || s.blocking.sleep_as_thread(&PROCESS, || sleep_on(&record.word));
             match bracket::enter_on(s) {
                 Ok(rt) => syscall::nap_on_thread(rt, s, g, sleep),
                 Err(_) => sleep(),
@@ -442,7 +433,7 @@ fn thread_sleeps(ends_by_itself: bool, wait: impl FnOnce()) {
     let wait = || result = catch_unwind(AssertUnwindSafe(wait));
     match here().and_then(|s| Some((s, s.g.get()?))) {
         Some((s, g)) => {
-            let sleep = || syscall::sleep_counted(s, !ends_by_itself, wait);
+            let sleep = || s.blocking.sleep(&PROCESS, !ends_by_itself, wait);
             match bracket::enter_on(s) {
                 Ok(rt) => syscall::nap_on_thread(rt, s, g, sleep),
                 Err(_) => sleep(),
@@ -460,23 +451,13 @@ fn thread_sleeps(ends_by_itself: bool, wait: impl FnOnce()) {
 }
 
 thread_local! {
-    /// This thread, no M, is counted as parked, for as long as what it was given to wait with runs.
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
+    static COUNTED: Foreign = const { Foreign::new() };
 }
 
-/// Counts this thread as parked, or no longer; says whether it was. A wait within a wait is one wait.
+/// Not inlined, as [`thread_record`].
 #[inline(never)]
 fn count_as_parked(parked: bool) -> bool {
-    let was = COUNTED.replace(parked);
-    match (was, parked) {
-        (false, true) => {
-            census::thread_parks();
-            sysmon_note::fell_asleep();
-        }
-        (true, false) => census::thread_unparks(),
-        _ => {}
-    }
-    was
+    COUNTED.with(|thread| thread.count(&PROCESS, parked))
 }
 
 /// Whether shutdown has begun to unwind parked goroutines.

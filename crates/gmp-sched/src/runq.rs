@@ -129,7 +129,8 @@ impl<T> RunQueue<T> {
         if self.next.load(Ordering::Relaxed).is_null() {
             return core::ptr::null_mut();
         }
-        self.next.swap(core::ptr::null_mut(), Ordering::Acquire)
+        // Whoever sees it empty sees what was kicked out of it before: `is_empty` asks.
+        self.next.swap(core::ptr::null_mut(), Ordering::AcqRel)
     }
 
     /// Takes from the head of the ring, or null. By the owner.
@@ -494,6 +495,27 @@ mod loom_tests {
             }
             thief.join().unwrap();
             finish(all);
+        });
+    }
+
+    /// What an owner kicks out of `runnext` and leaves in the ring is seen there, even if `runnext` has become
+    /// empty meanwhile: a queue that holds something at all times is never empty.
+    #[test]
+    fn loom_a_queue_whose_next_goes_to_the_ring_is_not_empty() {
+        loom::model(|| {
+            let owned = items(2);
+            let q = Arc::new(Shared(RunQueue::new()));
+            assert!(q.0.put_next(owned[0]).is_null());
+            let looks = {
+                let q = q.clone();
+                thread::spawn(move || q.0.is_empty())
+            };
+            let kicked = q.0.put_next(owned[1]);
+            assert!(q.0.put(kicked));
+            run(q.0.get_next());
+            assert!(!looks.join().unwrap(), "one of the two is always there");
+            run(q.0.get());
+            finish(owned);
         });
     }
 }

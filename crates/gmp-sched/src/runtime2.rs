@@ -14,6 +14,7 @@
 
 use crate::ahead::Ahead;
 use crate::attention::Attention;
+use crate::counted::Blocking;
 use crate::gate::Gate;
 use crate::goroutines::{self, Goroutines};
 use crate::join_word::JoinWord;
@@ -95,8 +96,8 @@ pub(crate) struct Stack {
     pub(crate) sp: AtomicUsize,
     /// Next free stack. By the holder of the list.
     pub(crate) next: Cell<Option<&'static Stack>>,
-    /// Nested `blocking` sections of the goroutine that runs here, and flags of [`crate::syscall`]'s. By the runner.
-    pub(crate) blocking: Cell<u32>,
+    /// Nested `blocking` sections of the goroutine that runs here, and waits. By the runner.
+    pub(crate) blocking: Blocking,
     /// Nested `lock_os_thread` calls of the goroutine bound to it. By the runner.
     pub(crate) locked: Cell<u32>,
     /// Goroutine-local values, owned by the module that sets them. By the runner.
@@ -441,7 +442,7 @@ impl Stack {
             g: Cell::new(None),
             sp: AtomicUsize::new(0),
             next: Cell::new(None),
-            blocking: Cell::new(0),
+            blocking: Blocking::new(),
             locked: Cell::new(0),
             locals: Cell::new(core::ptr::null_mut()),
             slot: Cell::new(core::ptr::null_mut()),

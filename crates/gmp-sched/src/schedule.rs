@@ -296,7 +296,7 @@ fn run_here(rt: Rt, g: &'static G, s: &'static Stack) -> Result<Rt, &'static M> 
     s.g.set(None);
     g.stack.set(None);
     g.sp.store(0, Ordering::Relaxed);
-    s.blocking.set(0);
+    s.blocking.clear();
     let rt = bracket::enter_on(s);
     let m = s.m.get().expect("a running stack has an M");
     m.curg.store(core::ptr::null_mut(), Ordering::Relaxed);

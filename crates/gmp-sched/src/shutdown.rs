@@ -101,7 +101,7 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
                 sched.num_goroutine(),
                 deadlock::traceback(sched)
             );
-            sysmon::unwatch(sched);
+            // They go on, and sysmon watches them: they may wake others, and their timers them.
             return;
         }
     }

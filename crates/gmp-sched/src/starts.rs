@@ -1,7 +1,8 @@
 //! Threads of the runtime's own that a thread in the background ([`crate::retake`]) needs: had it started them, they
 //! would be there too. sysmon starts them, or who waits for a P that is on its way to one.
 
-use crate::{fork, retake, sysmon_note};
+use crate::census::PROCESS;
+use crate::{fork, retake};
 use parking_lot::Mutex;
 use std::sync::mpsc;
 
@@ -22,7 +23,7 @@ pub(crate) fn from_foreground(start: impl FnOnce() + Send + 'static) {
 /// Has sysmon call `start`.
 pub(crate) fn later(start: impl FnOnce() + Send + 'static) {
     TO_START.lock().push(Box::new(start));
-    sysmon_note::wake();
+    PROCESS.sysmon.wake();
 }
 
 /// [`from_foreground`], and waits for what `start` returns. Outside the bracket.

@@ -8,7 +8,8 @@ use crate::bracket::Rt;
 use crate::runtime2::{Inner, M, P, Phase, Sched};
 use crate::p_status::PStatus;
 use crate::foreign::{Panicked, quietly};
-use crate::{fork, idle, records, retake, starts, switch, sysmon_note};
+use crate::census::PROCESS;
+use crate::{fork, idle, records, retake, starts, switch};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use parking_lot::MutexGuard;
@@ -163,7 +164,7 @@ fn start(sched: &'static Sched) {
     }
     // Somebody has to look at the global queue and the clock, and sysmon, which took all for idle, at the Ps.
     idle::start_m_for_idle_p(sched, false);
-    sysmon_note::wake();
+    PROCESS.sysmon.wake();
 }
 
 /// Makes `procs` be `n`. All Ps are `Pgcstop` and stay so; those beyond `n` die, and what they held

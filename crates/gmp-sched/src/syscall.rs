@@ -16,10 +16,11 @@
 //! retire ([`crate::retake`]), from 3 on.
 
 use crate::bracket::{self, Rt, here};
+use crate::census::PROCESS;
 use crate::runtime2::{G, M, P, Post, Stack};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
-use crate::{census, fork, idle, queues, retake, stop_world, switch, sys, sysmon_note};
+use crate::{fork, idle, queues, retake, stop_world, switch, sys};
 use core::sync::atomic::Ordering;
 
 /// Opens the bracket for a call that may park: gets a P first if this M has none, and yields first
@@ -37,23 +38,23 @@ pub(crate) fn enter_may_park(s: &'static Stack, g: &'static G) -> Rt {
 /// that the call was made from (as `cgocallback` does).
 #[inline(always)]
 pub(crate) fn leave_may_park(rt: Rt, s: &'static Stack, g: &'static G) {
-    if s.blocking.get() > 0 {
+    if s.blocking.any() {
         leave_within(rt, s, g);
     } else {
         rt.leave();
     }
 }
 
-/// Within a section, or a wait that began without a P.
+/// Within a section; or within a wait that began without a P, as if that were taken again.
 #[cold]
 #[inline(never)]
 fn leave_within(rt: Rt, s: &'static Stack, g: &'static G) {
-    if s.blocking.get() & SECTIONS > 0 {
+    if s.blocking.in_section() {
         enter_syscall(rt, g);
-        counts_as_told(s);
     } else {
-        rt.leave();
+        idle::hand_p_on(rt);
     }
+    s.blocking.counts_as_told(&PROCESS);
 }
 
 #[cold]
@@ -79,8 +80,8 @@ fn preempted(rt: Rt, s: &'static Stack, g: &'static G) -> Rt {
 #[cold]
 fn regain(s: &'static Stack, g: &'static G) -> Rt {
     let m = s.m.get().expect("a goroutine runs on an M");
-    counts_again(s);
-    if s.blocking.get() & SECTIONS > 0 {
+    s.blocking.counts_again(&PROCESS);
+    if s.blocking.in_section() {
         return exit_syscall(m, s, g);
     }
     g.set_status(GStatus::Syscall);
@@ -256,74 +257,20 @@ pub(crate) fn start_locked_m(rt: Rt, g: &'static G) -> Result<Rt, &'static M> {
     idle::stop_m(m).ok_or(m)
 }
 
-/// In [`Stack::blocking`]: the goroutine waits for others, so its thread counts as parked and not as an M.
-const WAITS: u32 = 1 << 31;
-/// In [`Stack::blocking`]: so it is counted just now, and not within a call of the runtime's that what it waits with
-/// makes.
-const COUNTED: u32 = 1 << 30;
-/// In [`Stack::blocking`]: how many sections.
-const SECTIONS: u32 = COUNTED - 1;
-
-/// Calls `sleep` on the thread of a goroutine, which has no P. Meanwhile the thread counts as parked if it `waits` for
-/// others, and else as an M that runs, even within such a wait. `sleep` must not unwind.
-pub(crate) fn sleep_counted(s: &'static Stack, waits: bool, sleep: impl FnOnce()) {
-    let within = set_waits(s, waits);
-    sleep();
-    set_waits(s, within);
-}
-
-/// As [`sleep_counted`], for a `sleep` that counts the thread as parked itself and calls nothing of the runtime's.
-pub(crate) fn sleep_as_thread(s: &'static Stack, sleep: impl FnOnce()) {
-    sleep_counted(s, false, || {
-        census::m_ends();
-        sleep();
-        census::m_starts();
-    });
-}
-
-/// Returns what it was.
-fn set_waits(s: &Stack, waits: bool) -> bool {
-    counts_again(s);
-    let before = s.blocking.get();
-    s.blocking.set(if waits { before | WAITS } else { before & !WAITS });
-    counts_as_told(s);
-    before & WAITS != 0
-}
-
-fn counts_as_told(s: &Stack) {
-    let flags = s.blocking.get();
-    if flags & WAITS != 0 {
-        s.blocking.set(flags | COUNTED);
-        census::m_ends();
-        census::thread_parks();
-        sysmon_note::fell_asleep();
-    }
-}
-
-/// The thread counts as an M that runs: it has slept, or what should have been asleep calls the runtime.
-fn counts_again(s: &Stack) {
-    let flags = s.blocking.get();
-    if flags & COUNTED != 0 {
-        s.blocking.set(flags & !COUNTED);
-        census::m_starts();
-        census::thread_unparks();
-    }
-}
-
 /// Calls `sleep`, which blocks the thread of a goroutine: its P goes to another M first (`entersyscallblock`). A pinned
 /// one comes back on this thread.
 ///
 /// `sleep` must not unwind. If it calls the runtime, that is as within [`blocking`]: it may go on on another thread.
 pub(crate) fn nap_on_thread(rt: Rt, s: &'static Stack, g: &'static G, sleep: impl FnOnce()) {
-    s.blocking.set(s.blocking.get() + 1);
+    s.blocking.enter();
     g.set_status(GStatus::Syscall);
     idle::hand_p_on(rt);
     sleep();
-    // Within a wait that began without a P and got one, it may count as parked again.
-    counts_again(s);
+    // Within a wait of a pinned goroutine's, which got a P for this, it may count as parked again.
+    s.blocking.counts_again(&PROCESS);
     let m = s.m.get().expect("a goroutine runs on an M");
     let rt = exit_syscall(m, s, g);
-    s.blocking.set(s.blocking.get() - 1);
+    s.blocking.leave();
     leave_may_park(rt, s, g);
 }
 
@@ -366,7 +313,7 @@ fn section<R>(f: impl FnOnce() -> R, enter: impl FnOnce(Rt, &'static G)) -> R {
     let Some((s, g)) = here().and_then(|s| Some((s, s.g.get()?))) else { return f() };
     // Without a P already: nested, or it was taken and will be missed at the next call.
     let Ok(rt) = bracket::enter_on(s) else { return f() };
-    s.blocking.set(s.blocking.get() + 1);
+    s.blocking.enter();
     enter(rt, g);
     let _exit = Exit { s, g };
     f()
@@ -382,10 +329,10 @@ impl Drop for Exit {
     fn drop(&mut self) {
         let m = self.s.m.get().expect("a goroutine runs on an M");
         if exit_syscall_fast(m, self.g) {
-            self.s.blocking.set(self.s.blocking.get() - 1);
+            self.s.blocking.leave();
         } else {
             let rt = exit_without_p(m, self.s, self.g);
-            self.s.blocking.set(self.s.blocking.get() - 1);
+            self.s.blocking.leave();
             rt.leave();
         }
     }

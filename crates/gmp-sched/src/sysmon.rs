@@ -17,14 +17,15 @@
 //! wakes: an idle process shows no wake-ups. Between looks it does what it was asked to ([`crate::sysmon_chore`]),
 //! and every second it counts the CPUs.
 
-use crate::census::Census;
+use crate::census::{Census, PROCESS};
 use crate::foreign::quietly;
-use crate::deadlock::{self, Suspicion, Verdict};
+use crate::deadlock;
+use crate::suspicion::{Suspicion, Verdict};
 use crate::retake::{m_of, take_from_computing, try_take};
 use crate::runtime2::{M, P, Sched, Seen};
 use crate::p_status::PStatus;
 use crate::sysmon_chore::{self, Chore};
-use crate::{census, cpus, idle, stack, starts, retake, stop_world, switch, sys, sysmon_note};
+use crate::{cpus, idle, stack, starts, retake, stop_world, switch, sys};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use parking_lot::Mutex;
@@ -61,7 +62,7 @@ pub(crate) fn start() -> std::io::Result<()> {
     if !STARTED.load(Ordering::Relaxed) {
         let start = || std::thread::Builder::new().name("gmp-sysmon".into()).stack_size(64 << 10).spawn(main);
         start()?;
-        census::system_thread();
+        PROCESS.system_thread();
         STARTED.store(true, Ordering::Relaxed);
     }
     Ok(())
@@ -70,7 +71,7 @@ pub(crate) fn start() -> std::io::Result<()> {
 /// Begins to watch a runtime.
 pub(crate) fn watch(sched: &'static Sched) {
     SCHEDS.lock().push(sched);
-    sysmon_note::wake();
+    PROCESS.sysmon.wake();
 }
 
 /// Watches a runtime no more.
@@ -90,7 +91,7 @@ fn main() {
         starts::run();
         let scheds = SCHEDS.lock().clone();
         if scheds.iter().all(|s| all_idle(s)) {
-            let seen = census::take();
+            let seen = PROCESS.take();
             if deadlock::check(&scheds, seen, &mut suspicion) == Verdict::Unsure {
                 // Whoever becomes busy meanwhile is watched at once.
                 sleep(&scheds, seen, Some(suspicion.nap()));
@@ -161,11 +162,11 @@ fn give_stacks(sched: &Sched) {
 fn sleep(scheds: &[&'static Sched], seen: Census, limit: Option<Duration>) -> bool {
     // Whoever became busy, or fell asleep, before it could see that we sleep is seen by the second
     // look. So the last M to idle either finds us asleep and wakes us, or we find its census.
-    sysmon_note::sleep_if(limit, || {
+    PROCESS.sysmon.sleep_if(limit, || {
         let still = scheds.iter().all(|s| all_idle(s))
             && !sysmon_chore::is_wanted()
             && !starts::any()
-            && census::take() == seen
+            && PROCESS.take() == seen
             && SCHEDS.lock().len() == scheds.len();
         if still {
             for sched in scheds {

@@ -8,7 +8,8 @@
 //! then looks at `WANTED`. All four are SeqCst, so one of the two sees the other.
 
 use crate::foreign::quietly;
-use crate::{sys, sysmon_note};
+use crate::census::PROCESS;
+use crate::sys;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::OnceLock;
@@ -46,7 +47,7 @@ pub fn set_chore(chore: fn() -> Option<Duration>) -> bool {
 /// nobody. Before the process has built a runtime the call is kept.
 pub fn call_chore() {
     WANTED.store(true, Ordering::SeqCst);
-    sysmon_note::wake();
+    PROCESS.sysmon.wake();
 }
 
 /// Somebody has called since the last run.

@@ -1,7 +1,7 @@
 //! How sysmon sleeps while all is idle, and how it is woken (`sysmonwait` and `sysmonnote` in Go).
 
-use crate::{census, sys};
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{futex_wait, futex_wake, seq_cst, sleep};
 use core::time::Duration;
 use std::time::Instant;
 
@@ -9,41 +9,48 @@ use std::time::Instant;
 const AGAIN: Duration = Duration::from_micros(20);
 
 /// 0: awake, 1: asleep until somebody wakes it. A futex.
-static ASLEEP: AtomicU32 = AtomicU32::new(0);
+#[derive(Debug)]
+pub(crate) struct Note(AtomicU32);
 
-/// An M begins to work, or a thread parks that may be the last: sysmon has something to look at.
-#[inline]
-pub(crate) fn wake() {
-    if ASLEEP.load(Ordering::SeqCst) == 1 && ASLEEP.swap(0, Ordering::SeqCst) == 1 {
-        sys::futex_wake(&raw const ASLEEP);
+impl Note {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(0))
     }
-}
 
-/// A thread parked, or an M joined the idle list: it may have been the last one awake, and sysmon,
-/// which sleeps while no P runs, has to look whether anybody can wake them.
-pub(crate) fn fell_asleep() {
-    if census::take().all_asleep() {
-        wake();
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
     }
-}
 
-/// Sleeps until [`wake`], if `idle` still holds once others can see that we sleep; for `limit` at the
-/// most, if there is one. True if nobody woke it before. By sysmon.
-pub(crate) fn sleep_if(limit: Option<Duration>, idle: impl FnOnce() -> bool) -> bool {
-    ASLEEP.store(1, Ordering::SeqCst);
-    if idle() {
-        let end = limit.map(|l| Instant::now() + l);
-        while ASLEEP.load(Ordering::SeqCst) == 1 {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                break;
-            }
-            sys::futex_wait(&ASLEEP, 1, left);
+    /// An M begins to work, or a thread parks that may be the last: sysmon has something to look at.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        seq_cst();
+        if self.0.load(Ordering::SeqCst) == 1 && self.0.swap(0, Ordering::SeqCst) == 1 {
+            futex_wake(&raw const self.0);
         }
-        return ASLEEP.swap(0, Ordering::SeqCst) == 1;
     }
-    // Somebody is busy falling asleep or waking: let it.
-    std::thread::sleep(AGAIN);
-    ASLEEP.store(0, Ordering::SeqCst);
-    false
+
+    /// Sleeps until [`wake`](Self::wake), if `idle` still holds once others can see that we sleep; for
+    /// `limit` at the most, if there is one. True if nobody woke it before. By sysmon.
+    pub(crate) fn sleep_if(&self, limit: Option<Duration>, idle: impl FnOnce() -> bool) -> bool {
+        self.0.store(1, Ordering::SeqCst);
+        seq_cst();
+        if idle() {
+            let end = limit.map(|l| Instant::now() + l);
+            while self.0.load(Ordering::SeqCst) == 1 {
+                let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+                if left.is_some_and(|left| left.is_zero()) {
+                    break;
+                }
+                futex_wait(&self.0, 1, left);
+            }
+            return self.0.swap(0, Ordering::SeqCst) == 1;
+        }
+        // Somebody is busy falling asleep or waking: let it.
+        sleep(AGAIN);
+        self.0.store(0, Ordering::SeqCst);
+        false
+    }
 }

@@ -7,8 +7,9 @@
 
 use super::deadlines::{Deadline, Deadlines};
 use super::room::lock_with_room;
+use crate::census::PROCESS;
 use crate::foreign::quietly;
-use crate::{census, starts, sys, sysmon_note};
+use crate::{starts, sys};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
@@ -91,7 +92,7 @@ fn insert(when: u64, waker: Waker) -> Arc<Deadline> {
     let (_outgrown, mut d) = lock_with_room(|| DRIVER.lock(), |d| d.deadlines.full());
     let first = d.deadlines.insert(deadline);
     if core::mem::take(&mut d.idle) {
-        census::thread_unparks();
+        PROCESS.thread_unparks();
     }
     if first {
         CHANGED.notify_one();
@@ -151,8 +152,7 @@ fn run() {
             }
             None => {
                 d.idle = true;
-                census::thread_parks();
-                sysmon_note::fell_asleep();
+                PROCESS.thread_parks();
                 while d.idle {
                     CHANGED.wait(&mut d);
                 }
