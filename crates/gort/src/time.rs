@@ -178,6 +178,71 @@ pub fn sleep(d: Duration) {
     }
 }
 
+/// A timer that fires once, after `d`: Go's `time.NewTimer`. For a select there is `gort::chan::after`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// // SAFETY: nothing here holds thread-locals or `!Send` guards across a park.
+/// let rt = unsafe { gort::Runtime::stackful() };
+/// rt.run(|| {
+///     let timer = gort::time::after(Duration::from_secs(3600));
+///     assert!(timer.reset(Duration::from_millis(1)), "it had not fired");
+///     timer.recv();
+///     assert!(!timer.stop(), "it has");
+/// });
+/// ```
+///
+/// # Panics
+/// Outside a runtime of this crate.
+#[must_use]
+pub fn after(d: Duration) -> Timer {
+    Timer::new(&here(), d)
+}
+
+/// A ticker: Go's `time.NewTicker`. For a select there is `gort::chan::tick`.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// // SAFETY: as above.
+/// let rt = unsafe { gort::Runtime::stackful() };
+/// rt.run(|| {
+///     let start = Instant::now();
+///     let ticker = gort::time::tick(Duration::from_millis(2));
+///     for _request in 0..3 {
+///         ticker.recv();
+///     }
+///     assert!(start.elapsed() >= Duration::from_millis(6));
+/// });
+/// ```
+///
+/// # Panics
+/// Outside a runtime of this crate; if the period is zero.
+#[must_use]
+pub fn tick(period: Duration) -> Ticker {
+    Ticker::new(&here(), period)
+}
+
+/// As [`tick`], for async code.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// gort::Runtime::futures().block_on(async {
+///     let mut interval = gort::time::interval(Duration::from_millis(2));
+///     let first = interval.tick().await;
+///     assert!(interval.tick().await > first);
+/// });
+/// ```
+///
+/// # Panics
+/// Outside a runtime of this crate; if the period is zero.
+#[must_use]
+pub fn interval(period: Duration) -> Interval {
+    Interval::new(&here(), period)
+}
+
 /// A future that is ready after `d`, on the runtime it is made on.
 ///
 /// # Panics
