@@ -50,6 +50,27 @@ fn a_select_future_is_woken_the_second_time_too() {
     }
 }
 
+/// A select, too, that a sender chose and left, goes before those that came after it.
+#[test]
+fn r9_who_stands_in_line_again_has_kept_its_turn() {
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let mut select = Select::new();
+    select.recv(&r);
+    let mut first = select.select_async();
+    assert!(poll_with(Pin::new(&mut first), &bell).is_pending());
+    let mut second = pin!(r.recv_async());
+    assert!(poll_with(second.as_mut(), &bell).is_pending());
+    choose_and_withdraw(&s);
+    assert!(poll_with(Pin::new(&mut first), &bell).is_pending());
+    (1..=2).for_each(|n| s.try_send(n).unwrap());
+    assert_eq!(poll_with(second, &bell), Poll::Ready(Ok(2)));
+    match poll_with(Pin::new(&mut first), &bell) {
+        Poll::Ready(chosen) => assert_eq!(chosen.recv(&r), Ok(1)),
+        Poll::Pending => panic!("it was first"),
+    }
+}
+
 #[test]
 fn a_dropped_operation_is_a_withdrawal_too() {
     let (s, r) = bounded(0);
@@ -196,4 +217,40 @@ fn a_deadline_ends_a_wait_for_a_task() {
             assert_eq!(receiver.join().unwrap(), Ok(5));
         });
     }
+}
+
+/// Once a task knows that it was chosen its receiver waits for the value, also beyond the deadline: the task, which may
+/// not block, can send it.
+#[test]
+fn r16_who_is_paired_with_a_task_that_was_polled_waits_for_its_value() {
+    let (s, r) = bounded::<u32>(0);
+    let bell = Arc::<Bell>::default();
+    let late = Duration::from_millis(100);
+    thread::scope(|scope| {
+        loop {
+            let mut select = Select::new();
+            select.send(&s);
+            let mut future = select.select_async();
+            assert!(poll_with(Pin::new(&mut future), &bell).is_pending());
+            let before = bell.rings();
+            let receiver = scope.spawn(|| r.recv_timeout(late));
+            while bell.rings() == before && !receiver.is_finished() {
+                thread::yield_now();
+            }
+            match poll_with(Pin::new(&mut future), &bell) {
+                Poll::Ready(chosen) => {
+                    thread::sleep(late * 2);
+                    assert!(!receiver.is_finished());
+                    chosen.send(&s, 7).unwrap();
+                    assert_eq!(receiver.join().unwrap(), Ok(7));
+                    return;
+                }
+                // On a busy machine the receiver may have left before.
+                Poll::Pending => {
+                    let left = receiver.join().unwrap();
+                    assert_eq!(left, Err(RecvTimeoutError::Timeout));
+                }
+            }
+        }
+    });
 }

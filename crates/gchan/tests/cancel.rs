@@ -52,6 +52,23 @@ fn a_value_that_comes_back_goes_to_the_next_receiver_first() {
     assert_eq!(poll_with(second, &bell), Poll::Ready(Ok(1)));
 }
 
+/// It keeps its place when it is passed on, and comes back again.
+#[test]
+fn a_value_that_comes_back_twice_comes_back_to_its_place() {
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let [mut first, mut second, mut third] = [(); 3].map(|()| Box::pin(r.recv_async()));
+    for receive in [&mut first, &mut second, &mut third] {
+        assert!(poll_with(receive.as_mut(), &bell).is_pending());
+    }
+    (1..=2).for_each(|n| s.try_send(n).unwrap());
+    drop(first);
+    assert_eq!(bell.rings(), 3, "the third has the 1");
+    drop(second);
+    drop(third);
+    assert_eq!(r.try_iter().collect::<Vec<_>>(), [1, 2]);
+}
+
 #[test]
 fn a_dropped_send_leaves_nothing_behind() {
     let drops = AtomicUsize::new(0);
