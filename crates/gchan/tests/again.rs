@@ -6,7 +6,7 @@ mod common {
 
 use common::bell::{Bell, poll_with};
 use gchan::{
-    RecvTimeoutError, Select, SelectCase, Sender, TryRecvError, bounded, make, select,
+    Receiver, RecvTimeoutError, Select, SelectCase, Sender, TryRecvError, bounded, make, select,
     try_select_cases,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -216,6 +216,27 @@ fn a_deadline_ends_a_wait_for_a_task() {
             chosen.send(&s, 5).unwrap();
             assert_eq!(receiver.join().unwrap(), Ok(5));
         });
+    }
+}
+
+#[test]
+fn r16_a_receive_lets_the_next_sender_in_beside_a_slot_that_is_promised() {
+    type Receive = fn(&Receiver<u32>) -> Option<u32>;
+    let (waiting, trying): (Receive, Receive) = (|r| r.recv().ok(), |r| r.try_recv().ok());
+    for receive in [waiting, trying] {
+        let (s, r) = bounded(2);
+        let bell = Arc::<Bell>::default();
+        let mut select = Select::new();
+        select.send(&s);
+        s.send(1).unwrap();
+        let chosen = select.select();
+        let mut send = pin!(s.send_async(2));
+        assert!(poll_with(send.as_mut(), &bell).is_pending());
+        assert_eq!(receive(&r), Some(1));
+        assert_eq!(bell.rings(), 1);
+        assert_eq!(poll_with(send, &bell), Poll::Ready(Ok(())));
+        chosen.send(&s, 3).unwrap();
+        assert_eq!(r.try_iter().collect::<Vec<_>>(), [2, 3]);
     }
 }
 
