@@ -14,7 +14,7 @@ use gchan::{
     select_cases, try_select_cases, unbounded,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
@@ -135,6 +135,36 @@ fn r16_a_panic_in_the_send_expression_restores_the_order() {
         got.sort_unstable();
         assert_eq!(got, [(0, 0), (1, 1), (2, 2)], "cap {cap}");
     }
+}
+
+/// A select that sends has its turn among senders, also with who does not wait.
+#[test]
+fn r9_a_try_recv_takes_from_senders_in_their_order() {
+    let (s, r) = bounded(0);
+    let (_quiet, never) = bounded::<()>(0);
+    thread::scope(|scope| {
+        spawn_until_it_sleeps(scope, || {
+            select! { send(s, 1) -> sent => sent.unwrap(), recv(never) -> _ => unreachable!() }
+        });
+        spawn_until_it_sleeps(scope, || s.send(2).unwrap());
+        assert_eq!((r.try_recv(), r.try_recv()), (Ok(1), Ok(2)));
+    });
+}
+
+#[test]
+fn who_waits_for_a_channel_to_be_ready_is_told_of_a_task_that_sends() {
+    let (s, r) = bounded::<u32>(0);
+    let mut sends = Select::new();
+    sends.send(&s);
+    let mut future = sends.select_async();
+    thread::scope(|scope| {
+        spawn_until_it_sleeps(scope, || {
+            let mut select = Select::new();
+            select.recv(&r);
+            assert_eq!(select.ready(), 0);
+        });
+        assert!(poll_with(Pin::new(&mut future), &Arc::<Bell>::default()).is_pending());
+    });
 }
 
 #[test]
