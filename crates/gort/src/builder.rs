@@ -62,7 +62,19 @@ impl Builder {
     /// As for [`build`](Self::build).
     ///
     /// # Safety
-    /// The thread-local contract of [`gmp_sched::Builder::build_stackful`].
+    /// Any call documented "may park" can suspend a goroutine, run others on its thread and resume it
+    /// on another. For all code that its goroutines run, dependencies included, the caller promises:
+    ///
+    /// 1. Nothing bound to a thread, or to its last-in-first-out use, lives across such a call: a
+    ///    reference out of `LocalKey::with`, a scoped thread-local, a `StdoutLock`, a `!Send` guard,
+    ///    an enter guard, an `Rc` that is also reachable from a thread-local.
+    /// 2. No function uses the same thread-local, inlining included, before and after such a call;
+    ///    access goes through an `#[inline(never)]` function that does not park and returns no address
+    ///    (rust-lang/rust#33368).
+    /// 3. Foreign frames on the stack tolerate resuming on another thread.
+    ///
+    /// Nothing is promised for futures. It is [`gmp_sched::Builder::build_stackful`]'s contract, which says
+    /// what of std meets (2).
     pub unsafe fn build_stackful(self) -> Result<Runtime, BuildError> {
         // SAFETY: the caller's.
         self.plugged(|b| unsafe { b.build_stackful() })
@@ -126,7 +138,7 @@ impl Runtime {
     /// If the kernel refuses what the runtime needs.
     ///
     /// # Safety
-    /// The thread-local contract of [`gmp_sched::Builder::build_stackful`].
+    /// The thread-local contract of [`Builder::build_stackful`].
     #[must_use]
     pub unsafe fn stackful() -> Self {
         // SAFETY: the caller's.
