@@ -151,20 +151,67 @@ fn r9_a_try_recv_takes_from_senders_in_their_order() {
     });
 }
 
+/// As a `try_recv`, it waits for the value of a thread's select, and for nothing else.
+#[test]
+fn r16_a_receive_with_no_time_left_gets_what_a_select_offers() {
+    let (s, r) = bounded(0);
+    let (_quiet, never) = bounded::<()>(0);
+    thread::scope(|scope| {
+        spawn_until_it_sleeps(scope, || {
+            select! { send(s, 1) -> sent => sent.unwrap(), recv(never) -> _ => unreachable!() }
+        });
+        assert_eq!(r.recv_timeout(Duration::ZERO), Ok(1));
+    });
+}
+
+/// Waits until the channel's side is ready, while `f` makes it so.
+fn is_told<'a>(add: impl FnOnce(&mut Select<'a>) + Send, f: impl FnOnce()) {
+    thread::scope(|scope| {
+        spawn_until_it_sleeps(scope, || {
+            let mut select = Select::new();
+            add(&mut select);
+            assert_eq!(select.ready(), 0);
+        });
+        f();
+    });
+}
+
+#[test]
+fn who_waits_for_a_channel_to_be_ready_is_told_of_what_comes_back() {
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let mut receive = Box::pin(r.recv_async());
+    assert!(poll_with(receive.as_mut(), &bell).is_pending());
+    s.try_send(1).unwrap();
+    is_told(|reads| _ = reads.recv(&r), || drop(receive));
+    assert_eq!(r.try_recv(), Ok(1));
+    // A slot, too.
+    let (s, _r) = bounded(1);
+    let mut select = Select::new();
+    select.send(&s);
+    let chosen = select.select();
+    let withdraw = || assert!(catch_unwind(AssertUnwindSafe(|| drop(chosen))).is_err());
+    is_told(|writes| _ = writes.send(&s), withdraw);
+    s.try_send(2).unwrap();
+}
+
+#[test]
+fn who_waits_for_a_channel_to_be_ready_is_told_of_its_end() {
+    let (s, r) = bounded::<u32>(0);
+    is_told(|reads| _ = reads.recv(&r), || drop(s));
+    let (s, r) = bounded::<u32>(0);
+    is_told(|writes| _ = writes.send(&s), || drop(r));
+}
+
 #[test]
 fn who_waits_for_a_channel_to_be_ready_is_told_of_a_task_that_sends() {
     let (s, r) = bounded::<u32>(0);
     let mut sends = Select::new();
     sends.send(&s);
     let mut future = sends.select_async();
-    thread::scope(|scope| {
-        spawn_until_it_sleeps(scope, || {
-            let mut select = Select::new();
-            select.recv(&r);
-            assert_eq!(select.ready(), 0);
-        });
-        assert!(poll_with(Pin::new(&mut future), &Arc::<Bell>::default()).is_pending());
-    });
+    let bell = Arc::<Bell>::default();
+    let send = || assert!(poll_with(Pin::new(&mut future), &bell).is_pending());
+    is_told(|reads| _ = reads.recv(&r), send);
 }
 
 #[test]
