@@ -98,6 +98,19 @@ fn a_send_that_was_taken_and_then_dropped_is_sent_once() {
 }
 
 #[test]
+fn r15_a_send_that_was_refused_and_then_dropped_drops_its_value() {
+    let drops = AtomicUsize::new(0);
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let mut send = Box::pin(s.send_async(Counted(&drops)));
+    assert!(poll_with(send.as_mut(), &bell).is_pending());
+    drop(r);
+    assert_eq!((bell.rings(), drops.load(Ordering::Relaxed)), (1, 0));
+    drop(send);
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn a_waiter_behind_a_dropped_one_is_woken() {
     let (s, r) = bounded(1);
     s.try_send(0).unwrap();

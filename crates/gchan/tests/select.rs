@@ -164,6 +164,28 @@ fn r16_a_receive_with_no_time_left_gets_what_a_select_offers() {
     });
 }
 
+/// Whoever chose a thread's select is waited for by it, so it waits too, also beyond its deadline.
+#[test]
+fn r16_who_is_paired_with_a_thread_waits_for_its_value() {
+    let soon = Duration::from_millis(5);
+    let (s, r) = bounded(0);
+    let (_quiet, never) = bounded::<()>(0);
+    let by_select = || select! { recv(r) -> n => n.ok(), default(soon) => None };
+    let receives: [&dyn Fn() -> Option<u32>; 2] = [&|| r.recv_timeout(soon).ok(), &by_select];
+    for receive in receives {
+        let slow = || {
+            thread::sleep(soon * 10);
+            7
+        };
+        thread::scope(|scope| {
+            spawn_until_it_sleeps(scope, || {
+                select! { send(s, slow()) -> sent => sent.unwrap(), recv(never) -> _ => unreachable!() }
+            });
+            assert_eq!(receive(), Some(7));
+        });
+    }
+}
+
 /// Waits until the channel's side is ready, while `f` makes it so.
 fn is_told<'a>(add: impl FnOnce(&mut Select<'a>) + Send, f: impl FnOnce()) {
     thread::scope(|scope| {
