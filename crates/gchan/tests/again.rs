@@ -104,18 +104,23 @@ fn choose_and_leave(s: &Sender<u32>, first: impl Fn()) {
 #[test]
 fn a_receive_whose_deadline_passed_in_a_broken_promise_ends() {
     let (s, r) = bounded(0);
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                let got = r.recv_timeout(Duration::from_millis(5));
-                assert_eq!(got, Err(RecvTimeoutError::Timeout));
-            }
+    let soon = Duration::from_millis(5);
+    let alone = || r.recv_timeout(soon).is_err_and(|e| e.is_timeout());
+    let by_select = || select! { recv(r) -> _ => false, default(soon) => true };
+    let receives: [&(dyn Fn() -> bool + Sync); 2] = [&alone, &by_select];
+    for times_out in receives {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    assert!(times_out());
+                }
+            });
+            // Longer than the receiver waits, so that its deadline passes while it is paired.
+            choose_and_leave(&s, || thread::sleep(soon * 10));
+            over.store(true, Ordering::Relaxed);
         });
-        // Longer than the receiver waits, so that its deadline passes while it is paired.
-        choose_and_leave(&s, || thread::sleep(Duration::from_millis(50)));
-        over.store(true, Ordering::Relaxed);
-    });
+    }
 }
 
 #[test]

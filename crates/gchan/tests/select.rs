@@ -228,10 +228,15 @@ fn who_waits_for_a_channel_to_be_ready_is_told_of_its_end() {
 #[test]
 fn who_waits_for_a_channel_to_be_ready_is_told_of_a_task_that_sends() {
     let (s, r) = bounded::<u32>(0);
+    let bell = Arc::<Bell>::default();
+    let mut future = pin!(s.send_async(1));
+    let send = || assert!(poll_with(future.as_mut(), &bell).is_pending());
+    is_told(|reads| _ = reads.recv(&r), send);
+    assert_eq!(r.try_recv(), Ok(1));
+    // A select, too.
     let mut sends = Select::new();
     sends.send(&s);
     let mut future = sends.select_async();
-    let bell = Arc::<Bell>::default();
     let send = || assert!(poll_with(Pin::new(&mut future), &bell).is_pending());
     is_told(|reads| _ = reads.recv(&r), send);
 }
