@@ -10,7 +10,7 @@ use common::asleep::spawn_until_it_sleeps;
 use common::bell::{Bell, poll_with};
 use common::counted::Counted;
 use gchan::{
-    Chan, Select, SelectCase, TryRecvError, after, bounded, make, select, select_biased,
+    Chan, Select, SelectCase, TryRecvError, after, at, bounded, make, select, select_biased,
     select_cases, try_select_cases, unbounded,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn r17_ready_cases_are_chosen_uniformly() {
@@ -151,6 +151,16 @@ fn r9_a_try_recv_takes_from_senders_in_their_order() {
     });
 }
 
+#[test]
+fn a_clock_that_is_due_goes_before_the_deadline() {
+    let deadline = Instant::now() + Duration::from_millis(5);
+    let clock = at(deadline - Duration::from_nanos(1));
+    let mut select = Select::new();
+    select.recv(&clock);
+    let chosen = select.select_deadline(deadline).expect("it was due");
+    assert!(chosen.recv(&clock).is_ok());
+}
+
 /// As a `try_recv`, it waits for the value of a thread's select, and for nothing else.
 #[test]
 fn r16_a_receive_with_no_time_left_gets_what_a_select_offers() {
@@ -215,6 +225,19 @@ fn who_waits_for_a_channel_to_be_ready_is_told_of_what_comes_back() {
     let withdraw = || assert!(catch_unwind(AssertUnwindSafe(|| drop(chosen))).is_err());
     is_told(|writes| _ = writes.send(&s), withdraw);
     s.try_send(2).unwrap();
+}
+
+#[test]
+fn who_waits_for_a_channel_to_be_ready_waits_no_longer_than_told() {
+    let (_s, r) = bounded::<u32>(0);
+    let mut select = Select::new();
+    select.recv(&r);
+    assert!(select.ready_timeout(Duration::from_millis(5)).is_err());
+    // A clock is ready by itself.
+    let soon = after(Duration::from_millis(5));
+    let clock = select.recv(&soon);
+    assert_eq!(select.ready(), clock);
+    assert!(soon.try_recv().is_ok());
 }
 
 #[test]
