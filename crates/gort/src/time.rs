@@ -196,6 +196,7 @@ pub fn sleep(d: Duration) {
 /// # Panics
 /// Outside a runtime of this crate.
 #[must_use]
+#[track_caller]
 pub fn after(d: Duration) -> Timer {
     Timer::new(&here(), d)
 }
@@ -220,6 +221,7 @@ pub fn after(d: Duration) -> Timer {
 /// # Panics
 /// Outside a runtime of this crate; if the period is zero.
 #[must_use]
+#[track_caller]
 pub fn tick(period: Duration) -> Ticker {
     Ticker::new(&here(), period)
 }
@@ -239,6 +241,7 @@ pub fn tick(period: Duration) -> Ticker {
 /// # Panics
 /// Outside a runtime of this crate; if the period is zero.
 #[must_use]
+#[track_caller]
 pub fn interval(period: Duration) -> Interval {
     Interval::new(&here(), period)
 }
@@ -247,6 +250,7 @@ pub fn interval(period: Duration) -> Interval {
 ///
 /// # Panics
 /// Outside a runtime of this crate.
+#[track_caller]
 pub fn delay(d: Duration) -> Delay {
     Delay::new(&here(), d)
 }
@@ -257,6 +261,7 @@ pub fn delay(d: Duration) -> Delay {
 ///
 /// # Panics
 /// Outside a runtime of this crate.
+#[track_caller]
 pub fn after_func(d: Duration, f: impl FnOnce() + Send + 'static) -> AfterFunc {
     let mut f = Some(f);
     AfterFunc::new(&here(), d, move || {
@@ -271,6 +276,7 @@ pub fn after_func(d: Duration, f: impl FnOnce() + Send + 'static) -> AfterFunc {
     })
 }
 
+#[track_caller]
 fn here() -> RuntimeTimers {
     RuntimeTimers::current().expect(
         "timers of gort::time outside a runtime: call this from within Runtime::run or block_on, \
