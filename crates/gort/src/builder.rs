@@ -7,6 +7,13 @@ use gmp_sched::{BuildError, OnDeadlock, Shutdown};
 use std::ops::Deref;
 
 /// How to build a [`Runtime`]: [`gmp_sched::Builder`] with the other components plugged in.
+///
+/// ```
+/// // SAFETY: nothing here holds thread-locals or `!Send` guards across a park.
+/// let rt = unsafe { gort::Builder::new().procs(2).build_stackful() }?;
+/// assert_eq!(rt.run(|| gort::go(|| 42).join().unwrap()), 42);
+/// # Ok::<(), gort::BuildError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder(gmp_sched::Builder);
@@ -107,6 +114,9 @@ impl Builder {
 }
 
 /// A runtime: [`gmp_sched::Runtime`], to which it dereferences, with channels and timers wired in.
+///
+/// `run` runs a closure as the main goroutine, `block_on` a future; `handle` starts goroutines from elsewhere. When it is
+/// dropped, what is left is ended as [`Builder::shutdown`] says.
 #[derive(Debug)]
 pub struct Runtime {
     /// None only while it is being dropped.

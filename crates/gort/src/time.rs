@@ -161,6 +161,19 @@ pub type Interval = gtimer::Interval<RuntimeTimers>;
 ///
 /// A goroutine that sleeps costs no allocation after its stack's first sleep (R63). A duration of zero
 /// returns at once.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// // SAFETY: nothing here holds thread-locals or `!Send` guards across a park.
+/// let rt = unsafe { gort::Runtime::stackful() };
+/// let start = Instant::now();
+/// rt.run(|| {
+///     let sleepers = [2, 1].map(|ms| gort::go(move || gort::sleep(Duration::from_millis(ms))));
+///     sleepers.map(|sleeper| sleeper.join().unwrap());
+/// });
+/// assert!(start.elapsed() >= Duration::from_millis(2));
+/// ```
 pub fn sleep(d: Duration) {
     if d.is_zero() {
         return;
@@ -248,6 +261,14 @@ pub fn interval(period: Duration) -> Interval {
 
 /// A future that is ready after `d`, on the runtime it is made on.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// gort::Runtime::futures().block_on(async {
+///     gort::time::delay(Duration::from_millis(1)).await;
+/// });
+/// ```
+///
 /// # Panics
 /// Outside a runtime of this crate.
 #[track_caller]
@@ -258,6 +279,19 @@ pub fn delay(d: Duration) -> Delay {
 /// Runs `f` in a goroutine of its own after `d`; dropping what is returned stops it. On a runtime for futures
 /// the goroutine is a future, and what blocks in it blocks a thread. It runs once: to reset what is returned
 /// moves the time as long as `f` has not begun, and does nothing afterwards.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// // SAFETY: nothing here holds thread-locals or `!Send` guards across a park.
+/// let rt = unsafe { gort::Runtime::stackful() };
+/// rt.run(|| {
+///     let (tx, rx) = std::sync::mpsc::channel();
+///     let soon = gort::time::after_func(Duration::from_millis(1), move || tx.send(7).unwrap());
+///     assert_eq!(gort::blocking(|| rx.recv()), Ok(7));
+///     assert!(!soon.stop(), "it has run");
+/// });
+/// ```
 ///
 /// # Panics
 /// Outside a runtime of this crate.
@@ -401,6 +435,15 @@ impl std::error::Error for Elapsed {}
 
 /// A future with a deadline: `Err(Elapsed)` if it is not ready after `d`; it is dropped then.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// gort::Runtime::futures().block_on(async {
+///     let never = std::future::pending::<()>();
+///     assert!(gort::time::timeout(Duration::from_millis(1), never).await.is_err());
+/// });
+/// ```
+///
 /// # Errors
 /// [`Elapsed`].
 ///
@@ -420,6 +463,21 @@ pub async fn timeout<F: Future>(d: Duration, future: F) -> Result<F::Output, Ela
 
 /// Joins with a deadline: `None` if the goroutine has not ended after `d`; the handle may be asked
 /// again. **May park.** In async code, `timeout(d, &mut handle).await` does the same.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// // SAFETY: nothing here holds thread-locals or `!Send` guards across a park.
+/// let rt = unsafe { gort::Runtime::stackful() };
+/// rt.run(|| {
+///     let (tx, rx) = gort::chan::bounded(0);
+///     let mut waits = gort::go(move || rx.recv());
+///     let in_time = gort::time::join_timeout(&mut waits, Duration::from_millis(1));
+///     assert!(in_time.is_none());
+///     tx.send(7).unwrap();
+///     assert_eq!(waits.join().unwrap(), Ok(7));
+/// });
+/// ```
 ///
 /// # Panics
 /// If the handle has given its result before.
