@@ -99,6 +99,26 @@ fn r17_the_same_channel_may_stand_in_many_cases() {
     assert!(hits.iter().all(|&n| n > 5), "{hits:?}");
 }
 
+/// More than a few, so that their locks lie in a list of their own.
+#[test]
+fn r17_selects_over_the_same_channels_in_any_order_wait_for_nobody() {
+    let channels: Vec<_> = (0..20).map(|_| bounded::<()>(0)).collect();
+    let look = |backwards: bool| {
+        for _ in 0..20_000 {
+            let mut select = Select::new();
+            for i in 0..channels.len() {
+                let i = if backwards { channels.len() - 1 - i } else { i };
+                select.recv(&channels[i].1);
+            }
+            assert!(select.try_select().is_err());
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| look(true));
+        look(false);
+    });
+}
+
 #[test]
 fn r16_try_recv_of_a_promised_slot_is_empty_and_recv_waits_for_it() {
     let (s, r) = bounded(1);
