@@ -260,6 +260,7 @@ fn r37_a_switch_needs_no_system_call() {
 fn a_panic_of_the_runtimes_names_the_line_that_called_it() {
     for (program, message) in [
         ("go_too_late", "on a runtime that has been shut down"),
+        ("tick_nowhere", "timers of gort::time outside a runtime"),
         (
             "main_exits",
             "the main goroutine has no result: goroutine 1 called goexit",

@@ -1,7 +1,7 @@
 //! Timers of the runtime: sleeps, time-outs, tickers, on the Ps and with no timer thread (R62).
 
 use gort::time::{RuntimeTimers, Ticker, Timer};
-use gort::{Runtime, chan, go, spawn};
+use gort::{Runtime, chan, go, spawn, yield_now};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -328,6 +328,22 @@ fn r62_a_timer_fires_beside_pairs_that_hand_over() {
         });
     });
 }
+
+/// R14.
+#[test]
+fn a_report_says_who_sleeps() {
+    let rt = runtime(1);
+    let handle = rt.handle();
+    rt.run(|| {
+        // Until the runtime ends.
+        let sleeper = go(|| gort::sleep(FAR));
+        let line = format!("goroutine {} [sleep]:", sleeper.id());
+        while !handle.traceback().contains(&line) {
+            yield_now();
+        }
+    });
+}
+
 /// R63, TestSleepZeroDeadlock: a sleep of zero returns, however many do it at once.
 #[test]
 fn r63_a_sleep_of_zero_returns() {
@@ -379,7 +395,6 @@ fn r62_a_timer_fires_while_the_goroutine_that_made_it_computes() {
     });
 }
 
-/// A panic in one function costs that function alone.
 /// The thread that sleeps to the deadline is the only one that is idle, and so the one that gets a P whose goroutine
 /// computes.
 #[test]
@@ -423,6 +438,7 @@ fn r62_a_timer_fires_though_who_watched_the_clock_computes_by_now() {
     }
 }
 
+/// A panic in one function costs that function alone.
 #[test]
 fn a_panic_in_an_after_func_leaves_the_others_alive() {
     at_all_procs(|rt| {

@@ -1,6 +1,7 @@
 //! The main job as a person starts it who makes mistakes. That its answers are right it checks itself, in CI.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -99,6 +100,28 @@ fn arguments_it_does_not_know_are_refused() {
         let said = refuses(tour().args(args));
         assert!(said.starts_with(&format!("tour: {says}")), "{said}");
     }
+}
+
+/// A quarter of a GiB, read by what keeps a few MiB; words lie across the ends of blocks, one is longer than a block.
+#[test]
+fn a_file_of_any_size_is_counted_in_blocks() {
+    let root = folder("tour-large");
+    let text: String = (0..100_000).map(|i| format!("word{i} ")).collect();
+    let path = root.join("large");
+    fs::write(&path, text + &"x".repeat(1_000_000)).unwrap();
+    let file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.set_len(256 << 20).unwrap();
+    let mut child = tour().arg(&root).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let row = lines.map(Result::unwrap).nth(2).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(row.contains("100001 words, 100001 distinct"), "{row}");
+    assert!(row.contains(" yes "), "{row}");
+    let peak: f64 = row.rsplit(' ').next().unwrap().parse().unwrap();
+    // The sanitizer keeps what is freed.
+    assert!(peak < 128.0 || cfg!(gort_asan), "{row}");
+    fs::remove_dir_all(root).unwrap();
 }
 
 /// As in `tour | head -1`: an error, no panic.

@@ -4,6 +4,7 @@
 //! it: they know when to wake by themselves. A child of `fork` has no such thread: its next alarm starts one.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Instant;
@@ -141,10 +142,11 @@ fn run() {
         if wait.is_zero() {
             let waker = first.remove();
             drop(guard);
-            // A waker that panics must not end the alarms of everyone else.
-            drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(
-                || waker.wake(),
-            )));
+            // A waker that panics must not end the alarms of everyone else, nor must what it panicked with.
+            let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(woken))) {
+                std::mem::forget(second);
+            }
             guard = desk();
         } else {
             guard = BELL

@@ -6,7 +6,7 @@ mod common {
 
 use common::bell::{Bell, poll_with};
 use gchan::{
-    RecvTimeoutError, Select, SelectCase, Sender, TryRecvError, bounded, make, select,
+    Receiver, RecvTimeoutError, Select, SelectCase, Sender, TryRecvError, bounded, make, select,
     try_select_cases,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,6 +50,27 @@ fn a_select_future_is_woken_the_second_time_too() {
     }
 }
 
+/// A select, too, that a sender chose and left, goes before those that came after it.
+#[test]
+fn r9_who_stands_in_line_again_has_kept_its_turn() {
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let mut select = Select::new();
+    select.recv(&r);
+    let mut first = select.select_async();
+    assert!(poll_with(Pin::new(&mut first), &bell).is_pending());
+    let mut second = pin!(r.recv_async());
+    assert!(poll_with(second.as_mut(), &bell).is_pending());
+    choose_and_withdraw(&s);
+    assert!(poll_with(Pin::new(&mut first), &bell).is_pending());
+    (1..=2).for_each(|n| s.try_send(n).unwrap());
+    assert_eq!(poll_with(second, &bell), Poll::Ready(Ok(2)));
+    match poll_with(Pin::new(&mut first), &bell) {
+        Poll::Ready(chosen) => assert_eq!(chosen.recv(&r), Ok(1)),
+        Poll::Pending => panic!("it was first"),
+    }
+}
+
 #[test]
 fn a_dropped_operation_is_a_withdrawal_too() {
     let (s, r) = bounded(0);
@@ -83,18 +104,23 @@ fn choose_and_leave(s: &Sender<u32>, first: impl Fn()) {
 #[test]
 fn a_receive_whose_deadline_passed_in_a_broken_promise_ends() {
     let (s, r) = bounded(0);
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                let got = r.recv_timeout(Duration::from_millis(5));
-                assert_eq!(got, Err(RecvTimeoutError::Timeout));
-            }
+    let soon = Duration::from_millis(5);
+    let alone = || r.recv_timeout(soon).is_err_and(|e| e.is_timeout());
+    let by_select = || select! { recv(r) -> _ => false, default(soon) => true };
+    let receives: [&(dyn Fn() -> bool + Sync); 2] = [&alone, &by_select];
+    for times_out in receives {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    assert!(times_out());
+                }
+            });
+            // Longer than the receiver waits, so that its deadline passes while it is paired.
+            choose_and_leave(&s, || thread::sleep(soon * 10));
+            over.store(true, Ordering::Relaxed);
         });
-        // Longer than the receiver waits, so that its deadline passes while it is paired.
-        choose_and_leave(&s, || thread::sleep(Duration::from_millis(50)));
-        over.store(true, Ordering::Relaxed);
-    });
+    }
 }
 
 #[test]
@@ -196,4 +222,61 @@ fn a_deadline_ends_a_wait_for_a_task() {
             assert_eq!(receiver.join().unwrap(), Ok(5));
         });
     }
+}
+
+#[test]
+fn r16_a_receive_lets_the_next_sender_in_beside_a_slot_that_is_promised() {
+    type Receive = fn(&Receiver<u32>) -> Option<u32>;
+    let (waiting, trying): (Receive, Receive) = (|r| r.recv().ok(), |r| r.try_recv().ok());
+    for receive in [waiting, trying] {
+        let (s, r) = bounded(2);
+        let bell = Arc::<Bell>::default();
+        let mut select = Select::new();
+        select.send(&s);
+        s.send(1).unwrap();
+        let chosen = select.select();
+        let mut send = pin!(s.send_async(2));
+        assert!(poll_with(send.as_mut(), &bell).is_pending());
+        assert_eq!(receive(&r), Some(1));
+        assert_eq!(bell.rings(), 1);
+        assert_eq!(poll_with(send, &bell), Poll::Ready(Ok(())));
+        chosen.send(&s, 3).unwrap();
+        assert_eq!(r.try_iter().collect::<Vec<_>>(), [2, 3]);
+    }
+}
+
+/// Once a task knows that it was chosen its receiver waits for the value, also beyond the deadline: the task, which may
+/// not block, can send it.
+#[test]
+fn r16_who_is_paired_with_a_task_that_was_polled_waits_for_its_value() {
+    let (s, r) = bounded::<u32>(0);
+    let bell = Arc::<Bell>::default();
+    let late = Duration::from_millis(100);
+    thread::scope(|scope| {
+        loop {
+            let mut select = Select::new();
+            select.send(&s);
+            let mut future = select.select_async();
+            assert!(poll_with(Pin::new(&mut future), &bell).is_pending());
+            let before = bell.rings();
+            let receiver = scope.spawn(|| r.recv_timeout(late));
+            while bell.rings() == before && !receiver.is_finished() {
+                thread::yield_now();
+            }
+            match poll_with(Pin::new(&mut future), &bell) {
+                Poll::Ready(chosen) => {
+                    thread::sleep(late * 2);
+                    assert!(!receiver.is_finished());
+                    chosen.send(&s, 7).unwrap();
+                    assert_eq!(receiver.join().unwrap(), Ok(7));
+                    return;
+                }
+                // On a busy machine the receiver may have left before.
+                Poll::Pending => {
+                    let left = receiver.join().unwrap();
+                    assert_eq!(left, Err(RecvTimeoutError::Timeout));
+                }
+            }
+        }
+    });
 }

@@ -13,10 +13,10 @@ fn await_after() {
     });
 }
 
-/// Sets how much address space the process may have; `None`: any amount.
-fn limit_memory(bytes: Option<u64>) {
+/// Sets how much address space the process may have.
+fn limit_memory(bytes: libc::rlim_t) {
     let limit = libc::rlimit {
-        rlim_cur: bytes.unwrap_or(libc::RLIM_INFINITY),
+        rlim_cur: bytes,
         rlim_max: libc::RLIM_INFINITY,
     };
     // SAFETY: the limit may be read.
@@ -24,35 +24,46 @@ fn limit_memory(bytes: Option<u64>) {
     assert_eq!(set, 0);
 }
 
-fn address_space() -> u64 {
+fn address_space() -> libc::rlim_t {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+    let pages: libc::rlim_t = pages.split(' ').next().unwrap().parse().unwrap();
     // SAFETY: no preconditions.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    pages * u64::try_from(page).unwrap()
+    pages * libc::rlim_t::try_from(page).unwrap()
+}
+
+/// Awaits a clock where there is room for a panic, but not for a thread's stack, and then where there is. False if the
+/// clock was due before it was polled, so that no thread was asked for.
+fn refuses_a_thread(delay: Duration) -> bool {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    limit_memory(address_space() + 1_000_000);
+    let clock = gchan::after(delay);
+    let mut future = Box::pin(clock.recv_async());
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        let mut cx = Context::from_waker(Waker::noop());
+        future.as_mut().poll(&mut cx).is_pending()
+    }));
+    limit_memory(libc::RLIM_INFINITY);
+    std::panic::set_hook(hook);
+    let made = |waits: bool| assert!(!waits, "a thread was made without memory");
+    let Err(refused) = polled.map(made) else {
+        return false;
+    };
+    let message = refused.downcast_ref::<String>().unwrap();
+    assert!(message.contains("no thread for alarms"), "{message}");
+    // The same future goes on as if nothing had been.
+    gchan::block_on(future).unwrap();
+    true
 }
 
 /// One test, because the process's limits, threads and children are all that it is about.
 #[test]
 fn alarms_ring_after_a_thread_was_refused_and_in_a_child_of_fork() {
-    let clock = gchan::after(Duration::from_millis(1));
-    let mut future = Box::pin(clock.recv_async());
-    let mut poll = || {
-        let mut cx = Context::from_waker(Waker::noop());
-        future.as_mut().poll(&mut cx).is_pending()
-    };
-    // Room for a panic, not for a thread's stack.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    limit_memory(Some(address_space() + 1_000_000));
-    let refused = catch_unwind(AssertUnwindSafe(&mut poll));
-    limit_memory(None);
-    std::panic::set_hook(hook);
-    let refused = refused.expect_err("a thread was made without memory");
-    let message = refused.downcast_ref::<String>().unwrap();
-    assert!(message.contains("no thread for alarms"), "{message}");
-    // The same future, and others, go on as if nothing had been.
-    gchan::block_on(future).unwrap();
+    let mut delay = Duration::from_millis(1);
+    while !refuses_a_thread(delay) {
+        delay *= 2;
+    }
     await_after();
 
     // Children that are forked at any moment of the thread's, the busiest included.

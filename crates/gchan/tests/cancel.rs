@@ -52,6 +52,23 @@ fn a_value_that_comes_back_goes_to_the_next_receiver_first() {
     assert_eq!(poll_with(second, &bell), Poll::Ready(Ok(1)));
 }
 
+/// It keeps its place when it is passed on, and comes back again.
+#[test]
+fn a_value_that_comes_back_twice_comes_back_to_its_place() {
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let [mut first, mut second, mut third] = [(); 3].map(|()| Box::pin(r.recv_async()));
+    for receive in [&mut first, &mut second, &mut third] {
+        assert!(poll_with(receive.as_mut(), &bell).is_pending());
+    }
+    (1..=2).for_each(|n| s.try_send(n).unwrap());
+    drop(first);
+    assert_eq!(bell.rings(), 3, "the third has the 1");
+    drop(second);
+    drop(third);
+    assert_eq!(r.try_iter().collect::<Vec<_>>(), [1, 2]);
+}
+
 #[test]
 fn a_dropped_send_leaves_nothing_behind() {
     let drops = AtomicUsize::new(0);
@@ -77,6 +94,19 @@ fn a_send_that_was_taken_and_then_dropped_is_sent_once() {
     drop(send);
     assert_eq!(drops.load(Ordering::Relaxed), 0);
     drop(value);
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn r15_a_send_that_was_refused_and_then_dropped_drops_its_value() {
+    let drops = AtomicUsize::new(0);
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let mut send = Box::pin(s.send_async(Counted(&drops)));
+    assert!(poll_with(send.as_mut(), &bell).is_pending());
+    drop(r);
+    assert_eq!((bell.rings(), drops.load(Ordering::Relaxed)), (1, 0));
+    drop(send);
     assert_eq!(drops.load(Ordering::Relaxed), 1);
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 struct Panics;
 
@@ -225,4 +226,34 @@ fn the_last_receiver_drops_the_messages_whoever_panics() {
     s.send(Counted(&drops)).unwrap();
     drop((s, r));
     assert_eq!(drops.load(Ordering::Relaxed), 3);
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("a payload that panics"));
+    }
+}
+
+struct PanicsWithABomb;
+
+impl Wake for PanicsWithABomb {
+    fn wake(self: Arc<Self>) {
+        std::panic::resume_unwind(Box::new(Bomb));
+    }
+}
+
+#[test]
+fn alarms_outlive_a_waker_that_panics_with_a_payload_that_panics() {
+    let soon = Duration::from_millis(1);
+    let clock = gchan::after(soon);
+    let mut future = pin!(clock.recv_async());
+    let waker = Waker::from(Arc::new(PanicsWithABomb));
+    let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    // Later than the first.
+    gchan::block_on(gchan::after(soon).recv_async()).unwrap();
+    gchan::block_on(gchan::after(soon).recv_async()).unwrap();
 }

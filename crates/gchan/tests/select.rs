@@ -10,16 +10,16 @@ use common::asleep::spawn_until_it_sleeps;
 use common::bell::{Bell, poll_with};
 use common::counted::Counted;
 use gchan::{
-    Chan, Select, SelectCase, TryRecvError, after, bounded, make, select, select_biased,
+    Chan, Select, SelectCase, TryRecvError, after, at, bounded, make, select, select_biased,
     select_cases, try_select_cases, unbounded,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn r17_ready_cases_are_chosen_uniformly() {
@@ -99,6 +99,26 @@ fn r17_the_same_channel_may_stand_in_many_cases() {
     assert!(hits.iter().all(|&n| n > 5), "{hits:?}");
 }
 
+/// More than a few, so that their locks lie in a list of their own.
+#[test]
+fn r17_selects_over_the_same_channels_in_any_order_wait_for_nobody() {
+    let channels: Vec<_> = (0..20).map(|_| bounded::<()>(0)).collect();
+    let look = |backwards: bool| {
+        for _ in 0..20_000 {
+            let mut select = Select::new();
+            for i in 0..channels.len() {
+                let i = if backwards { channels.len() - 1 - i } else { i };
+                select.recv(&channels[i].1);
+            }
+            assert!(select.try_select().is_err());
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| look(true));
+        look(false);
+    });
+}
+
 #[test]
 fn r16_try_recv_of_a_promised_slot_is_empty_and_recv_waits_for_it() {
     let (s, r) = bounded(1);
@@ -135,6 +155,133 @@ fn r16_a_panic_in_the_send_expression_restores_the_order() {
         got.sort_unstable();
         assert_eq!(got, [(0, 0), (1, 1), (2, 2)], "cap {cap}");
     }
+}
+
+/// A select that sends has its turn among senders, also with who does not wait.
+#[test]
+fn r9_a_try_recv_takes_from_senders_in_their_order() {
+    let (s, r) = bounded(0);
+    let (_quiet, never) = bounded::<()>(0);
+    thread::scope(|scope| {
+        spawn_until_it_sleeps(scope, || {
+            select! { send(s, 1) -> sent => sent.unwrap(), recv(never) -> _ => unreachable!() }
+        });
+        spawn_until_it_sleeps(scope, || s.send(2).unwrap());
+        assert_eq!((r.try_recv(), r.try_recv()), (Ok(1), Ok(2)));
+    });
+}
+
+#[test]
+fn a_clock_that_is_due_goes_before_the_deadline() {
+    let deadline = Instant::now() + Duration::from_millis(5);
+    let clock = at(deadline - Duration::from_nanos(1));
+    let mut select = Select::new();
+    select.recv(&clock);
+    let chosen = select.select_deadline(deadline).expect("it was due");
+    assert!(chosen.recv(&clock).is_ok());
+}
+
+/// As a `try_recv`, it waits for the value of a thread's select, and for nothing else.
+#[test]
+fn r16_a_receive_with_no_time_left_gets_what_a_select_offers() {
+    let (s, r) = bounded(0);
+    let (_quiet, never) = bounded::<()>(0);
+    thread::scope(|scope| {
+        spawn_until_it_sleeps(scope, || {
+            select! { send(s, 1) -> sent => sent.unwrap(), recv(never) -> _ => unreachable!() }
+        });
+        assert_eq!(r.recv_timeout(Duration::ZERO), Ok(1));
+    });
+}
+
+/// Whoever chose a thread's select is waited for by it, so it waits too, also beyond its deadline.
+#[test]
+fn r16_who_is_paired_with_a_thread_waits_for_its_value() {
+    let soon = Duration::from_millis(5);
+    let (s, r) = bounded(0);
+    let (_quiet, never) = bounded::<()>(0);
+    let by_select = || select! { recv(r) -> n => n.ok(), default(soon) => None };
+    let receives: [&dyn Fn() -> Option<u32>; 2] = [&|| r.recv_timeout(soon).ok(), &by_select];
+    for receive in receives {
+        let slow = || {
+            thread::sleep(soon * 10);
+            7
+        };
+        thread::scope(|scope| {
+            spawn_until_it_sleeps(scope, || {
+                select! { send(s, slow()) -> sent => sent.unwrap(), recv(never) -> _ => unreachable!() }
+            });
+            assert_eq!(receive(), Some(7));
+        });
+    }
+}
+
+/// Waits until the channel's side is ready, while `f` makes it so.
+fn is_told<'a>(add: impl FnOnce(&mut Select<'a>) + Send, f: impl FnOnce()) {
+    thread::scope(|scope| {
+        spawn_until_it_sleeps(scope, || {
+            let mut select = Select::new();
+            add(&mut select);
+            assert_eq!(select.ready(), 0);
+        });
+        f();
+    });
+}
+
+#[test]
+fn who_waits_for_a_channel_to_be_ready_is_told_of_what_comes_back() {
+    let (s, r) = bounded(0);
+    let bell = Arc::<Bell>::default();
+    let mut receive = Box::pin(r.recv_async());
+    assert!(poll_with(receive.as_mut(), &bell).is_pending());
+    s.try_send(1).unwrap();
+    is_told(|reads| _ = reads.recv(&r), || drop(receive));
+    assert_eq!(r.try_recv(), Ok(1));
+    // A slot, too.
+    let (s, _r) = bounded(1);
+    let mut select = Select::new();
+    select.send(&s);
+    let chosen = select.select();
+    let withdraw = || assert!(catch_unwind(AssertUnwindSafe(|| drop(chosen))).is_err());
+    is_told(|writes| _ = writes.send(&s), withdraw);
+    s.try_send(2).unwrap();
+}
+
+#[test]
+fn who_waits_for_a_channel_to_be_ready_waits_no_longer_than_told() {
+    let (_s, r) = bounded::<u32>(0);
+    let mut select = Select::new();
+    select.recv(&r);
+    assert!(select.ready_timeout(Duration::from_millis(5)).is_err());
+    // A clock is ready by itself.
+    let soon = after(Duration::from_millis(5));
+    let clock = select.recv(&soon);
+    assert_eq!(select.ready(), clock);
+    assert!(soon.try_recv().is_ok());
+}
+
+#[test]
+fn who_waits_for_a_channel_to_be_ready_is_told_of_its_end() {
+    let (s, r) = bounded::<u32>(0);
+    is_told(|reads| _ = reads.recv(&r), || drop(s));
+    let (s, r) = bounded::<u32>(0);
+    is_told(|writes| _ = writes.send(&s), || drop(r));
+}
+
+#[test]
+fn who_waits_for_a_channel_to_be_ready_is_told_of_a_task_that_sends() {
+    let (s, r) = bounded::<u32>(0);
+    let bell = Arc::<Bell>::default();
+    let mut future = pin!(s.send_async(1));
+    let send = || assert!(poll_with(future.as_mut(), &bell).is_pending());
+    is_told(|reads| _ = reads.recv(&r), send);
+    assert_eq!(r.try_recv(), Ok(1));
+    // A select, too.
+    let mut sends = Select::new();
+    sends.send(&s);
+    let mut future = sends.select_async();
+    let send = || assert!(poll_with(Pin::new(&mut future), &bell).is_pending());
+    is_told(|reads| _ = reads.recv(&r), send);
 }
 
 #[test]

@@ -7,6 +7,13 @@ use gmp_sched::{BuildError, OnDeadlock, Shutdown};
 use std::ops::Deref;
 
 /// How to build a [`Runtime`]: [`gmp_sched::Builder`] with the other components plugged in.
+///
+/// ```
+/// // SAFETY: nothing here holds thread-locals or `!Send` guards across a park.
+/// let rt = unsafe { gort::Builder::new().procs(2).build_stackful() }?;
+/// assert_eq!(rt.run(|| gort::go(|| 42).join().unwrap()), 42);
+/// # Ok::<(), gort::BuildError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder(gmp_sched::Builder);
@@ -62,7 +69,19 @@ impl Builder {
     /// As for [`build`](Self::build).
     ///
     /// # Safety
-    /// The thread-local contract of [`gmp_sched::Builder::build_stackful`].
+    /// Any call documented "may park" can suspend a goroutine, run others on its thread and resume it
+    /// on another. For all code that its goroutines run, dependencies included, the caller promises:
+    ///
+    /// 1. Nothing bound to a thread, or to its last-in-first-out use, lives across such a call: a
+    ///    reference out of `LocalKey::with`, a scoped thread-local, a `StdoutLock`, a `!Send` guard,
+    ///    an enter guard, an `Rc` that is also reachable from a thread-local.
+    /// 2. No function uses the same thread-local, inlining included, before and after such a call;
+    ///    access goes through an `#[inline(never)]` function that does not park and returns no address
+    ///    (rust-lang/rust#33368).
+    /// 3. Foreign frames on the stack tolerate resuming on another thread.
+    ///
+    /// Nothing is promised for futures. It is [`gmp_sched::Builder::build_stackful`]'s contract, which says
+    /// what of std meets (2).
     pub unsafe fn build_stackful(self) -> Result<Runtime, BuildError> {
         // SAFETY: the caller's.
         self.plugged(|b| unsafe { b.build_stackful() })
@@ -95,6 +114,9 @@ impl Builder {
 }
 
 /// A runtime: [`gmp_sched::Runtime`], to which it dereferences, with channels and timers wired in.
+///
+/// `run` runs a closure as the main goroutine, `block_on` a future; `handle` starts goroutines from elsewhere. When it is
+/// dropped, what is left is ended as [`Builder::shutdown`] says.
 #[derive(Debug)]
 pub struct Runtime {
     /// None only while it is being dropped.
@@ -126,7 +148,7 @@ impl Runtime {
     /// If the kernel refuses what the runtime needs.
     ///
     /// # Safety
-    /// The thread-local contract of [`gmp_sched::Builder::build_stackful`].
+    /// The thread-local contract of [`Builder::build_stackful`].
     #[must_use]
     pub unsafe fn stackful() -> Self {
         // SAFETY: the caller's.

@@ -161,6 +161,19 @@ pub type Interval = gtimer::Interval<RuntimeTimers>;
 ///
 /// A goroutine that sleeps costs no allocation after its stack's first sleep (R63). A duration of zero
 /// returns at once.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// // SAFETY: nothing here holds thread-locals or `!Send` guards across a park.
+/// let rt = unsafe { gort::Runtime::stackful() };
+/// let start = Instant::now();
+/// rt.run(|| {
+///     let sleepers = [2, 1].map(|ms| gort::go(move || gort::sleep(Duration::from_millis(ms))));
+///     sleepers.map(|sleeper| sleeper.join().unwrap());
+/// });
+/// assert!(start.elapsed() >= Duration::from_millis(2));
+/// ```
 pub fn sleep(d: Duration) {
     if d.is_zero() {
         return;
@@ -178,10 +191,87 @@ pub fn sleep(d: Duration) {
     }
 }
 
-/// A future that is ready after `d`, on the runtime it is made on.
+/// A timer that fires once, after `d`: Go's `time.NewTimer`. For a select there is `gort::chan::after`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// // SAFETY: nothing here holds thread-locals or `!Send` guards across a park.
+/// let rt = unsafe { gort::Runtime::stackful() };
+/// rt.run(|| {
+///     let timer = gort::time::after(Duration::from_secs(3600));
+///     assert!(timer.reset(Duration::from_millis(1)), "it had not fired");
+///     timer.recv();
+///     assert!(!timer.stop(), "it has");
+/// });
+/// ```
 ///
 /// # Panics
 /// Outside a runtime of this crate.
+#[must_use]
+#[track_caller]
+pub fn after(d: Duration) -> Timer {
+    Timer::new(&here(), d)
+}
+
+/// A ticker: Go's `time.NewTicker`. For a select there is `gort::chan::tick`.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// // SAFETY: as above.
+/// let rt = unsafe { gort::Runtime::stackful() };
+/// rt.run(|| {
+///     let start = Instant::now();
+///     let ticker = gort::time::tick(Duration::from_millis(2));
+///     for _request in 0..3 {
+///         ticker.recv();
+///     }
+///     assert!(start.elapsed() >= Duration::from_millis(6));
+/// });
+/// ```
+///
+/// # Panics
+/// Outside a runtime of this crate; if the period is zero.
+#[must_use]
+#[track_caller]
+pub fn tick(period: Duration) -> Ticker {
+    Ticker::new(&here(), period)
+}
+
+/// As [`tick`], for async code.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// gort::Runtime::futures().block_on(async {
+///     let mut interval = gort::time::interval(Duration::from_millis(2));
+///     let first = interval.tick().await;
+///     assert!(interval.tick().await > first);
+/// });
+/// ```
+///
+/// # Panics
+/// Outside a runtime of this crate; if the period is zero.
+#[must_use]
+#[track_caller]
+pub fn interval(period: Duration) -> Interval {
+    Interval::new(&here(), period)
+}
+
+/// A future that is ready after `d`, on the runtime it is made on.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// gort::Runtime::futures().block_on(async {
+///     gort::time::delay(Duration::from_millis(1)).await;
+/// });
+/// ```
+///
+/// # Panics
+/// Outside a runtime of this crate.
+#[track_caller]
 pub fn delay(d: Duration) -> Delay {
     Delay::new(&here(), d)
 }
@@ -190,8 +280,22 @@ pub fn delay(d: Duration) -> Delay {
 /// the goroutine is a future, and what blocks in it blocks a thread. It runs once: to reset what is returned
 /// moves the time as long as `f` has not begun, and does nothing afterwards.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// // SAFETY: nothing here holds thread-locals or `!Send` guards across a park.
+/// let rt = unsafe { gort::Runtime::stackful() };
+/// rt.run(|| {
+///     let (tx, rx) = std::sync::mpsc::channel();
+///     let soon = gort::time::after_func(Duration::from_millis(1), move || tx.send(7).unwrap());
+///     assert_eq!(gort::blocking(|| rx.recv()), Ok(7));
+///     assert!(!soon.stop(), "it has run");
+/// });
+/// ```
+///
 /// # Panics
 /// Outside a runtime of this crate.
+#[track_caller]
 pub fn after_func(d: Duration, f: impl FnOnce() + Send + 'static) -> AfterFunc {
     let mut f = Some(f);
     AfterFunc::new(&here(), d, move || {
@@ -206,6 +310,7 @@ pub fn after_func(d: Duration, f: impl FnOnce() + Send + 'static) -> AfterFunc {
     })
 }
 
+#[track_caller]
 fn here() -> RuntimeTimers {
     RuntimeTimers::current().expect(
         "timers of gort::time outside a runtime: call this from within Runtime::run or block_on, \
@@ -330,6 +435,15 @@ impl std::error::Error for Elapsed {}
 
 /// A future with a deadline: `Err(Elapsed)` if it is not ready after `d`; it is dropped then.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// gort::Runtime::futures().block_on(async {
+///     let never = std::future::pending::<()>();
+///     assert!(gort::time::timeout(Duration::from_millis(1), never).await.is_err());
+/// });
+/// ```
+///
 /// # Errors
 /// [`Elapsed`].
 ///
@@ -349,6 +463,21 @@ pub async fn timeout<F: Future>(d: Duration, future: F) -> Result<F::Output, Ela
 
 /// Joins with a deadline: `None` if the goroutine has not ended after `d`; the handle may be asked
 /// again. **May park.** In async code, `timeout(d, &mut handle).await` does the same.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// // SAFETY: nothing here holds thread-locals or `!Send` guards across a park.
+/// let rt = unsafe { gort::Runtime::stackful() };
+/// rt.run(|| {
+///     let (tx, rx) = gort::chan::bounded(0);
+///     let mut waits = gort::go(move || rx.recv());
+///     let in_time = gort::time::join_timeout(&mut waits, Duration::from_millis(1));
+///     assert!(in_time.is_none());
+///     tx.send(7).unwrap();
+///     assert_eq!(waits.join().unwrap(), Ok(7));
+/// });
+/// ```
 ///
 /// # Panics
 /// If the handle has given its result before.

@@ -157,6 +157,7 @@ fn main() {
             let handle = runtime().handle();
             drop(handle.go(|| ()));
         }
+        "tick_nowhere" => drop(gort::time::tick(std::time::Duration::from_millis(1))),
         "main_exits" => runtime().run(|| -> () { gort::goexit() }),
         "threads" => {
             // SAFETY: as above.

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Fewer than this many cases need no allocation.
+/// So many cases need no allocation.
 const FEW: usize = 8;
 
 /// Go's limit, so that a case's number fits sixteen bits.
@@ -204,4 +204,27 @@ fn random(state: &mut u64, n: usize) -> usize {
         .wrapping_mul(6_364_136_223_846_793_005)
         .wrapping_add(1_442_695_040_888_963_407);
     ((high * n as u64) >> 32) as usize
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// Two selects over the same channels would wait for one another for ever.
+    #[test]
+    fn r17_locks_are_taken_in_one_order_and_each_once() {
+        let channels: Vec<_> = (0..3 * FEW).map(|_| RawLock::new()).collect();
+        for channels in [&channels[..0], &channels[..FEW / 2], &channels] {
+            let mut locks = Locks::none();
+            for lock in channels.iter().rev().chain(channels) {
+                locks.push(lock);
+            }
+            locks.sort();
+            let taken = RefCell::new(Vec::new());
+            locks.for_each(|lock| taken.borrow_mut().push(lock.key()));
+            let addresses: Vec<_> = channels.iter().map(RawLock::key).collect();
+            assert_eq!(taken.into_inner(), addresses);
+        }
+    }
 }

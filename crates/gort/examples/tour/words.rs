@@ -4,11 +4,14 @@ use crate::report::Report;
 use gort::chan;
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 type Counts = HashMap<Vec<u8>, u64>;
+
+/// How much of a file is read at once.
+const BLOCK: usize = 1 << 16;
 
 /// What a count comes to.
 #[derive(PartialEq)]
@@ -63,18 +66,40 @@ fn walk(root: &Path, mut found: impl FnMut(PathBuf) -> Result<bool, String>) -> 
     Ok(())
 }
 
-/// Reading may block the thread: other goroutines go on meanwhile.
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    gort::blocking(|| fs::read(file)).map_err(about(file))
+/// Reads a file in blocks of about `size` bytes, so that files larger than the memory can be counted; no block ends within
+/// a word. Goes on as long as `found` says so. Reading may block the thread: other goroutines go on meanwhile.
+fn blocks(file: &Path, size: usize, mut found: impl FnMut(Vec<u8>) -> bool) -> Result<(), String> {
+    let mut source = gort::blocking(|| File::open(file)).map_err(about(file))?;
+    let mut text = Vec::new();
+    loop {
+        // What the last block ended with: the start of a word.
+        let begun = text.len();
+        let block = source.by_ref().take(size as u64);
+        let read = gort::blocking(|| { block }.read_to_end(&mut text)).map_err(about(file))?;
+        let whole = if read == 0 {
+            begun
+        } else {
+            let ended = text[begun..].iter().rposition(|b| !in_word(b));
+            ended.map_or(0, |at| begun + at)
+        };
+        let rest = text.split_off(whole);
+        if !text.is_empty() && !found(text) || read == 0 {
+            return Ok(());
+        }
+        text = rest;
+    }
 }
 
 fn about(path: &Path) -> impl Fn(io::Error) -> String {
     move |e| format!("{}: {e}", path.display())
 }
 
+fn in_word(b: &u8) -> bool {
+    b.is_ascii_alphanumeric() || *b == b'_' || !b.is_ascii()
+}
+
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|b| !b.is_ascii_alphanumeric() && *b != b'_' && b.is_ascii())
-        .filter(|w| !w.is_empty())
+    text.split(|b| !in_word(b)).filter(|w| !w.is_empty())
 }
 
 fn tally(text: &[u8], counts: &mut Counts) {
@@ -106,11 +131,14 @@ fn total(files: usize, counts: &Counts) -> Total {
     }
 }
 
-/// One file after the other.
+/// One file after the other, cut in other places.
 pub(crate) fn sequential(path: &Path) -> Result<Total, String> {
     let (mut files, mut counts) = (0, Counts::new());
     walk(path, |file| {
-        tally(&read(&file)?, &mut counts);
+        blocks(&file, BLOCK / 3, |text| {
+            tally(&text, &mut counts);
+            true
+        })?;
         files += 1;
         Ok(true)
     })?;
@@ -125,41 +153,40 @@ pub(crate) fn sequential(path: &Path) -> Result<Total, String> {
 fn pipeline(path: PathBuf, workers: usize) -> Result<Total, String> {
     let (to_read, paths) = chan::bounded::<PathBuf>(64);
     let (to_count, texts) = chan::bounded::<Vec<u8>>(64);
-    let (to_merge, partial) = chan::bounded::<(usize, Counts)>(0);
-    let mut stages = vec![gort::go(move || {
-        walk(&path, |file| Ok(to_read.send(file).is_ok()))
-    })];
+    let (to_merge, partial) = chan::bounded::<Counts>(0);
+    let walker = gort::go(move || walk(&path, |file| Ok(to_read.send(file).is_ok())));
+    let mut readers = Vec::new();
     for _ in 0..2 {
         let (paths, to_count) = (paths.clone(), to_count.clone());
-        stages.push(gort::go(move || {
+        readers.push(gort::go(move || {
+            let mut files = 0;
             for path in paths {
-                to_count.send(read(&path)?).expect("a counter");
+                blocks(&path, BLOCK, |text| to_count.send(text).is_ok())?;
+                files += 1;
             }
-            Ok(())
+            Ok::<_, String>(files)
         }));
     }
     drop((paths, to_count));
     for _ in 0..workers {
         let (texts, to_merge) = (texts.clone(), to_merge.clone());
         drop(gort::go(move || {
-            let (mut n, mut counts) = (0, Counts::new());
+            let mut counts = Counts::new();
             for text in texts {
-                n += 1;
                 tally(&text, &mut counts);
             }
-            to_merge.send((n, counts)).expect("the merger");
+            to_merge.send(counts).expect("the merger");
         }));
     }
     drop((texts, to_merge));
-    let (mut files, mut all) = (0, Counts::new());
-    for (n, counts) in partial {
-        files += n;
-        for (word, n) in counts {
-            *all.entry(word).or_default() += n;
-        }
+    let mut all = Counts::new();
+    for (word, n) in partial.into_iter().flatten() {
+        *all.entry(word).or_default() += n;
     }
-    for stage in stages {
-        stage.join().expect("no panics")?;
+    walker.join().expect("no panics")?;
+    let mut files = 0;
+    for reader in readers {
+        files += reader.join().expect("no panics")?;
     }
     Ok(total(files, &all))
 }
