@@ -8,6 +8,18 @@ use crate::{park, switch, syscall, unwind};
 
 /// Starts a goroutine on the runtime that the caller runs on. May park, to answer a request to yield.
 ///
+/// ```
+/// use gmp_sched::{Builder, go};
+///
+/// // SAFETY: nothing here keeps anything bound to a thread across a call that may park.
+/// let rt = unsafe { Builder::new().build_stackful() }.unwrap();
+/// let sum: u64 = rt.run(|| {
+///     let squares: Vec<_> = (0..10_u64).map(|n| go(move || n * n)).collect();
+///     squares.into_iter().map(|square| square.join().unwrap()).sum()
+/// });
+/// assert_eq!(sum, 285);
+/// ```
+///
 /// # Panics
 /// If the caller does not run on a runtime, or on one for futures only; the message names the
 /// constructor to use.
@@ -30,6 +42,17 @@ where
 }
 
 /// Starts a future as a goroutine on the runtime that the caller runs on.
+///
+/// ```
+/// use gmp_sched::{Builder, spawn};
+///
+/// let rt = Builder::new().build().unwrap();
+/// let answer = rt.block_on(async {
+///     let six = spawn(async { 6 });
+///     six.await.unwrap() * 7
+/// });
+/// assert_eq!(answer, 42);
+/// ```
 ///
 /// # Panics
 /// If the caller does not run on a runtime.

@@ -132,7 +132,6 @@ unsafe impl Sync for JoinError {}
 ///
 /// [`join`](Self::join) blocks, on goroutines and threads; in async code the handle is a future of
 /// `Result<T, JoinError>`. Dropping it detaches the goroutine, which runs on; its result is dropped.
-#[must_use = "dropping the handle detaches the goroutine and loses its result; write `drop(go(..))` to say so"]
 pub struct JoinHandle<T> {
     /// None once a poll has given the result.
     g: Option<&'static G>,

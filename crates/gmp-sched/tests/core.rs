@@ -323,6 +323,18 @@ fn r20_a_second_burst_makes_no_thread_that_the_first_did_not() {
 }
 
 #[test]
+fn r21_beside_one_goroutine_all_other_ps_are_idle() {
+    let rt = stackful(4);
+    let handle = rt.handle();
+    rt.run(|| {
+        go(|| ()).join().unwrap();
+        while handle.stats().idle_ps != 3 {
+            std::hint::spin_loop();
+        }
+    });
+}
+
+#[test]
 fn r22_half_of_a_full_queue_goes_to_the_global_one() {
     let rt = stackful(1);
     let burst = || {

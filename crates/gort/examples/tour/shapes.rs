@@ -23,16 +23,16 @@ pub(crate) fn sieve(report: &mut Report<'_>) -> Result<(), String> {
         // Without it the filters would learn one by one, each at its next send, that nobody listens.
         let done = Arc::new(AtomicBool::new(false));
         let stop = done.clone();
-        drop(gort::go(move || {
+        gort::go(move || {
             (2..)
                 .take_while(|n| !stop.load(Ordering::Relaxed) && source.send(*n).is_ok())
                 .for_each(drop)
-        }));
+        });
         for _ in 1..NTH {
             let prime = stage.recv().expect("numbers do not end");
             let (out, next) = chan::bounded(64);
             let input = std::mem::replace(&mut stage, next);
-            drop(gort::go(move || filter(input, out, prime)));
+            gort::go(move || filter(input, out, prime));
         }
         let last = stage.recv().expect("numbers do not end");
         done.store(true, Ordering::Relaxed);
@@ -68,14 +68,14 @@ pub(crate) fn skynet(report: &mut Report<'_>) -> Result<(), String> {
         let size = size / 10;
         for i in 0..10 {
             let tx = tx.clone();
-            drop(gort::go(move || node(&tx, number + i * size, size)));
+            gort::go(move || node(&tx, number + i * size, size));
         }
         drop(tx);
         up.send(rx.iter().sum()).expect("the parent waits");
     }
     let concurrent = || {
         let (tx, rx) = chan::bounded(1);
-        drop(gort::go(move || node(&tx, 0, LEAVES)));
+        gort::go(move || node(&tx, 0, LEAVES));
         rx.recv().expect("the root answers")
     };
     report.row("skynet, a million goroutines", concurrent, || {
@@ -92,13 +92,13 @@ pub(crate) fn ring(report: &mut Report<'_>) -> Result<(), String> {
         for _ in 1..LEN {
             let (tx, rx) = chan::bounded(0);
             let input = std::mem::replace(&mut left, rx);
-            drop(gort::go(move || {
+            gort::go(move || {
                 for n in input {
                     if tx.send(n + 1).is_err() {
                         return;
                     }
                 }
-            }));
+            });
         }
         let mut n = 0;
         for _ in 0..ROUNDS {

@@ -170,13 +170,13 @@ fn pipeline(path: PathBuf, workers: usize) -> Result<Total, String> {
     drop((paths, to_count));
     for _ in 0..workers {
         let (texts, to_merge) = (texts.clone(), to_merge.clone());
-        drop(gort::go(move || {
+        gort::go(move || {
             let mut counts = Counts::new();
             for text in texts {
                 tally(&text, &mut counts);
             }
             to_merge.send(counts).expect("the merger");
-        }));
+        });
     }
     drop((texts, to_merge));
     let mut all = Counts::new();
