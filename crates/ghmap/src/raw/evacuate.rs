@@ -23,7 +23,8 @@
 
 use super::bucket::{Bucket, SLOTS};
 use super::group::Slots;
-use super::hmap::{GROWING, Hmap, Rehash, SAME_SIZE};
+use super::hmap::{GROWING, HUGE_PAGES, Hmap, Rehash, SAME_SIZE};
+use super::pages;
 use super::tophash::{EMPTY_REST, tophash};
 use crate::TryReserveError;
 use crate::alloc::Allocator;
@@ -88,6 +89,9 @@ impl Plan {
 }
 
 impl<K, V> Hmap<K, V> {
+    /// The buckets in so many bytes as [`pages`] gives a page back for.
+    const STRIDE: usize = (pages::STRIDE / Bucket::<K, V>::SIZE).next_power_of_two();
+
     /// `growWork`: evacuates the next two old buckets, for a write to the chain of `hash`. That chain is asked
     /// for first, so that it is on its way while they are moved. What takes an overflow bucket that the
     /// allocator refuses is left for a later write: the map is whole at every step of a growth.
@@ -130,6 +134,10 @@ impl<K, V> Hmap<K, V> {
             return Ok(());
         }
         let i = self.nevacuate;
+        if i.is_multiple_of(Self::STRIDE) && !self.has(SAME_SIZE) {
+            let block = self.old_len() * Bucket::<K, V>::SIZE;
+            pages::give_one_back(block, self.has(HUGE_PAGES));
+        }
         // SAFETY: while growing, `nevacuate` is a live bucket whose turn has not come.
         unsafe {
             let head = self.bucket(i);
