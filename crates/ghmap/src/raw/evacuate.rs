@@ -28,6 +28,7 @@ use super::pages;
 use super::tophash::{EMPTY_REST, tophash};
 use crate::TryReserveError;
 use crate::alloc::Allocator;
+use core::alloc::Layout;
 use stdalloc::vec::Vec;
 
 /// Which side each full slot of a bucket takes, and which keys are irreflexive: a bit per slot.
@@ -61,15 +62,30 @@ impl Plan {
         }
     }
 
+    /// # Errors
+    /// The global allocator refused; nothing has changed.
     #[inline]
-    fn push(&mut self, sides: Sides) {
+    fn push(&mut self, sides: Sides) -> Result<(), TryReserveError> {
         match self.near.get_mut(self.len) {
             Some(place) => *place = sides,
-            None => self.far.push(sides),
+            None => self.push_far(sides)?,
         }
         self.len += 1;
         self.x += sides.x.count_ones() as usize;
         self.y += sides.y.count_ones() as usize;
+        Ok(())
+    }
+
+    #[cold]
+    fn push_far(&mut self, sides: Sides) -> Result<(), TryReserveError> {
+        if self.far.try_reserve(1).is_err() {
+            return Err(Layout::array::<Sides>(self.far.len() + 1)
+                .map_or(TryReserveError::CapacityOverflow, |layout| {
+                    TryReserveError::AllocError { layout }
+                }));
+        }
+        self.far.push(sides);
+        Ok(())
     }
 
     #[inline]
@@ -238,7 +254,7 @@ impl<K, V> Hmap<K, V> {
     /// `i` is `nevacuate`, and `head` its bucket.
     ///
     /// # Errors
-    /// The allocator refused an overflow bucket; the chain is as it was.
+    /// The allocator refused an overflow bucket, or the global one the plan; the chain is as it was.
     #[inline(never)]
     unsafe fn evacuate_chain<A: Allocator, R: Rehash<K>>(
         &mut self,
@@ -250,7 +266,7 @@ impl<K, V> Hmap<K, V> {
         let mut plan = Plan::new();
         // SAFETY: the caller's promise.
         unsafe {
-            self.plan(head, rehash, &mut plan);
+            self.plan(head, rehash, &mut plan)?;
             self.pool.ensure(plan.overflow_buckets().1, self.b, alloc)?;
             self.move_chain(i, head, &plan);
         }
@@ -310,8 +326,16 @@ impl<K, V> Hmap<K, V> {
     ///
     /// # Safety
     /// `head` leads a live chain that is not evacuated.
+    ///
+    /// # Errors
+    /// As [`Plan::push`].
     #[inline(always)]
-    unsafe fn plan<R: Rehash<K>>(&self, head: Bucket<K, V>, rehash: &R, plan: &mut Plan) {
+    unsafe fn plan<R: Rehash<K>>(
+        &self,
+        head: Bucket<K, V>,
+        rehash: &R,
+        plan: &mut Plan,
+    ) -> Result<(), TryReserveError> {
         let same_size = self.has(SAME_SIZE);
         let mut next = Some(head);
         while let Some(bucket) = next {
@@ -322,10 +346,11 @@ impl<K, V> Hmap<K, V> {
                     Sides { x, y: 0, odd: 0 }
                 } else {
                     self.sides(bucket, rehash, |_, _| {})
-                });
+                })?;
                 next = bucket.overflow();
             }
         }
+        Ok(())
     }
 
     /// Phase 3. Cannot fail.
