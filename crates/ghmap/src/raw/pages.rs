@@ -105,7 +105,7 @@ mod tests {
         page.load(Relaxed) == 0
     }
 
-    /// In one test, because the page is the process's.
+    /// In one test, because the page is the process's: no other one of this program fills a large block.
     #[test]
     fn a_map_gives_pages_back_while_it_fills_a_large_block_of_small_ones() {
         // The last block has 2^14 buckets of 144 bytes, less than 4 MiB, and then 2^16.
