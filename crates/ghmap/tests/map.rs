@@ -1,7 +1,8 @@
 //! Rules of `std`'s map that the model of `model.rs` does not see.
 
-use ghmap::HashMap;
-use std::hash::RandomState;
+use ghmap::{HashMap, HashSet};
+use std::hash::{Hash, Hasher, RandomState};
+use std::ops::Range;
 use std::rc::Rc;
 
 #[test]
@@ -75,4 +76,34 @@ fn an_empty_map_reserves_what_an_iterator_promises() {
     extended.shrink_to_fit();
     extended.extend(ten());
     assert!(extended.capacity() < 1000 && extended == collected);
+}
+
+#[test]
+fn set_operations_hint_at_their_length_and_lend_what_hashbrown_lends() {
+    /// Equal by its number, whoever's it is.
+    struct Owned(u32, char);
+    impl PartialEq for Owned {
+        fn eq(&self, other: &Self) -> bool {
+            self.0 == other.0
+        }
+    }
+    impl Eq for Owned {}
+    impl Hash for Owned {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+    let set = |range: Range<u32>, owner| -> HashSet<Owned, RandomState> {
+        range.map(|n| Owned(n, owner)).collect()
+    };
+    let (large, small) = (set(0..10, 'l'), set(8..11, 's'));
+    assert_eq!(large.difference(&small).size_hint(), (7, Some(10)));
+    assert_eq!(small.difference(&large).size_hint(), (0, Some(3)));
+    for (a, b) in [(&large, &small), (&small, &large)] {
+        assert_eq!(a.intersection(b).size_hint(), (0, Some(3)));
+        let both: Vec<char> = a.intersection(b).map(|o| o.1).collect();
+        assert_eq!(both, ['s', 's'], "of the smaller");
+        assert_eq!(a.union(b).filter(|o| o.1 == 'l').count(), 10, "the larger");
+        assert_eq!(a.union(b).count(), 11);
+    }
 }
