@@ -220,6 +220,16 @@ fn reserve_and_shrink_move_everything_at_once() {
 }
 
 #[test]
+fn shrinking_ends_a_growth_that_leaves_nothing_to_shrink() {
+    let mut map = map();
+    fill(&mut map, 105);
+    assert!(map.stats().growing);
+    map.shrink_to_fit();
+    assert_eq!((map.stats().b, map.stats().growing), (5, false));
+    assert!((0..105).all(|i| map.get(&i) == Some(&i)));
+}
+
+#[test]
 fn shrinking_gives_back_the_overflow_buckets_of_long_thin_chains() {
     let mut map = map();
     fill(&mut map, 13 << 9);
