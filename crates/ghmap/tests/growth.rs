@@ -230,6 +230,16 @@ fn shrinking_ends_a_growth_that_leaves_nothing_to_shrink() {
 }
 
 #[test]
+fn clearing_ends_the_growth_of_a_map_that_is_empty_already() {
+    let mut map = map();
+    fill(&mut map, 105);
+    map.retain(|_, _| false);
+    assert!(map.is_empty() && map.stats().growing);
+    map.clear();
+    assert!(!map.stats().growing);
+}
+
+#[test]
 fn shrinking_gives_back_the_overflow_buckets_of_long_thin_chains() {
     let mut map = map();
     fill(&mut map, 13 << 9);

@@ -1,5 +1,6 @@
 //! Rules of `std`'s map that the model of `model.rs` does not see.
 
+use ghmap::hash_map::{Entry, EntryRef};
 use ghmap::{HashMap, HashSet};
 use std::hash::{Hash, Hasher, RandomState};
 use std::ops::Range;
@@ -105,5 +106,32 @@ fn set_operations_hint_at_their_length_and_lend_what_hashbrown_lends() {
         assert_eq!(both, ['s', 's'], "of the smaller");
         assert_eq!(a.union(b).filter(|o| o.1 == 'l').count(), 10, "the larger");
         assert_eq!(a.union(b).count(), 11);
+    }
+}
+
+#[test]
+fn a_map_is_not_equal_to_a_larger_one_that_has_all_of_it() {
+    let small: HashMap<u32, u32, RandomState> = (0..3).map(|i| (i, i)).collect();
+    let large: HashMap<u32, u32, RandomState> = (0..4).map(|i| (i, i)).collect();
+    assert!(small != large && large != small && small == small.clone());
+    let other: HashMap<u32, u32, RandomState> = (0..3).map(|i| (i, 2)).collect();
+    assert_ne!(small, other);
+}
+
+#[test]
+#[should_panic(expected = "replaced Key is not equal to the new Key")]
+fn a_key_is_not_replaced_by_another() {
+    let mut map: HashMap<u32, u32, RandomState> = [(1, 1)].into_iter().collect();
+    if let Entry::Occupied(mut entry) = map.entry(1) {
+        entry.replace_key(2);
+    }
+}
+
+#[test]
+#[should_panic(expected = "not equivalent to the one used for insertion")]
+fn an_entry_takes_no_other_key_than_was_looked_for() {
+    let mut map: HashMap<String, u32, RandomState> = HashMap::default();
+    if let EntryRef::Vacant(entry) = map.entry_ref("a") {
+        entry.insert_with_key("b".to_string(), 1);
     }
 }
