@@ -113,7 +113,9 @@ fn set_operations_hint_at_their_length_and_lend_what_hashbrown_lends() {
 fn a_map_is_not_equal_to_a_larger_one_that_has_all_of_it() {
     let small: HashMap<u32, u32, RandomState> = (0..3).map(|i| (i, i)).collect();
     let large: HashMap<u32, u32, RandomState> = (0..4).map(|i| (i, i)).collect();
-    assert!(small != large && large != small && small == small.clone());
+    assert_ne!(small, large);
+    assert_ne!(large, small);
+    assert_eq!(small, small.clone());
     let other: HashMap<u32, u32, RandomState> = (0..3).map(|i| (i, 2)).collect();
     assert_ne!(small, other);
 }
@@ -134,4 +136,13 @@ fn an_entry_takes_no_other_key_than_was_looked_for() {
     if let EntryRef::Vacant(entry) = map.entry_ref("a") {
         entry.insert_with_key("b".to_string(), 1);
     }
+}
+
+#[test]
+fn a_map_is_extended_by_borrowed_entries() {
+    let from: HashMap<u32, u32, RandomState> = (0..100).map(|i| (i, i)).collect();
+    let mut map: HashMap<u32, u32, RandomState> = HashMap::default();
+    map.extend(&from);
+    map.extend(&[(100, 1), (101, 2)]);
+    assert_eq!((map.len(), map[&99], map[&101]), (102, 99, 2));
 }
