@@ -83,6 +83,16 @@ fn shapes<M: Map>() -> Vec<Shape> {
     ]
 }
 
+/// What the machine makes of the longest of so many steps, whatever the map: nobody's figure, and no peer's.
+fn controls() -> Vec<Shape> {
+    vec![
+        ("insert_max_1e5_control", |c| c.repeat(|| write_max(E5))),
+        ("insert_max_1e7_control", |c| {
+            c.without_warming(|| write_max(E7))
+        }),
+    ]
+}
+
 pub(crate) fn entries() -> Vec<Entry> {
     let mut all = Vec::new();
     let mut add = |subject, peer, shapes: Vec<Shape>| {
@@ -90,7 +100,12 @@ pub(crate) fn entries() -> Vec<Entry> {
             all.push(entry(workload, subject, peer, Program::Here(run)));
         }
     };
-    add("ghmap", false, shapes::<Ours>());
+    let mut longest = shapes::<Ours>();
+    let others = longest.split_off(2);
+    add("ghmap", false, longest);
+    // The rows stand in this order: these below those that they are read beside.
+    add("control", false, controls());
+    add("ghmap", false, others);
     add("std", true, shapes::<Std>());
     #[cfg(feature = "hashbrown")]
     add("hashbrown", true, shapes::<Hashbrown>());
@@ -154,6 +169,24 @@ fn insert_max<M: Map>(n: usize) -> f64 {
         longest = longest.max(start.elapsed().as_nanos());
     }
     assert_eq!(map.get(key(n as u64 / 2)), Some(n as u64 / 2));
+    longest as f64
+}
+
+/// The longest single write of four words, which is what an entry takes in ghmap, to memory that has been reserved:
+/// page faults, interrupts and the machine's other users, timed as [`insert_max`] times.
+fn write_max(n: usize) -> f64 {
+    let mut entries: Vec<[u64; 4]> = Vec::with_capacity(n);
+    let mut longest = 0;
+    for i in 0..n as u64 {
+        let entry = [key(i), i, i, i];
+        let start = Instant::now();
+        entries.push(entry);
+        longest = longest.max(start.elapsed().as_nanos());
+    }
+    assert_eq!(
+        entries[n / 2],
+        [key(n as u64 / 2), n as u64 / 2, n as u64 / 2, n as u64 / 2]
+    );
     longest as f64
 }
 

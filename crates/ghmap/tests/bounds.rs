@@ -51,13 +51,19 @@ fn what_only_gives_entries_away_is_covariant() {
     fn table_drain<'s>(x: hash_table::Drain<'static, Long>) -> hash_table::Drain<'s, &'s str> {
         x
     }
+    fn table_unsafe<'s>(
+        x: hash_table::UnsafeIter<'static, Long>,
+    ) -> hash_table::UnsafeIter<'s, &'s str> {
+        x
+    }
     let _ = (map, set, table, map_iter, map_into, map_keys, map_values);
-    let _ = (map_drain, set_iter, set_drain, table_drain);
+    let _ = (map_drain, set_iter, set_drain, table_drain, table_unsafe);
 }
 
 #[test]
 fn iterators_and_entries_are_what_references_to_the_entries_would_be() {
     fn send<T: Send>() {}
+    fn sync<T: Sync>() {}
     fn unpin<T: Unpin>() {}
     fn unwind_safe<T: UnwindSafe>() {}
     // A key that may be sent and not shared: nobody else has a reference to it meanwhile.
@@ -65,12 +71,19 @@ fn iterators_and_entries_are_what_references_to_the_entries_would_be() {
     send::<hash_map::ValuesMut<'_, Cell<u8>, Cell<u8>>>();
     send::<hash_map::Drain<'_, Cell<u8>, Cell<u8>>>();
     send::<hash_set::Drain<'_, Cell<u8>>>();
+    send::<hash_table::UnsafeIter<'_, Cell<u8>>>();
+    // What a shared one lends are references.
+    sync::<hash_table::UnsafeIter<'_, u8>>();
     unpin::<hash_map::Iter<'_, PhantomPinned, PhantomPinned>>();
     unpin::<hash_map::IterMut<'_, PhantomPinned, PhantomPinned>>();
     unpin::<hash_map::OccupiedEntry<'_, PhantomPinned, PhantomPinned, ()>>();
     unpin::<hash_table::IterHash<'_, PhantomPinned>>();
     unpin::<hash_table::OccupiedEntry<'_, PhantomPinned>>();
     unpin::<hash_set::Iter<'_, PhantomPinned>>();
+    unpin::<hash_map::Drain<'_, PhantomPinned, PhantomPinned>>();
+    unpin::<hash_set::Drain<'_, PhantomPinned>>();
+    unpin::<hash_table::Drain<'_, PhantomPinned>>();
+    unpin::<hash_table::UnsafeIter<'_, PhantomPinned>>();
     unwind_safe::<HashMap<u8, Cell<u8>>>();
     unwind_safe::<hash_map::Iter<'_, Option<&mut u8>, u8>>();
     unwind_safe::<hash_map::Drain<'_, u8, u8>>();

@@ -4,7 +4,9 @@
 use ghmap::{DefaultHashBuilder, GoMap};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// `n` entries, every third of a NaN key; the values number them.
 fn mixed(n: u32) -> GoMap<f64, u32> {
@@ -158,6 +160,54 @@ fn r80_a_size_hint_is_a_hint() {
     let map: GoMap<u64, u64, DefaultHashBuilder> = (0..840).map(|i| (i, i)).collect();
     // Without a hint it would be in the middle of a growth.
     assert_eq!((map.stats().b, map.stats().growing), (8, false), "R73");
+}
+
+#[test]
+fn r73_a_hint_of_one_bucket_allocates_at_the_first_insertion() {
+    for hint in 0..=8 {
+        let mut map: GoMap<u64, u64, DefaultHashBuilder> = GoMap::with_hint(hint);
+        assert_eq!((map.stats().buckets, map.stats().bytes), (0, 0), "{hint}");
+        map.insert(1, 1);
+        assert_eq!(map.stats().buckets, 1);
+    }
+    let map: GoMap<u64, u64> = GoMap::with_hint(9);
+    assert_eq!(map.stats().buckets, 2);
+}
+
+#[test]
+fn r89_a_map_that_becomes_empty_gets_a_new_seed() {
+    /// How many have been made.
+    static SEEDS: AtomicU64 = AtomicU64::new(0);
+    struct Seeded(u64);
+    impl Default for Seeded {
+        fn default() -> Self {
+            Self(SEEDS.fetch_add(1, Relaxed))
+        }
+    }
+    impl BuildHasher for Seeded {
+        type Hasher = DefaultHasher;
+        fn build_hasher(&self) -> DefaultHasher {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u64(self.0);
+            hasher
+        }
+    }
+    let mut map: GoMap<u64, u64, Seeded> = GoMap::default();
+    map.insert(1, 1);
+    assert_eq!(SEEDS.load(Relaxed), 1);
+    map.delete(&1);
+    assert_eq!(SEEDS.load(Relaxed), 2, "by a deletion");
+    map.clear();
+    map.delete(&1);
+    assert_eq!(SEEDS.load(Relaxed), 2, "it was empty");
+    map.insert(2, 2);
+    map.insert(3, 3);
+    map.delete(&2);
+    assert_eq!(SEEDS.load(Relaxed), 2, "an entry is left");
+    map.clear();
+    assert_eq!(SEEDS.load(Relaxed), 3, "by a clear");
+    map.insert(3, 4);
+    assert_eq!((map.get(&2), map.get(&3)), (0, 4));
 }
 
 #[test]

@@ -220,6 +220,26 @@ fn reserve_and_shrink_move_everything_at_once() {
 }
 
 #[test]
+fn shrinking_ends_a_growth_that_leaves_nothing_to_shrink() {
+    let mut map = map();
+    fill(&mut map, 105);
+    assert!(map.stats().growing);
+    map.shrink_to_fit();
+    assert_eq!((map.stats().b, map.stats().growing), (5, false));
+    assert!((0..105).all(|i| map.get(&i) == Some(&i)));
+}
+
+#[test]
+fn clearing_ends_the_growth_of_a_map_that_is_empty_already() {
+    let mut map = map();
+    fill(&mut map, 105);
+    map.retain(|_, _| false);
+    assert!(map.is_empty() && map.stats().growing);
+    map.clear();
+    assert!(!map.stats().growing);
+}
+
+#[test]
 fn shrinking_gives_back_the_overflow_buckets_of_long_thin_chains() {
     let mut map = map();
     fill(&mut map, 13 << 9);

@@ -1,7 +1,9 @@
 //! Rules of `std`'s map that the model of `model.rs` does not see.
 
-use ghmap::HashMap;
-use std::hash::RandomState;
+use ghmap::hash_map::{Entry, EntryRef};
+use ghmap::{HashMap, HashSet};
+use std::hash::{Hash, Hasher, RandomState};
+use std::ops::Range;
 use std::rc::Rc;
 
 #[test]
@@ -75,4 +77,72 @@ fn an_empty_map_reserves_what_an_iterator_promises() {
     extended.shrink_to_fit();
     extended.extend(ten());
     assert!(extended.capacity() < 1000 && extended == collected);
+}
+
+#[test]
+fn set_operations_hint_at_their_length_and_lend_what_hashbrown_lends() {
+    /// Equal by its number, whoever's it is.
+    struct Owned(u32, char);
+    impl PartialEq for Owned {
+        fn eq(&self, other: &Self) -> bool {
+            self.0 == other.0
+        }
+    }
+    impl Eq for Owned {}
+    impl Hash for Owned {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+    let set = |range: Range<u32>, owner| -> HashSet<Owned, RandomState> {
+        range.map(|n| Owned(n, owner)).collect()
+    };
+    let (large, small) = (set(0..10, 'l'), set(8..11, 's'));
+    assert_eq!(large.difference(&small).size_hint(), (7, Some(10)));
+    assert_eq!(small.difference(&large).size_hint(), (0, Some(3)));
+    for (a, b) in [(&large, &small), (&small, &large)] {
+        assert_eq!(a.intersection(b).size_hint(), (0, Some(3)));
+        let both: Vec<char> = a.intersection(b).map(|o| o.1).collect();
+        assert_eq!(both, ['s', 's'], "of the smaller");
+        assert_eq!(a.union(b).filter(|o| o.1 == 'l').count(), 10, "the larger");
+        assert_eq!(a.union(b).count(), 11);
+    }
+}
+
+#[test]
+fn a_map_is_not_equal_to_a_larger_one_that_has_all_of_it() {
+    let small: HashMap<u32, u32, RandomState> = (0..3).map(|i| (i, i)).collect();
+    let large: HashMap<u32, u32, RandomState> = (0..4).map(|i| (i, i)).collect();
+    assert_ne!(small, large);
+    assert_ne!(large, small);
+    assert_eq!(small, small.clone());
+    let other: HashMap<u32, u32, RandomState> = (0..3).map(|i| (i, 2)).collect();
+    assert_ne!(small, other);
+}
+
+#[test]
+#[should_panic(expected = "replaced Key is not equal to the new Key")]
+fn a_key_is_not_replaced_by_another() {
+    let mut map: HashMap<u32, u32, RandomState> = [(1, 1)].into_iter().collect();
+    if let Entry::Occupied(mut entry) = map.entry(1) {
+        entry.replace_key(2);
+    }
+}
+
+#[test]
+#[should_panic(expected = "not equivalent to the one used for insertion")]
+fn an_entry_takes_no_other_key_than_was_looked_for() {
+    let mut map: HashMap<String, u32, RandomState> = HashMap::default();
+    if let EntryRef::Vacant(entry) = map.entry_ref("a") {
+        entry.insert_with_key("b".to_string(), 1);
+    }
+}
+
+#[test]
+fn a_map_is_extended_by_borrowed_entries() {
+    let from: HashMap<u32, u32, RandomState> = (0..100).map(|i| (i, i)).collect();
+    let mut map: HashMap<u32, u32, RandomState> = HashMap::default();
+    map.extend(&from);
+    map.extend(&[(100, 1), (101, 2)]);
+    assert_eq!((map.len(), map[&99], map[&101]), (102, 99, 2));
 }

@@ -16,7 +16,7 @@ use stdalloc::vec::Vec;
 ///   [`clear`](Self::clear) removes them (R90).
 /// * `0.0` and `-0.0` are one key, and an assignment stores the zero that it names; likewise the string that
 ///   it names, and not an equal one that is there (R86).
-/// * The table never shrinks (R96). When the last entry is deleted, the seed changes (R89).
+/// * The table never shrinks (R96). When the last entry goes, by a deletion or a clear, the seed changes (R89).
 ///
 /// It is read by [`iter`](Self::iter) where nothing changes it, and by a [`cursor`](Self::cursor) where something
 /// may. There is no `iter_mut`: as in Go, a value is changed by assigning to its key, which a NaN's has not. Nor is
@@ -108,9 +108,16 @@ impl<K, V, S> GoMap<K, V, S> {
     }
 
     /// Removes all entries, those of NaN keys included, and keeps the table. Linear in the table.
-    pub fn clear(&mut self) {
+    pub fn clear(&mut self)
+    where
+        S: Default,
+    {
+        let had_some = !self.is_empty();
         self.emptied = self.emptied.wrapping_add(1);
         self.table.clear();
+        if had_some {
+            self.hash_builder = S::default();
+        }
     }
 
     /// The entries, those of NaN keys included, in no particular order: that of memory, and not Go's random one,

@@ -151,7 +151,10 @@ impl<K, V, S> SharedMap<K, V, S> {
     ///
     /// # Safety
     /// No other call on the map runs at the same time.
-    pub unsafe fn clear(&self) {
+    pub unsafe fn clear(&self)
+    where
+        S: Default,
+    {
         let _writing = Writing::begin(&self.flags);
         // SAFETY: the caller's promise.
         unsafe { (*self.map.get()).clear() }
@@ -239,5 +242,37 @@ impl<K: GoKey, V, S: BuildHasher + Default> SharedMap<K, V, S> {
         self.check("concurrent map iteration and map write");
         // SAFETY: the caller's promise.
         unsafe { cursor.next(&*self.map.get()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::String;
+
+    const CHILD: &str = "GHMAP_TWO_WRITERS";
+
+    /// Two writers who both found nobody there: the first that ends takes the flag, and the second misses it. The
+    /// child is one of them, and does the other's part itself.
+    #[test]
+    fn r95_a_write_that_ends_without_its_flag_was_not_alone() {
+        if std::env::var_os(CHILD).is_some() {
+            let flags = AtomicU8::new(0);
+            let _second = Writing::begin(&flags);
+            flags.store(0, Ordering::Relaxed);
+            return;
+        }
+        let name = std::thread::current();
+        let child = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", name.name().expect("a test's"), "--nocapture"])
+            .env(CHILD, "")
+            .output()
+            .expect("a child");
+        let stderr = String::from_utf8_lossy(&child.stderr);
+        assert!(!child.status.success());
+        assert!(
+            stderr.contains("fatal error: concurrent map writes\n"),
+            "{stderr}"
+        );
     }
 }

@@ -6,6 +6,7 @@ mod memhash;
 #[cfg(feature = "memhash")]
 pub use memhash::{MemHash, MemHasher};
 
+use core::fmt;
 #[cfg(feature = "default-hasher")]
 use core::hash::{BuildHasher, Hasher};
 
@@ -18,10 +19,17 @@ use core::hash::{BuildHasher, Hasher};
 /// use `std`'s `RandomState`.
 ///
 /// Without the `default-hasher` feature it cannot hash, and only names the default type.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct DefaultHashBuilder {
     #[cfg(feature = "default-hasher")]
     inner: foldhash::quality::RandomState,
+}
+
+impl fmt::Debug for DefaultHashBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The seed is nobody's business.
+        f.debug_struct("DefaultHashBuilder").finish_non_exhaustive()
+    }
 }
 
 /// The hasher of [`DefaultHashBuilder`].
@@ -32,8 +40,8 @@ pub struct DefaultHasher {
 }
 
 #[cfg(feature = "default-hasher")]
-impl core::fmt::Debug for DefaultHasher {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for DefaultHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The state would give the seed away.
         f.debug_struct("DefaultHasher").finish_non_exhaustive()
     }
@@ -82,5 +90,19 @@ impl Hasher for DefaultHasher {
     #[inline(always)]
     fn finish(&self) -> u64 {
         self.inner.finish()
+    }
+}
+
+#[cfg(all(test, feature = "default-hasher"))]
+mod tests {
+    use super::*;
+    use std::format;
+
+    #[test]
+    fn debug_shows_no_seed() {
+        let builder = DefaultHashBuilder::default();
+        assert_eq!(format!("{builder:?}"), "DefaultHashBuilder { .. }");
+        let hasher = builder.build_hasher();
+        assert_eq!(format!("{hasher:?}"), "DefaultHasher { .. }");
     }
 }

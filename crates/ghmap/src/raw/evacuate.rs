@@ -23,10 +23,12 @@
 
 use super::bucket::{Bucket, SLOTS};
 use super::group::Slots;
-use super::hmap::{GROWING, Hmap, Rehash, SAME_SIZE};
+use super::hmap::{GROWING, HUGE_PAGES, Hmap, Rehash, SAME_SIZE};
+use super::pages;
 use super::tophash::{EMPTY_REST, tophash};
 use crate::TryReserveError;
 use crate::alloc::Allocator;
+use core::alloc::Layout;
 use stdalloc::vec::Vec;
 
 /// Which side each full slot of a bucket takes, and which keys are irreflexive: a bit per slot.
@@ -60,15 +62,30 @@ impl Plan {
         }
     }
 
+    /// # Errors
+    /// The global allocator refused; nothing has changed.
     #[inline]
-    fn push(&mut self, sides: Sides) {
+    fn push(&mut self, sides: Sides) -> Result<(), TryReserveError> {
         match self.near.get_mut(self.len) {
             Some(place) => *place = sides,
-            None => self.far.push(sides),
+            None => self.push_far(sides)?,
         }
         self.len += 1;
         self.x += sides.x.count_ones() as usize;
         self.y += sides.y.count_ones() as usize;
+        Ok(())
+    }
+
+    #[cold]
+    fn push_far(&mut self, sides: Sides) -> Result<(), TryReserveError> {
+        if self.far.try_reserve(1).is_err() {
+            return Err(Layout::array::<Sides>(self.far.len() + 1)
+                .map_or(TryReserveError::CapacityOverflow, |layout| {
+                    TryReserveError::AllocError { layout }
+                }));
+        }
+        self.far.push(sides);
+        Ok(())
     }
 
     #[inline]
@@ -88,6 +105,9 @@ impl Plan {
 }
 
 impl<K, V> Hmap<K, V> {
+    /// The buckets in so many bytes as [`pages`] gives a page back for.
+    const STRIDE: usize = (pages::STRIDE / Bucket::<K, V>::SIZE).next_power_of_two();
+
     /// `growWork`: evacuates the next two old buckets, for a write to the chain of `hash`. That chain is asked
     /// for first, so that it is on its way while they are moved. What takes an overflow bucket that the
     /// allocator refuses is left for a later write: the map is whole at every step of a growth.
@@ -130,6 +150,10 @@ impl<K, V> Hmap<K, V> {
             return Ok(());
         }
         let i = self.nevacuate;
+        if i.is_multiple_of(Self::STRIDE) && !self.has(SAME_SIZE) {
+            let block = self.old_len() * Bucket::<K, V>::SIZE;
+            pages::give_one_back(block, self.has(HUGE_PAGES));
+        }
         // SAFETY: while growing, `nevacuate` is a live bucket whose turn has not come.
         unsafe {
             let head = self.bucket(i);
@@ -230,7 +254,7 @@ impl<K, V> Hmap<K, V> {
     /// `i` is `nevacuate`, and `head` its bucket.
     ///
     /// # Errors
-    /// The allocator refused an overflow bucket; the chain is as it was.
+    /// The allocator refused an overflow bucket, or the global one the plan; the chain is as it was.
     #[inline(never)]
     unsafe fn evacuate_chain<A: Allocator, R: Rehash<K>>(
         &mut self,
@@ -242,7 +266,7 @@ impl<K, V> Hmap<K, V> {
         let mut plan = Plan::new();
         // SAFETY: the caller's promise.
         unsafe {
-            self.plan(head, rehash, &mut plan);
+            self.plan(head, rehash, &mut plan)?;
             self.pool.ensure(plan.overflow_buckets().1, self.b, alloc)?;
             self.move_chain(i, head, &plan);
         }
@@ -302,8 +326,16 @@ impl<K, V> Hmap<K, V> {
     ///
     /// # Safety
     /// `head` leads a live chain that is not evacuated.
+    ///
+    /// # Errors
+    /// As [`Plan::push`].
     #[inline(always)]
-    unsafe fn plan<R: Rehash<K>>(&self, head: Bucket<K, V>, rehash: &R, plan: &mut Plan) {
+    unsafe fn plan<R: Rehash<K>>(
+        &self,
+        head: Bucket<K, V>,
+        rehash: &R,
+        plan: &mut Plan,
+    ) -> Result<(), TryReserveError> {
         let same_size = self.has(SAME_SIZE);
         let mut next = Some(head);
         while let Some(bucket) = next {
@@ -314,10 +346,11 @@ impl<K, V> Hmap<K, V> {
                     Sides { x, y: 0, odd: 0 }
                 } else {
                     self.sides(bucket, rehash, |_, _| {})
-                });
+                })?;
                 next = bucket.overflow();
             }
         }
+        Ok(())
     }
 
     /// Phase 3. Cannot fail.

@@ -53,11 +53,10 @@ impl<K, V, A: Allocator> RawTable<K, V, A> {
         table
     }
 
-    /// Makes an unallocated table ready for `n` entries, if that can be had (R80).
+    /// Makes an unallocated table ready for `n` entries, if that can be had (R80). A single bucket is left to the
+    /// first insertion (R73).
     pub(crate) fn hint(&mut self, n: usize) {
-        if n > 0
-            && let Ok(b) = b_for(n)
-        {
+        if let Ok(b @ 1..) = b_for(n) {
             // Refused, it grows from nothing like any other.
             let _ = self.map.allocate(b, &self.alloc);
         }
@@ -588,6 +587,9 @@ pub(crate) struct RawDrain<'a, K, V, A: Allocator> {
 unsafe impl<K: Send, V: Send, A: Allocator + Send> Send for RawDrain<'_, K, V, A> {}
 // SAFETY: a shared one gives shared references only.
 unsafe impl<K: Sync, V: Sync, A: Allocator + Sync> Sync for RawDrain<'_, K, V, A> {}
+
+/// No entry is pinned in place: all are moved out.
+impl<K, V, A: Allocator> Unpin for RawDrain<'_, K, V, A> {}
 
 impl<K, V, A: Allocator> RawDrain<'_, K, V, A> {
     #[inline]

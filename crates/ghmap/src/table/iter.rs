@@ -24,7 +24,8 @@ pub struct IterMut<'a, T> {
 /// Pointers to the values of a table; made by [`HashTable::unsafe_iter`].
 pub struct UnsafeIter<'a, T> {
     inner: RawIter<T, ()>,
-    _borrow: PhantomData<&'a mut T>,
+    /// Covariant: whoever makes references of the pointers says of what.
+    _borrow: PhantomData<&'a T>,
 }
 
 /// The numbers of all buckets with a value; made by [`HashTable::iter_buckets`].
@@ -87,6 +88,7 @@ macro_rules! as_references {
 as_references! {
     Iter: Sync, Sync;
     IterMut: Send, Sync;
+    UnsafeIter: Send, Sync;
     IterBuckets: Sync, Sync;
     IterHash: Sync, Sync;
     IterHashMut: Send, Sync;

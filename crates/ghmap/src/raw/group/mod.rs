@@ -20,12 +20,6 @@ impl Slots<0> {
     pub(crate) fn of(bits: u8) -> Self {
         Self(u64::from(bits))
     }
-
-    /// A bit per slot.
-    #[inline(always)]
-    pub(crate) fn bits(self) -> u8 {
-        self.0 as u8
-    }
 }
 
 impl<const SHIFT: u32> Slots<SHIFT> {

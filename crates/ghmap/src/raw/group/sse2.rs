@@ -14,6 +14,14 @@ pub(crate) struct Group(__m128i);
 /// One bit per slot.
 pub(crate) type Mask = Slots<0>;
 
+impl Slots<0> {
+    /// A bit per slot.
+    #[inline(always)]
+    pub(crate) fn bits(self) -> u8 {
+        self.0 as u8
+    }
+}
+
 impl Group {
     /// # Safety
     /// Eight initialised bytes are readable at `p`.
