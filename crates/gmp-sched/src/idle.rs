@@ -504,10 +504,11 @@ pub(crate) fn dismiss_idle(sched: &'static Sched) {
 #[cfg(test)]
 mod tests {
     use super::{SPARE_AGAIN, make_spare_m, new_m, start_thread};
-    use crate::{Builder, blocking, call_chore, go, set_chore, starts, stop_world, yield_now};
+    use crate::{Builder, blocking, blocking_now, call_chore, go, set_chore, starts, stop_world, sysmon, yield_now};
     use core::sync::atomic::{AtomicBool, Ordering};
     use core::time::Duration;
     use std::sync::{Arc, Mutex};
+    use std::time::Instant;
 
     #[test]
     fn sysmon_may_stop_a_world_whose_p_waits_for_a_thread_that_sysmon_starts() {
@@ -595,5 +596,42 @@ mod tests {
         assert_eq!(tried(SPARE_AGAIN + 1), 1);
         handle.sched.lock.lock().thread_stack = stack;
         assert_eq!(rt.block_on(async { 42 }), 42);
+    }
+
+    /// Its queue was filled when there was nobody to be woken for it.
+    #[test]
+    fn a_p_that_is_handed_on_finds_the_work_on_anothers_queue() {
+        fn until(flag: &AtomicBool) {
+            let start = Instant::now();
+            while !flag.load(Ordering::SeqCst) {
+                assert!(start.elapsed() < Duration::from_secs(60), "a P idles, and there is work for it");
+                std::thread::yield_now();
+            }
+        }
+        // SAFETY: nothing bound to a thread is kept across a park.
+        let rt = unsafe { Builder::new().procs(2).build_stackful() }.unwrap();
+        let sched = rt.handle().sched;
+        // It would wake somebody too, some time later.
+        sysmon::unwatch(sched);
+        let [runs, filled, done] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
+        let (runs_, filled_, done_) = (runs.clone(), filled.clone(), done.clone());
+        let caller = rt.go(move || {
+            runs_.store(true, Ordering::SeqCst);
+            until(&filled_);
+            blocking_now(|| until(&done_));
+        });
+        let computes = rt.go(move || {
+            until(&runs);
+            let done_ = done.clone();
+            let first = go(move || done_.store(true, Ordering::SeqCst));
+            // Now the first is on the queue, where others can have it.
+            let next = go(|| ());
+            filled.store(true, Ordering::SeqCst);
+            until(&done);
+            drop((first, next));
+        });
+        caller.join().unwrap();
+        computes.join().unwrap();
+        sysmon::watch(sched);
     }
 }

@@ -388,3 +388,100 @@ fn stackful_main(m: &'static M) {
     }
 }
 
+
+#[cfg(test)]
+mod tests {
+    use crate::poll::Poll;
+    use crate::{Builder, go, sysmon};
+    use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use core::time::Duration;
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Instant;
+
+    #[test]
+    fn r21_who_finds_work_wakes_the_next_until_all_ps_run() {
+        const PROCS: u32 = 4;
+        // SAFETY: nothing bound to a thread is kept across a park.
+        let rt = unsafe { Builder::new().procs(PROCS as usize).build_stackful() }.unwrap();
+        let sched = rt.handle().sched;
+        // It would wake somebody too, some time later.
+        sysmon::unwatch(sched);
+        for _ in 0..100 {
+            let run = Arc::new(AtomicU32::new(0));
+            let all_run = || {
+                let (run, start) = (run.clone(), Instant::now());
+                move || {
+                    run.fetch_add(1, Ordering::Relaxed);
+                    while run.load(Ordering::Relaxed) < PROCS {
+                        assert!(start.elapsed() < Duration::from_secs(60), "a P idles, and there is work for it");
+                        thread::yield_now();
+                    }
+                }
+            };
+            let handles: Vec<_> = (0..PROCS).map(|_| rt.go(all_run())).collect();
+            handles.into_iter().for_each(|h| h.join().unwrap());
+        }
+        sysmon::watch(sched);
+    }
+
+    fn until(flag: &AtomicBool) {
+        let start = Instant::now();
+        while !flag.load(Ordering::SeqCst) {
+            assert!(start.elapsed() < Duration::from_secs(60), "a P idles, and there is work for it");
+            thread::yield_now();
+        }
+    }
+
+    /// A clock that is asked between an M's last look at the queues and its sleep: then another P's is filled.
+    #[derive(Default)]
+    struct LastLook {
+        armed: AtomicBool,
+        looked: AtomicBool,
+        filled: AtomicBool,
+    }
+
+    impl Poll for LastLook {
+        fn poll(&self, _: usize, _: u64) -> (Option<u64>, usize) {
+            unreachable!("nothing is due")
+        }
+        fn next_deadline(&self, p: usize) -> Option<u64> {
+            (p == 0 && self.armed.load(Ordering::SeqCst)).then_some(u64::MAX - 1)
+        }
+        fn pending(&self, _: usize) -> bool {
+            self.looked.store(true, Ordering::SeqCst);
+            until(&self.filled);
+            true
+        }
+        fn adopt(&self, _: usize, _: usize) {}
+    }
+
+    #[test]
+    fn r21_who_gives_its_p_up_looks_again_at_all_queues() {
+        let hook: &'static LastLook = Box::leak(Box::default());
+        // SAFETY: nothing bound to a thread is kept across a park.
+        let rt = unsafe { Builder::new().procs(2).poll(hook).build_stackful() }.unwrap();
+        let sched = rt.handle().sched;
+        // As above.
+        sysmon::unwatch(sched);
+        let [runs, done] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let other_runs = runs.clone();
+        // It ends, and its M finds nothing to do.
+        let ends = rt.go(move || until(&other_runs));
+        let computes = rt.go(move || {
+            hook.armed.store(true, Ordering::SeqCst);
+            runs.store(true, Ordering::SeqCst);
+            until(&hook.looked);
+            let done_ = done.clone();
+            let first = go(move || done_.store(true, Ordering::SeqCst));
+            // Now the first is on the queue, where others can have it.
+            let next = go(|| ());
+            hook.filled.store(true, Ordering::SeqCst);
+            until(&done);
+            drop((first, next));
+        });
+        ends.join().unwrap();
+        computes.join().unwrap();
+        sysmon::watch(sched);
+    }
+}

@@ -143,3 +143,27 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
     drop(inner);
     FREE.lock().push(sched);
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::runtime2::Phase;
+    use crate::{Builder, idle};
+    use core::time::Duration;
+    use std::thread;
+
+    #[test]
+    fn the_end_waits_for_a_p_that_somebody_is_about_to_give_to_an_m() {
+        let rt = Builder::new().procs(1).build().unwrap();
+        let sched = rt.handle().sched;
+        let p = sched.lock.lock().pidle_get(sched).expect("nothing has run yet");
+        let ends = thread::spawn(move || drop(rt));
+        while sched.phase() < Phase::Stopping {
+            thread::yield_now();
+        }
+        // It never ends as long as we have the P, however long that is.
+        thread::sleep(Duration::from_millis(100));
+        assert!(!ends.is_finished(), "a P is not buried");
+        idle::start_m(sched, p, false);
+        ends.join().unwrap();
+    }
+}

@@ -323,6 +323,20 @@ mod tests {
         assert!(addrs.is_sorted() && addrs.len() == n as usize && (7..=8).contains(&n));
     }
 
+    /// Whether the kernel, asked to read there for us, faults.
+    fn is_fault(addr: usize) -> bool {
+        let mut pipe = [0; 2];
+        // SAFETY: the kernel checks the address that it reads from; the rest are integers and a live local.
+        unsafe {
+            assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+            let read = libc::write(pipe[1], addr as *const libc::c_void, 1);
+            for end in pipe {
+                libc::close(end);
+            }
+            read < 0
+        }
+    }
+
     #[test]
     fn an_overflow_is_a_fault_at_the_guard_of_an_open_slot() {
         let size = init(DEFAULT_SIZE).unwrap();
@@ -332,6 +346,7 @@ mod tests {
         let guard = top - size - PAGE;
         assert!(overflowed(guard + 8).is_some_and(|hit| core::ptr::eq(hit, s)));
         assert!(overflowed(guard + PAGE).is_none() && overflowed(top - 8).is_none());
+        assert!(is_fault(guard + 8) && is_fault(guard + PAGE - 1) && !is_fault(guard + PAGE));
         let base = MAPPING.base.load(Ordering::Relaxed);
         let last = base + MAPPING.len.load(Ordering::Relaxed) - size - PAGE;
         assert!(overflowed(last).is_none() && overflowed(base.wrapping_sub(PAGE)).is_none());

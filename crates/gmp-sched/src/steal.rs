@@ -92,6 +92,11 @@ fn owner_will_not(victim: &P) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Order, TRIES, visits};
+    use crate::{Builder, go, sysmon};
+    use core::sync::atomic::{AtomicBool, Ordering};
+    use core::time::Duration;
+    use std::sync::Arc;
+    use std::time::Instant;
 
     #[test]
     fn r24_every_p_is_visited_once_whatever_the_random_number() {
@@ -113,5 +118,30 @@ mod tests {
         let mut last: Vec<_> = last.to_vec();
         last.sort_unstable();
         assert_eq!(last, (0..5).map(|id| (id, true)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn r24_a_runnext_whose_owner_computes_on_is_stolen() {
+        // SAFETY: nothing bound to a thread is kept across a park.
+        let rt = unsafe { Builder::new().procs(2).build_stackful() }.unwrap();
+        let sched = rt.handle().sched;
+        // It would take the owner's P.
+        sysmon::unwatch(sched);
+        let done = Arc::new(AtomicBool::new(false));
+        let (ran, start) = (done.clone(), Instant::now());
+        let owner = rt.go(move || {
+            let flag = ran.clone();
+            drop(go(move || flag.store(true, Ordering::SeqCst)));
+            while !ran.load(Ordering::SeqCst) && start.elapsed() < Duration::from_secs(60) {
+                std::thread::yield_now();
+            }
+            ran.load(Ordering::SeqCst)
+        });
+        // Whose thread has run this looks for more.
+        while !done.load(Ordering::SeqCst) {
+            rt.spawn(async {}).join().unwrap();
+        }
+        assert!(owner.join().unwrap(), "it was left to its owner");
+        sysmon::watch(sched);
     }
 }

@@ -208,3 +208,56 @@ pub(crate) fn make_p(sched: &'static Sched, id: u32) -> &'static P {
     p
 }
 
+
+#[cfg(test)]
+mod tests {
+    use crate::{Builder, go, sysmon};
+    use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use core::time::Duration;
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Instant;
+
+    #[test]
+    fn r25_what_a_p_held_that_is_gone_is_run() {
+        const EACH: u32 = 3;
+        // SAFETY: nothing bound to a thread is kept across a park.
+        let rt = unsafe { Builder::new().procs(2).build_stackful() }.unwrap();
+        let sched = rt.handle().sched;
+        // It would take the Ps before.
+        sysmon::unwatch(sched);
+        let (filled, ran) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let resized = Arc::new(AtomicBool::new(false));
+        let fill = || {
+            let (filled, ran, resized) = (filled.clone(), ran.clone(), resized.clone());
+            move || {
+                // One on each P.
+                filled.fetch_add(1, Ordering::SeqCst);
+                while filled.load(Ordering::SeqCst) < 2 {
+                    thread::yield_now();
+                }
+                for _ in 0..EACH {
+                    let ran = ran.clone();
+                    drop(go(move || ran.fetch_add(1, Ordering::SeqCst)));
+                }
+                filled.fetch_add(1, Ordering::SeqCst);
+                while !resized.load(Ordering::SeqCst) {
+                    thread::yield_now();
+                }
+            }
+        };
+        let fillers = [rt.go(fill()), rt.go(fill())];
+        while filled.load(Ordering::SeqCst) < 4 {
+            thread::yield_now();
+        }
+        rt.handle().set_procs(1).unwrap();
+        let start = Instant::now();
+        while ran.load(Ordering::SeqCst) < 2 * EACH {
+            assert!(start.elapsed() < Duration::from_secs(60), "something is left");
+            thread::yield_now();
+        }
+        resized.store(true, Ordering::SeqCst);
+        fillers.into_iter().for_each(|h| h.join().unwrap());
+        sysmon::watch(sched);
+    }
+}

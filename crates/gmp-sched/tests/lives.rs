@@ -706,3 +706,29 @@ fn a_stack_of_no_possible_size_is_an_error() {
         );
     }
 }
+
+#[test]
+fn a_deadline_that_has_passed_keeps_nobody_from_watching_the_clock() {
+    let _alone = alone();
+    let clock: &'static Slow = Box::leak(Box::new(Slow {
+        at: AtomicU64::new(u64::MAX),
+        fired: AtomicBool::new(false),
+        looks: AtomicU32::new(0),
+        lasting: AtomicU32::new(u32::MAX),
+        of: Mutex::new(None),
+    }));
+    let rt = Builder::new().procs(1).poll(clock).build().unwrap();
+    rt.block_on(async {});
+    for _ in 0..3 {
+        // All are asleep. Who is woken for this one sleeps until then, and afterwards for good.
+        clock.fired.store(false, SeqCst);
+        let at = nanotime() + 5_000_000;
+        clock.at.store(at, SeqCst);
+        rt.handle().wake_for(at);
+        let start = Instant::now();
+        while !clock.fired.load(SeqCst) || rt.handle().stats().idle_ms == 0 {
+            assert!(start.elapsed() < Duration::from_secs(60), "nobody watches");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
