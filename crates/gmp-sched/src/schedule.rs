@@ -388,7 +388,6 @@ fn stackful_main(m: &'static M) {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use crate::poll::Poll;

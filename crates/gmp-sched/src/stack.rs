@@ -316,11 +316,11 @@ mod tests {
         for i in [3, 0, 7, 1, 6, 2, 5, 4] {
             assert!(give(stacks[i], 1).is_none());
         }
-        // Another test may take one of them meanwhile.
+        // Other tests may take some of them meanwhile, and give some of theirs.
         let (first, n) = take(8, never_runs);
         let list = core::iter::successors(Some(first), |s| s.next.get());
         let addrs: Vec<_> = list.map(|s| core::ptr::from_ref(s).addr()).collect();
-        assert!(addrs.is_sorted() && addrs.len() == n as usize && (7..=8).contains(&n));
+        assert!(addrs.is_sorted() && addrs.len() == n as usize);
     }
 
     /// Whether the kernel, asked to read there for us, faults.

@@ -208,7 +208,6 @@ pub(crate) fn make_p(sched: &'static Sched, id: u32) -> &'static P {
     p
 }
 
-
 #[cfg(test)]
 mod tests {
     use crate::{Builder, go, sysmon};
