@@ -303,24 +303,26 @@ pub(crate) fn trim(go_on: impl Fn() -> bool) {
 #[cfg(test)]
 mod tests {
     use super::{DEFAULT_SIZE, MAPPING, PAGE, give, init, overflowed, take};
+    use crate::schedule::base_loop;
     use core::sync::atomic::Ordering;
 
     extern "C" fn never_runs(_: usize) -> ! {
-        unreachable!("stacks are only taken and given back")
+        unreachable!("it is only taken, and never given back")
     }
 
     #[test]
     fn free_stacks_come_lowest_first() {
         init(DEFAULT_SIZE).unwrap();
-        let stacks: Vec<_> = (0..8).map(|_| take(1, never_runs).0).collect();
+        let stacks: Vec<_> = (0..8).map(|_| take(1, base_loop).0).collect();
         for i in [3, 0, 7, 1, 6, 2, 5, 4] {
             assert!(give(stacks[i], 1).is_none());
         }
         // Other tests may take some of them meanwhile, and give some of theirs.
-        let (first, n) = take(8, never_runs);
+        let (first, n) = take(8, base_loop);
         let list = core::iter::successors(Some(first), |s| s.next.get());
         let addrs: Vec<_> = list.map(|s| core::ptr::from_ref(s).addr()).collect();
         assert!(addrs.is_sorted() && addrs.len() == n as usize);
+        assert!(give(first, n).is_none());
     }
 
     /// Whether the kernel, asked to read there for us, faults.
