@@ -33,7 +33,7 @@ use crate::list::{Block, List};
 use crate::lock::RawLock;
 use crate::ring::Ring;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, UnsafeCell};
-use crate::waitq::{Node, PutOff, WaitQ, Wake, fire};
+use crate::waitq::{Node, PutOff, WaitQ, Wake, fire, fire_at};
 use std::ptr;
 
 /// A receive would find something: a value, a sender, or the channel closed.
@@ -159,7 +159,7 @@ impl<T> After<T> {
         if self.watched {
             return self.run_watched(chan);
         }
-        fire(self.wake);
+        fire_at(self.wake, chan);
         drop(self.freed);
     }
 
@@ -211,11 +211,11 @@ unsafe fn fire_received<T>(wake: Option<Wake>, chan: &Hchan<T>, value: *const T)
     match wake {
         Some(Wake::Waker(_)) => {
             let give_back = GiveBack { chan, value };
-            fire(wake);
+            fire_at(wake, chan);
             std::mem::forget(give_back);
         }
         // A handle does not unwind.
-        _ => fire(wake),
+        _ => fire_at(wake, chan),
     }
 }
 

@@ -7,14 +7,19 @@
 //! Re-creates the use that Go's `chan.go` (1.27) makes of `gopark` and `goready`.
 
 use std::fmt;
+use std::ptr;
 use std::sync::OnceLock;
 use std::time::Instant;
+
+/// Wakes the waiter whose record is the first pointer. The second says where the two met: the address of a channel, or
+/// null. It is a hint, for a runtime that fetches memory ahead, and must not be dereferenced.
+pub type Unpark = unsafe fn(*const (), *const ());
 
 /// Names one waiter so that any thread can wake it, now or at any later time: two words, `Copy`.
 #[derive(Clone, Copy)]
 pub struct Handle {
     data: *const (),
-    unpark: unsafe fn(*const ()),
+    unpark: Unpark,
 }
 
 // SAFETY: `Handle::new` requires that the call is allowed from every thread at every time.
@@ -26,12 +31,12 @@ impl Handle {
     /// Makes a handle of a waiter's record and the function that unparks it.
     ///
     /// # Safety
-    /// `unpark(data)` must be callable from any thread any number of times, from now to the end of the process, also
+    /// `unpark(data, _)` must be callable from any thread any number of times, from now to the end of the process, also
     /// after the waiter went on or ended: a late call is at most a spurious wake-up of whoever uses the record then.
     /// (Records of waiters are type-stable: recycled, never freed.) It must not block, must not unwind and must not
     /// run user code.
     #[must_use]
-    pub const unsafe fn new(data: *const (), unpark: unsafe fn(*const ())) -> Self {
+    pub const unsafe fn new(data: *const (), unpark: Unpark) -> Self {
         Self { data, unpark }
     }
 
@@ -44,8 +49,14 @@ impl Handle {
     /// Wakes the waiter, or lets its next park return at once.
     #[inline]
     pub fn unpark(self) {
+        self.unpark_at(ptr::null());
+    }
+
+    /// As [`unpark`](Self::unpark), for a waiter that was met at this address.
+    #[inline]
+    pub(crate) fn unpark_at(self, at: *const ()) {
         // SAFETY: the contract of `new` allows this call at any time, from any thread.
-        unsafe { (self.unpark)(self.data) }
+        unsafe { (self.unpark)(self.data, at) }
     }
 }
 

@@ -193,7 +193,7 @@ pub(crate) fn watch_drain(len: impl Fn() -> usize) -> bool {
 
 /// # Safety
 /// `data` is a pointer to a [`Record`].
-unsafe fn unpark_record(data: *const ()) {
+unsafe fn unpark_record(data: *const (), _: *const ()) {
     // SAFETY: by contract a record, and records are never freed.
     unsafe { (*data.cast::<Record>()).permit.unpark() }
 }

@@ -253,7 +253,7 @@ pub(crate) mod model {
 
     /// # Safety
     /// `data` is a pointer to a [`Record`].
-    unsafe fn unpark(data: *const ()) {
+    unsafe fn unpark(data: *const (), _: *const ()) {
         // SAFETY: by contract a record, which is alive.
         unsafe { (*data.cast::<Record>()).permit.unpark() }
     }

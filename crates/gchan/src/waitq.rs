@@ -42,9 +42,15 @@ impl Wake {
     /// Wakes; never under a channel lock, because a `Waker` is user code (R8).
     #[inline]
     pub(crate) fn fire(self) {
+        self.fire_at(ptr::null());
+    }
+
+    /// [`fire`](Self::fire), for a waiter that was met at this address.
+    #[inline]
+    fn fire_at(self, at: *const ()) {
         held::assert_none();
         match self {
-            Wake::Handle(handle) => handle.unpark(),
+            Wake::Handle(handle) => handle.unpark_at(at),
             Wake::Waker(waker) => waker.wake(),
         }
     }
@@ -55,6 +61,14 @@ impl Wake {
 pub(crate) fn fire(wake: Option<Wake>) {
     if let Some(wake) = wake {
         wake.fire();
+    }
+}
+
+/// [`fire`], for a waiter that was met at this channel.
+#[inline]
+pub(crate) fn fire_at<C>(wake: Option<Wake>, chan: &C) {
+    if let Some(wake) = wake {
+        wake.fire_at(ptr::from_ref(chan).cast());
     }
 }
 

@@ -22,6 +22,8 @@ struct Record {
     bell: Condvar,
     parks: AtomicUsize,
     last_reason: Mutex<Option<Reason>>,
+    /// Where it was met by those who woke it.
+    met: Mutex<Vec<usize>>,
     /// The next park unwinds, as a runtime's shutdown does.
     doomed: Mutex<bool>,
 }
@@ -67,9 +69,10 @@ unsafe impl Park for Runtime {
     }
 }
 
-unsafe fn unpark(data: *const ()) {
+unsafe fn unpark(data: *const (), at: *const ()) {
     // SAFETY: `data` is a leaked record.
     let record = unsafe { &*data.cast::<Record>() };
+    record.met.lock().unwrap().push(at.addr());
     *record.permit.lock().unwrap() = true;
     record.bell.notify_one();
 }
@@ -166,6 +169,28 @@ fn r14_reasons_are_gos() {
         select! { recv(r) -> _ => unreachable!(), default(Duration::from_millis(5)) => {} }
         assert_eq!(reason(), Some("select"));
         assert!(record.parks.load(Ordering::Relaxed) >= 3);
+    });
+}
+
+#[test]
+fn a_goroutine_that_is_woken_was_met_at_its_channel() {
+    let (s, r) = bounded(0);
+    let (s2, r2) = bounded(0);
+    goroutine(|record| {
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for (parks, s) in [&s, &s2, &s].into_iter().enumerate() {
+                    while record.parks.load(Ordering::Relaxed) <= parks {
+                        thread::yield_now();
+                    }
+                    s.send(parks).unwrap();
+                }
+            });
+            assert_eq!([&r, &r2, &r].map(|r| r.recv().unwrap()), [0, 1, 2]);
+        });
+        let met = record.met.lock().unwrap();
+        assert!(met.len() == 3 && met[0] == met[2] && met[0] != met[1]);
+        assert!(!met.contains(&0));
     });
 }
 

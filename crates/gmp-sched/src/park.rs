@@ -36,8 +36,8 @@ static GOROUTINE: RawWakerVTable = RawWakerVTable::new(
 );
 
 fn unpark_data(data: *const ()) {
-    // SAFETY: wakers with this table hold a record of type G.
-    unsafe { Goroutine::unpark_at(data) }
+    // SAFETY: wakers with this table hold a record of type G, which is never freed.
+    unpark(unsafe { &*data.cast::<G>() });
 }
 
 /// The waker of a goroutine.
@@ -73,12 +73,18 @@ pub(crate) fn waker_from_words(words: RawWords) -> Waker {
 /// Ends the wait of a goroutine, or the next one it begins. From anywhere, at any time.
 #[inline(always)]
 pub(crate) fn unpark(g: &'static G) {
+    unpark_at(g, 0);
+}
+
+/// [`unpark`] at something that is in memory there, for [`crate::ahead`].
+#[inline(always)]
+fn unpark_at(g: &'static G, at: usize) {
     match g.park.unpark() {
         None => {}
         Some(Waits::OnThread) => wake_thread(&g.park),
         Some(Waits::Queue) => match bracket::enter_at(here_inlined()) {
             Ok(rt) => {
-                queues::ready(&rt, g);
+                queues::ready(&rt, g, at);
                 rt.leave();
             }
             Err(_) => ready_from_outside(g),
@@ -100,7 +106,7 @@ pub(crate) fn unpark_in(rt: &Rt, g: &'static G) {
     match g.park.unpark() {
         None => {}
         Some(Waits::OnThread) => wake_thread(&g.park),
-        Some(Waits::Queue) => queues::ready(rt, g),
+        Some(Waits::Queue) => queues::ready(rt, g, 0),
     }
 }
 
@@ -369,13 +375,14 @@ impl Goroutine {
     }
 
     /// [`unpark`](Self::unpark) as a function of the [record's address](Self::as_ptr), for tables that hold such
-    /// functions: from anywhere, at any time.
+    /// functions: from anywhere, at any time. `at` is null, or where the two met, a channel for instance: it will be
+    /// fetched ahead when they are about to meet again, and is not dereferenced.
     ///
     /// # Safety
     /// `record` came from `as_ptr`.
-    pub unsafe fn unpark_at(record: *const ()) {
+    pub unsafe fn unpark_record(record: *const (), at: *const ()) {
         // SAFETY: by contract a record of type G, which is never freed.
-        unpark(unsafe { &*record.cast::<G>() });
+        unpark_at(unsafe { &*record.cast::<G>() }, at.addr());
     }
 
     /// The record's address, for storing elsewhere.

@@ -87,15 +87,15 @@ fn kicked_out(rt: &Rt, kicked: &'static G) {
     }
 }
 
-/// Readies a goroutine whose wait the caller ended (`goready`).
+/// Readies a goroutine whose wait the caller ended (`goready`), at something that is in memory at `at`, if not 0.
 #[inline(always)]
-pub(crate) fn ready(rt: &Rt, g: &'static G) {
+pub(crate) fn ready(rt: &Rt, g: &'static G, at: usize) {
     g.set_status(GStatus::Runnable);
     let sp = g.sp.load(Ordering::Relaxed);
     if sp != 0 {
         // It will most likely run here and next: fetch the lines of its stack that it was left on.
         match rt.p().left.get() {
-            Some(s) => s.ahead.readied(g, sp),
+            Some(s) => s.ahead.readied(g, sp, at),
             None => arch::prefetch::<{ arch::PARKED }>(sp),
         }
     }

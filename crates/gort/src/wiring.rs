@@ -56,7 +56,7 @@ mod channels {
             let g = Goroutine::current()?;
             // SAFETY: goroutine records are type-stable: a late unpark finds a record in some state
             // and at most gives it a permit. It never blocks and runs no user code.
-            Some(unsafe { Handle::new(g.as_ptr(), Goroutine::unpark_at) })
+            Some(unsafe { Handle::new(g.as_ptr(), Goroutine::unpark_record) })
         }
 
         unsafe fn park(&self, me: Handle, reason: Reason, deadline: Option<Instant>) {

@@ -3,7 +3,7 @@
 use super::{After, Buf, Dir, Got, Hchan, READABLE, Sent, State, WRITABLE, fire_received};
 use crate::list::Block;
 use crate::sync::Ordering;
-use crate::waitq::{Node, Outcome, Wake, fire};
+use crate::waitq::{Node, Outcome, Wake, fire_at};
 use std::ptr;
 
 /// The channel with its lock held; released on drop, after the hint was brought up to date.
@@ -204,7 +204,7 @@ impl<T> Locked<'_, T> {
         let chan = self.chan;
         self.unlock_with(u8::from(readable) * READABLE + u8::from(writable) * WRITABLE);
         match dir {
-            Dir::Send => fire(wake),
+            Dir::Send => fire_at(wake, chan),
             // SAFETY: the value was just received.
             Dir::Recv => unsafe { fire_received(wake, chan, value) },
         }
