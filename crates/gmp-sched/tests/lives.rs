@@ -462,6 +462,19 @@ struct Slow {
     of: Mutex<Option<Handle>>,
 }
 
+impl Slow {
+    /// With nothing in it; no look lasts.
+    fn new() -> &'static Self {
+        Box::leak(Box::new(Self {
+            at: AtomicU64::new(u64::MAX),
+            fired: AtomicBool::new(false),
+            looks: AtomicU32::new(0),
+            lasting: AtomicU32::new(u32::MAX),
+            of: Mutex::new(None),
+        }))
+    }
+}
+
 impl Poll for Slow {
     fn poll(&self, p: usize, now: u64) -> (Option<u64>, usize) {
         let due = p == 0 && self.at.load(SeqCst) <= now;
@@ -491,13 +504,7 @@ impl Poll for Slow {
 fn a_deadline_of_an_earlier_life_keeps_nobody_from_watching_the_clock() {
     let _alone = alone();
     for lasting in 0..10 {
-        let clock: &'static Slow = Box::leak(Box::new(Slow {
-            at: AtomicU64::new(u64::MAX),
-            fired: AtomicBool::new(false),
-            looks: AtomicU32::new(0),
-            lasting: AtomicU32::new(u32::MAX),
-            of: Mutex::new(None),
-        }));
+        let clock = Slow::new();
         let build = || Builder::new().procs(1).poll(clock).build().unwrap();
         let rt = build();
         let old = nanotime() + 50_000_000;
@@ -710,13 +717,7 @@ fn a_stack_of_no_possible_size_is_an_error() {
 #[test]
 fn a_deadline_that_has_passed_keeps_nobody_from_watching_the_clock() {
     let _alone = alone();
-    let clock: &'static Slow = Box::leak(Box::new(Slow {
-        at: AtomicU64::new(u64::MAX),
-        fired: AtomicBool::new(false),
-        looks: AtomicU32::new(0),
-        lasting: AtomicU32::new(u32::MAX),
-        of: Mutex::new(None),
-    }));
+    let clock = Slow::new();
     let rt = Builder::new().procs(1).poll(clock).build().unwrap();
     rt.block_on(async {});
     for _ in 0..3 {
