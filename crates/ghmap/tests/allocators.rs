@@ -1,11 +1,13 @@
 //! Maps in allocators that count, refuse or unwind: where memory comes from and that all of it goes back. What they
 //! give is full of what no map has written, so that one which reads it before it writes goes wrong.
 
+mod common;
+
 use allocator_api2::alloc::{AllocError, Allocator, Global};
+use common::OneHash;
 use ghmap::{DefaultHashBuilder, HashMap, HashSet, HashTable, TryReserveError};
 use std::alloc::Layout;
 use std::cell::Cell;
-use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -73,26 +75,6 @@ unsafe impl Allocator for Counting {
         // SAFETY: the caller's promise; the block came from the global allocator.
         unsafe { Global.deallocate(ptr, layout) }
         assert_ne!(self.0.fuse.fetch_sub(1, Relaxed), 0, "unwinds");
-    }
-}
-
-/// All keys are of one chain, which every doubling moves.
-#[derive(Clone, Copy)]
-struct OneHash;
-
-impl BuildHasher for OneHash {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        *self
-    }
-}
-
-impl Hasher for OneHash {
-    fn write(&mut self, _: &[u8]) {}
-
-    fn finish(&self) -> u64 {
-        u64::MAX
     }
 }
 

@@ -1,10 +1,12 @@
 //! Maps whose chains are so long that planning an evacuation takes memory of its own, in a program whose global
 //! allocator has none left. A process of its own, because the allocator is the program's.
 
+mod common;
+
+use common::OneHash;
 use ghmap::{HashMap, TryReserveError};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::hash::{BuildHasher, Hasher};
 
 thread_local! {
     /// Whether this thread is refused memory.
@@ -31,26 +33,6 @@ unsafe impl GlobalAlloc for Stingy {
 
 #[global_allocator]
 static STINGY: Stingy = Stingy;
-
-/// All keys are of one chain.
-#[derive(Clone, Copy)]
-struct OneHash;
-
-impl BuildHasher for OneHash {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        *self
-    }
-}
-
-impl Hasher for OneHash {
-    fn write(&mut self, _: &[u8]) {}
-
-    fn finish(&self) -> u64 {
-        u64::MAX
-    }
-}
 
 /// Without memory while `f` runs.
 fn refused<T>(f: impl FnOnce() -> T) -> T {
