@@ -12,8 +12,11 @@ use crate::hchan::{After, Dir, Got, Hchan, Locked, Sent, Turn};
 use crate::now;
 use crate::op::{Kind, Op, Step};
 use crate::park::Reason;
+use crate::veneer;
 use crate::wait::{Blocker, as_blocker, goroutine, known_thread};
 use crate::waitq::{Haste, Outcome};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr;
 use std::time::Instant;
@@ -59,6 +62,7 @@ pub(crate) unsafe fn until<T, W: Way>(
                 Step::Passed
             }
             Turn::Meet => meet::<T, W>(locked, value, deadline),
+            Turn::Wait if deadline.is_none() => wait_for_ever::<T, W>(locked, value),
             Turn::Wait => wait::<T, W>(locked, value, deadline),
             Turn::Other => general::<T, W>(locked, value, deadline),
         }
@@ -74,6 +78,37 @@ unsafe fn meet<T, W: Way>(locked: Locked<'_, T>, value: *mut T, deadline: Option
         match locked.meet(W::DIR, value) {
             Ok(()) => Step::Passed,
             Err(locked) => general::<T, W>(locked, value, deadline),
+        }
+    }
+}
+
+/// [`block`], by way of the [veneer].
+///
+/// # Safety
+/// As [`until`].
+#[inline(always)]
+unsafe fn wait_for_ever<T, W: Way>(locked: Locked<'_, T>, value: *mut T) -> Step {
+    let chan = ManuallyDrop::new(locked).chan();
+    // SAFETY: the lock is held, and its guard is handed on; the rest is the caller's promise.
+    let step = unsafe { veneer::call::<Waiting<T, W>>(ptr::from_ref(chan).cast(), value.cast()) };
+    if step == Step::Passed as u32 {
+        Step::Passed
+    } else {
+        Step::Closed
+    }
+}
+
+struct Waiting<T, W>(PhantomData<(T, W)>);
+
+impl<T, W: Way> veneer::Code for Waiting<T, W> {
+    /// # Safety
+    /// `chan` is a channel whose lock is held, by no guard; `value` as for [`until`].
+    #[inline(always)]
+    unsafe fn run(chan: *const (), value: *mut ()) -> u32 {
+        // SAFETY: passed on.
+        unsafe {
+            let locked = (*chan.cast::<Hchan<T>>()).assume_locked();
+            block::<T, W>(locked, value.cast(), None) as u32
         }
     }
 }

@@ -287,7 +287,7 @@ impl<T> Hchan<T> {
     /// # Safety
     /// The caller holds the lock, and no other guard of it is used.
     #[inline]
-    unsafe fn assume_locked(&self) -> Locked<'_, T> {
+    pub(crate) unsafe fn assume_locked(&self) -> Locked<'_, T> {
         Locked { chan: self }
     }
 

@@ -29,6 +29,7 @@ mod selectgo;
 mod sync;
 #[cfg(not(loom))]
 mod thread_parker;
+mod veneer;
 mod wait;
 mod waitq;
 

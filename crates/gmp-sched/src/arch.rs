@@ -79,7 +79,7 @@ pub(crate) fn set_running(head: usize) {
 }
 
 /// Cache lines from its saved stack pointer upwards that a parked goroutine touches first when it goes on.
-pub(crate) const PARKED: usize = 10;
+pub(crate) const PARKED: usize = 7;
 
 /// Asks for the cache lines from `addr` upwards. A hint: any address will do.
 #[inline(always)]

@@ -94,6 +94,7 @@ pub(crate) fn ready(rt: &Rt, g: &'static G, at: usize) {
     let sp = g.sp.load(Ordering::Relaxed);
     if sp != 0 {
         // It will most likely run here and next: fetch the lines of its stack that it was left on.
+        arch::prefetch::<1>(g.stack.get().map_or(0, |s| core::ptr::from_ref(s).addr()));
         match rt.p().left.get() {
             Some(s) => s.ahead.readied(g, sp, at),
             None => arch::prefetch::<{ arch::PARKED }>(sp),

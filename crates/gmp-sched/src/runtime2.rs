@@ -58,10 +58,10 @@ pub(crate) struct G {
     /// readies it can fetch the stack's lines without a look at the head. By `switch`; 0 if it
     /// has none. Whoever fetches may find an old one.
     pub(crate) sp: AtomicUsize,
-    /// How to run it, drop it, drop its result. By the spawner.
-    pub(crate) task: Cell<Option<&'static Task>>,
     /// The runtime it belongs to. By the spawner, read by reports and by shutdown.
     sched: AtomicPtr<Sched>,
+    /// How to run it, drop it, drop its result. By the spawner.
+    pub(crate) task: Cell<Option<&'static Task>>,
     /// Its id, never used twice. By the spawner, read by reports.
     pub(crate) id: AtomicU64,
     /// Where it was spawned. By the spawner, read by reports.
@@ -100,12 +100,12 @@ pub(crate) struct Stack {
     pub(crate) blocking: Blocking,
     /// Nested `lock_os_thread` calls of the goroutine bound to it. By the runner.
     pub(crate) locked: Cell<u32>,
+    /// Whom to fetch when its goroutine goes on; see [`crate::ahead`].
+    pub(crate) ahead: Ahead,
     /// Goroutine-local values, owned by the module that sets them. By the runner.
     pub(crate) locals: Cell<*mut ()>,
     /// The umbrella's word; it outlives goroutines. By the runner.
     pub(crate) slot: Cell<*mut ()>,
-    /// Whom to fetch when its goroutine goes on; see [`crate::ahead`].
-    pub(crate) ahead: Ahead,
 }
 
 /// What the side that arrives after a switch has to do for the side that left.
@@ -376,8 +376,8 @@ impl G {
             link: Cell::new(None),
             stack: Cell::new(None),
             sp: AtomicUsize::new(0),
-            task: Cell::new(None),
             sched: AtomicPtr::new(core::ptr::null_mut()),
+            task: Cell::new(None),
             id: AtomicU64::new(0),
             spawned_at: AtomicPtr::new(core::ptr::null_mut()),
             payload: UnsafeCell::new(MaybeUninit::uninit()),
@@ -444,9 +444,9 @@ impl Stack {
             next: Cell::new(None),
             blocking: Blocking::new(),
             locked: Cell::new(0),
+            ahead: Ahead::new(),
             locals: Cell::new(core::ptr::null_mut()),
             slot: Cell::new(core::ptr::null_mut()),
-            ahead: Ahead::new(),
         }
     }
 }
