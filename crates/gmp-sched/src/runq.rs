@@ -34,6 +34,8 @@ pub(crate) struct RunQueue<T> {
     head: AtomicU32,
     tail: AtomicU32,
     next: AtomicPtr<T>,
+    /// How often `next` was filled. By the owner; a thief takes from it that the owner goes on.
+    nexts: AtomicU32,
     ring: [AtomicPtr<T>; LEN],
 }
 
@@ -43,6 +45,7 @@ impl<T> RunQueue<T> {
             head: AtomicU32::new(0),
             tail: AtomicU32::new(0),
             next: AtomicPtr::new(core::ptr::null_mut()),
+            nexts: AtomicU32::new(0),
             ring: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
         }
     }
@@ -72,6 +75,8 @@ impl<T> RunQueue<T> {
     /// Makes `item` the next to run; what was next comes back, to be put at the tail. By the owner.
     #[inline]
     pub(crate) fn put_next(&self, item: *mut T) -> *mut T {
+        let nexts = self.nexts.load(Ordering::Relaxed).wrapping_add(1);
+        self.nexts.store(nexts, Ordering::Relaxed);
         if self.next.load(Ordering::Relaxed).is_null() {
             self.next.store(item, Ordering::Release);
             return core::ptr::null_mut();
@@ -221,10 +226,12 @@ impl<T> RunQueue<T> {
 
     fn grab_next(&self, agree: impl FnOnce() -> bool) -> *mut T {
         let next = self.next.load(Ordering::Acquire);
-        if next.is_null() || !agree() {
+        let nexts = self.nexts.load(Ordering::Relaxed);
+        if next.is_null() || !agree() || nexts != self.nexts.load(Ordering::Relaxed) {
             return core::ptr::null_mut();
         }
-        // Only this very item: if the owner has run it and put another, leave that alone.
+        // Only this very item: if the owner has run it and put another, leave that alone. Of two that ready each
+        // other it may be the same again, time after time; the count tells.
         match self.next.compare_exchange(
             next,
             core::ptr::null_mut(),
@@ -311,6 +318,19 @@ mod tests {
             3 => Just(Op::Get),
             1 => any::<bool>().prop_map(Op::Steal),
         ]
+    }
+
+    #[test]
+    fn r24_a_runnext_that_its_owner_has_run_and_got_again_is_left_to_it() {
+        let (a, b) = (RunQueue::new(), RunQueue::new());
+        a.put_next(fake(9));
+        let owner_goes_on = || {
+            assert_eq!(a.get_next(), fake(9));
+            a.put_next(fake(9));
+            true
+        };
+        assert!(b.steal(&a, owner_goes_on).is_null());
+        assert_eq!(b.steal(&a, || true), fake(9), "it computes now");
     }
 
     proptest! {
