@@ -85,19 +85,31 @@ fn id(g: &G) -> u64 {
     g.id.load(Ordering::Relaxed)
 }
 
+/// Inlined: the result is made where it lies, and not copied in pieces that were just written in others.
+///
 /// # Safety
 /// The payload holds no value; a result of type `T` is due.
+#[inline(always)]
 unsafe fn put_result<T>(g: &G, result: JoinResult<T>) {
     // SAFETY: the caller's.
     unsafe { put(g, result) }
     if g.join.is_detached() {
-        // Nobody will look: dropping it now is done as the goroutine, which may park.
         // SAFETY: just put. The handle is gone, so nobody else takes it.
-        let dropped = unsafe { drop_value::<JoinResult<T>>(g) };
-        dropped.unwrap_or_else(discard);
-        // SAFETY: just emptied. What remains needs no drop that runs code.
-        unsafe { put::<JoinResult<T>>(g, Err(JoinError::exited(id(g)))) }
+        unsafe { drop_early::<T>(g) }
     }
+}
+
+/// Nobody will look at the result: dropping it now is done as the goroutine, which may park.
+///
+/// # Safety
+/// The payload holds a `JoinResult<T>`, and is the runner's.
+#[inline(never)]
+unsafe fn drop_early<T>(g: &G) {
+    // SAFETY: the caller's.
+    let dropped = unsafe { drop_value::<JoinResult<T>>(g) };
+    dropped.unwrap_or_else(discard);
+    // SAFETY: just emptied. What remains needs no drop that runs code.
+    unsafe { put::<JoinResult<T>>(g, Err(JoinError::exited(id(g)))) }
 }
 
 /// # Safety
