@@ -191,8 +191,8 @@ impl<T> Drop for Guard<'_, T> {
 /// The caller holds the lock and found that it has to wait ([`Turn::Wait`]); where that can be, it stands in line in the
 /// same turn.
 ///
-/// Inlined down to the hook: every call between a caller and a switch of goroutines is a return that the processor
-/// predicts wrong after it, because the return addresses it remembers are those of the goroutine that it left.
+/// Inlined down to the hook: of the calls between a caller and a switch of goroutines each is a return that the processor
+/// may predict wrong after it, see [`veneer`].
 ///
 /// # Safety
 /// As [`until`].
