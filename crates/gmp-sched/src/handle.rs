@@ -98,6 +98,7 @@ impl Handle {
 
     /// Whether its goroutines may have stacks of their own: whether [`go`](Self::go) is allowed.
     #[must_use]
+    #[inline]
     pub fn is_stackful(&self) -> bool {
         self.sched.stackful.load(Ordering::Relaxed)
     }

@@ -215,6 +215,7 @@ impl<T> JoinHandle<T> {
     }
 }
 
+#[inline]
 fn withdraw(g: &G) {
     if let Some(words) = g.join.withdraw() {
         drop(park::waker_from_words(words));

@@ -91,6 +91,7 @@ impl JoinWord {
     }
 
     /// Registers the waker of whoever waits by the handle. `Err` gives it back: already done.
+    #[inline]
     pub(crate) fn register(&self, waker: RawWords) -> Result<(), RawWords> {
         debug_assert_ne!(
             self.word.load(Ordering::Relaxed) & (WAITER | DONE),
@@ -116,6 +117,7 @@ impl JoinWord {
     }
 
     /// Takes a registered waker back. `None` if there is none, or the runner has taken it.
+    #[inline]
     pub(crate) fn withdraw(&self) -> Option<RawWords> {
         let mut seen = self.word.load(Ordering::Acquire);
         loop {

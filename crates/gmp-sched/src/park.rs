@@ -468,6 +468,7 @@ fn count_as_parked(parked: bool) -> bool {
 }
 
 /// Whether shutdown has begun to unwind parked goroutines.
+#[inline]
 pub(crate) fn aborting(g: &G) -> bool {
     g.sched().phase() >= Phase::Aborting
 }

@@ -425,6 +425,7 @@ impl G {
         self.last_sched().expect("a live goroutine has a runtime")
     }
 
+    #[inline]
     pub(crate) fn set_sched(&self, sched: &'static Sched) {
         self.sched.store(core::ptr::from_ref(sched).cast_mut(), Ordering::Relaxed);
     }
