@@ -100,13 +100,13 @@ fn ready_from_outside(g: &'static G) {
     idle::inject(g.sched(), g);
 }
 
-/// [`unpark`] for a caller inside the bracket.
+/// [`unpark`] by a base loop, which has nothing else to do.
 #[inline]
 pub(crate) fn unpark_in(rt: &Rt, g: &'static G) {
     match g.park.unpark() {
         None => {}
         Some(Waits::OnThread) => wake_thread(&g.park),
-        Some(Waits::Queue) => queues::ready(rt, g, 0),
+        Some(Waits::Queue) => queues::hand(rt, g),
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::bracket::Rt;
 use crate::arch;
 use crate::idle;
-use crate::runtime2::G;
+use crate::runtime2::{G, Phase};
 use crate::status::GStatus;
 use core::sync::atomic::Ordering;
 
@@ -104,6 +104,24 @@ pub(crate) fn ready(rt: &Rt, g: &'static G, at: usize) {
         runq_put_next(rt, g);
     } else {
         idle::inject(g.sched(), g);
+    }
+}
+
+/// [`ready`], by a base loop that has nothing else to do: if the goroutine would be the next to run here, it is handed
+/// over without the way through `runnext`.
+#[inline(always)]
+pub(crate) fn hand(rt: &Rt, g: &'static G) {
+    let (p, sched) = (rt.p(), rt.sched());
+    let next = !p.runq.has_next()
+        && !p.poll_due.load(Ordering::Relaxed)
+        && sched.nglobq.load(Ordering::Relaxed) == 0
+        && !sched.gcwaiting.load(Ordering::Relaxed)
+        && sched.phase() < Phase::Stopping;
+    if next && core::ptr::eq(g.sched(), sched) {
+        g.set_status(GStatus::Runnable);
+        rt.m().handoff.set(Some(g));
+    } else {
+        ready(rt, g, 0);
     }
 }
 

@@ -128,6 +128,12 @@ impl<T> RunQueue<T> {
         true
     }
 
+    /// Whether there is a `runnext`. By the owner; others may take it at any time.
+    #[inline]
+    pub(crate) fn has_next(&self) -> bool {
+        !self.next.load(Ordering::Relaxed).is_null()
+    }
+
     /// Takes `runnext`, or null. By the owner.
     #[inline]
     pub(crate) fn get_next(&self) -> *mut T {

@@ -144,7 +144,8 @@ pub(crate) struct M {
     pub(crate) handed: Cell<Option<&'static P>>,
     /// For the arriving side of a switch. By the M.
     pub(crate) post: Cell<Post>,
-    /// Chosen by a goroutine that parked, to be run by the base loop it switched to. By the M.
+    /// To be run by the base loop next: chosen by the goroutine that parked and switched to it, or who waited for the one
+    /// that has ended there. By the M.
     pub(crate) handoff: Cell<Option<&'static G>>,
     /// Its goroutine, null between two, when it may run timers: for reports and for sysmon. By the M.
     pub(crate) curg: AtomicPtr<G>,

@@ -322,7 +322,16 @@ fn run_here(rt: Rt, g: &'static G, s: &'static Stack) -> Result<Rt, &'static M> 
     // A goroutine that ends while it is locked to its thread takes the thread with it (R38). One that was
     // pinned may have got a P for a thread in the background, which retires now.
     let retires = rt.m().background.load(Ordering::Relaxed);
-    if ended_locked || retires { Err(idle::hand_p_on(stop_spinning(rt))) } else { Ok(rt) }
+    if ended_locked || retires { Err(leave_to_others(rt)) } else { Ok(rt) }
+}
+
+/// This M goes on no more: the P, and whom it was to run next, go to another.
+#[cold]
+fn leave_to_others(rt: Rt) -> &'static M {
+    if let Some(g) = rt.m().handoff.take() {
+        queues::runq_put_next(&rt, g);
+    }
+    idle::hand_p_on(stop_spinning(rt))
 }
 
 /// First code of a pooled stack. When an M ends on it, the stack goes back to the pool of stacks, and
