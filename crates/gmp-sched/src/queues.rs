@@ -113,6 +113,7 @@ pub(crate) fn ready(rt: &Rt, g: &'static G, at: usize) {
 pub(crate) fn hand(rt: &Rt, g: &'static G) {
     let (p, sched) = (rt.p(), rt.sched());
     let next = !p.runq.has_next()
+        && !rt.m().preempted.get()
         && !p.poll_due.load(Ordering::Relaxed)
         && sched.nglobq.load(Ordering::Relaxed) == 0
         && !sched.gcwaiting.load(Ordering::Relaxed)

@@ -43,6 +43,10 @@ fn find_runnable(mut rt: Rt) -> Result<(Rt, &'static G), &'static M> {
         if rt.p().poll_due.load(Ordering::Relaxed) {
             (rt, _) = poll(rt)?;
         }
+        if rt.m().preempted.get() {
+            // The slice is over, also for whoever would inherit it: futures that wake each other never park (R34).
+            queues::next_to_tail(&rt);
+        }
         if let Some(g) = look(&rt) {
             return Ok((stop_spinning(rt), g));
         }
@@ -400,12 +404,74 @@ fn stackful_main(m: &'static M) {
 #[cfg(test)]
 mod tests {
     use crate::poll::Poll;
-    use crate::{Builder, go, sysmon};
+    use crate::{Builder, go, retake, spawn, sysmon};
+    use core::pin::Pin;
     use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use core::task::{self, Context, Waker};
     use core::time::Duration;
+    use parking_lot::Mutex;
     use std::sync::Arc;
     use std::thread;
     use std::time::Instant;
+
+    /// Wakes the other player at each poll, until a third future has run or nobody waits for that any more.
+    struct Player {
+        wakers: Arc<[Mutex<Option<Waker>>; 2]>,
+        me: usize,
+        rounds: u32,
+        third_waits: Arc<AtomicBool>,
+        over: Arc<AtomicBool>,
+    }
+
+    impl Future for Player {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> task::Poll<()> {
+            self.rounds += 1;
+            if (self.me, self.rounds) == (0, 1000) {
+                let over = self.over.clone();
+                drop(spawn(async move { over.store(true, Ordering::SeqCst) }));
+                self.third_waits.store(true, Ordering::SeqCst);
+            }
+            *self.wakers[self.me].lock() = Some(cx.waker().clone());
+            let other = self.wakers[1 - self.me].lock().take();
+            other.inspect(Waker::wake_by_ref);
+            if self.over.load(Ordering::SeqCst) { task::Poll::Ready(()) } else { task::Poll::Pending }
+        }
+    }
+
+    #[test]
+    fn r34_futures_that_wake_each_other_leave_the_p_to_a_third_when_asked_to() {
+        let rt = Builder::new().procs(1).build().unwrap();
+        let sched = rt.handle().sched;
+        // It would ask by itself, and take the P if nobody answered.
+        sysmon::unwatch(sched);
+        let (third_waits, over, wakers) = Default::default();
+        let player = |me| Player {
+            wakers: Arc::clone(&wakers),
+            me,
+            rounds: 0,
+            third_waits: Arc::clone(&third_waits),
+            over: Arc::clone(&over),
+        };
+        let players = [0, 1].map(|me| rt.spawn(player(me)));
+        while !third_waits.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        let m = retake::m_of(sched.p(0)).unwrap();
+        let mut asked = 0;
+        while !over.load(Ordering::SeqCst) && asked < 1000 {
+            if m.attention.peek() == 0 {
+                retake::request(m);
+                asked += 1;
+            }
+            thread::yield_now();
+        }
+        let third_ran = over.swap(true, Ordering::SeqCst);
+        players.into_iter().for_each(|player| player.join().unwrap());
+        sysmon::watch(sched);
+        assert!(third_ran, "they were asked {asked} times");
+    }
 
     #[test]
     fn r21_who_finds_work_wakes_the_next_until_all_ps_run() {

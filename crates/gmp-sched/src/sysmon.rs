@@ -7,7 +7,7 @@
 //! - running the same goroutine for 10 ms: ask it to yield (R32);
 //! - running a goroutine that does not come to the runtime, while work waits that no idle P can
 //!   take: take the P from under it ([`crate::attention`]). If the thread's CPU clock stands still it
-//!   is blocked, and the syscall rule holds; if it computes, it has its 10 ms first, and afterwards a
+//!   is blocked, and the syscall rule holds; if it computes, it has its 10 ms first, and a look's time to answer, and afterwards a
 //!   lower weight, because it now runs beside the Ps and not on one. From the middle of
 //!   the slice on an M stands ready for the P;
 //! - idle, and a timer of its is due, and the M that watched the clock was taken for a P with work: wake
@@ -293,6 +293,7 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         seen.schedwhen = now;
         seen.cpu = u64::MAX;
         seen.stood = 0;
+        seen.asked = false;
         p.seen.set(seen);
         if waits {
             look.slice_ends(now + SLICE);
@@ -300,8 +301,11 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         return;
     }
     let over = now >= seen.schedwhen + SLICE;
+    // What comes to the runtime yields by itself: it is given until the next look.
+    let computes_on = seen.asked;
     if over && let Some(m) = m {
         retake::request(m);
+        seen.asked = true;
     }
     if waits && sched.gate.idle_ps() == 0 {
         let cpu = m.and_then(|m| sys::thread_cpu_time(m.tid.load(Ordering::Relaxed)));
@@ -315,7 +319,7 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
             && seen.stood >= STOOD
             && m.is_some_and(|m| !m.attention.in_rt() && is_asleep(m));
         seen.cpu = cpu.unwrap_or(u64::MAX);
-        let took = (over || blocked)
+        let took = (computes_on || blocked)
             && match m {
                 Some(m) if in_goroutine && !blocked => take_from_computing(p, m),
                 _ => try_take(p),
