@@ -145,6 +145,18 @@ fn r86_an_equal_key_that_needs_no_update_stays() {
 }
 
 #[test]
+fn keys_of_parts_are_equal_if_all_parts_are() {
+    assert!(![1, 2][..].go_eq(&[1, 2, 3][..]) && ![1, 2, 3][..].go_eq(&[1, 2][..]));
+    assert!([1, 2][..].go_eq(&[1, 2][..]) && ![1, 2][..].go_eq(&[1, 3][..]));
+    assert!(!(1, 2).go_eq(&(1, 3)) && !(1, 2).go_eq(&(2, 2)) && (1, 2).go_eq(&(1, 2)));
+    assert!(!Some(1).go_eq(&None) && !None.go_eq(&Some(1)) && None::<u8>.go_eq(&None));
+    let nan = f64::NAN;
+    assert!(!(nan, 1).is_reflexive() && !(1, nan).is_reflexive() && (1, 0.0).is_reflexive());
+    assert!(![1.0, nan].is_reflexive() && !vec![nan, 1.0].is_reflexive());
+    assert!(!Some(nan).is_reflexive() && None::<f64>.is_reflexive());
+}
+
+#[test]
 fn extending_assigns_in_order_and_copies_from_a_borrowed_map() {
     let mut map = GoMap::from([(0.0, 1), (1.0, 1), (f64::NAN, 1)]);
     map.extend([(-0.0, 2), (1.0, 3), (1.0, 4), (f64::NAN, 5)]);

@@ -334,3 +334,18 @@ fn clone_from_uses_the_overflow_buckets_of_a_map_emptied_by_removals() {
     }
     assert!(copy == source);
 }
+
+#[test]
+fn reserving_room_that_is_there_moves_nothing() {
+    let mut map = map();
+    fill(&mut map, 300);
+    map.finish_growth();
+    let places = |map: &HashMap<u64, u64, Fixed>| -> Vec<*const u64> {
+        map.values().map(|v| &raw const *v).collect()
+    };
+    let before = places(&map);
+    map.reserve(map.capacity() - map.len());
+    assert_eq!(places(&map), before);
+    map.reserve(map.capacity() - map.len() + 1);
+    assert_ne!(places(&map), before);
+}
