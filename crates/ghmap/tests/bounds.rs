@@ -110,6 +110,12 @@ fn parallel_iterators_ask_of_the_entries_what_they_use() {
     );
     assert_eq!(map[&3], 4);
 
+    // References are cloned, not what they are to.
+    fn clone<T: Clone>() {}
+    clone::<hash_map::rayon::ParIter<'_, Rare, Rare>>();
+    clone::<hash_set::rayon::ParIter<'_, Rare>>();
+    clone::<hash_table::rayon::ParIter<'_, Rare>>();
+
     #[derive(PartialEq, Eq)]
     struct Rare(Cell<i32>);
 

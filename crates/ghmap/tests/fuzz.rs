@@ -1,9 +1,9 @@
-//! Random operations on a map and on a `HashTable`, against `std`'s map, for GORT_FUZZ_SECONDS (1) from
-//! GORT_FUZZ_SEED (7).
+//! Random operations on a map and on a `HashTable`, against `std`'s map, and on a `GoMap` under several cursors,
+//! for GORT_FUZZ_SECONDS (1) from GORT_FUZZ_SEED (7).
 
 use ghmap::hash_table::Entry;
-use ghmap::{HashMap, HashTable};
-use std::collections::HashMap as Model;
+use ghmap::{GoCursor, GoMap, HashMap, HashTable};
+use std::collections::{BTreeMap, BTreeSet, HashMap as Model};
 use std::hash::RandomState;
 use std::time::{Duration, Instant};
 
@@ -218,6 +218,107 @@ fn table_round(rng: &mut Rng) {
     same_table(&table, &model, &hash);
 }
 
+/// A map of Go's, whose values number its entries: one that is put back is another one.
+#[derive(Default)]
+struct Numbered {
+    map: GoMap<f64, u64, RandomState>,
+    keyed: BTreeMap<u64, u64>,
+    nans: BTreeSet<u64>,
+    last: u64,
+    walks: Vec<Walk>,
+}
+
+struct Walk {
+    cursor: GoCursor<f64, u64>,
+    given: BTreeSet<u64>,
+    /// Those that have been there all the time.
+    due: BTreeSet<u64>,
+}
+
+impl Numbered {
+    /// Of a NaN, if there is no key.
+    fn insert(&mut self, key: Option<u64>) {
+        if key.is_some_and(|k| self.keyed.contains_key(&k)) {
+            return;
+        }
+        self.last += 1;
+        self.map
+            .insert(key.map_or(f64::NAN, |k| k as f64), self.last);
+        match key {
+            Some(k) => assert_eq!(self.keyed.insert(k, self.last), None),
+            None => assert!(self.nans.insert(self.last)),
+        }
+    }
+
+    fn delete(&mut self, key: u64) {
+        self.map.delete(&(key as f64));
+        if let Some(n) = self.keyed.remove(&key) {
+            for walk in &mut self.walks {
+                walk.due.remove(&n);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.map.clear();
+        self.keyed.clear();
+        self.nans.clear();
+        self.walks.iter_mut().for_each(|walk| walk.due.clear());
+    }
+
+    fn begin(&mut self) {
+        self.walks.push(Walk {
+            cursor: self.map.cursor(),
+            given: BTreeSet::new(),
+            due: self.keyed.values().chain(&self.nans).copied().collect(),
+        });
+    }
+
+    /// R97: what is given is there and has not been given; at the end, all that stayed has been.
+    fn step(&mut self, i: usize) {
+        let walk = &mut self.walks[i];
+        let Some((key, n)) = walk.cursor.next(&self.map) else {
+            assert!(walk.due.is_empty(), "missed {:?}", walk.due);
+            self.walks.swap_remove(i);
+            return;
+        };
+        let there = self.keyed.get(&(key as u64)) == Some(&n);
+        assert!(if key.is_nan() {
+            self.nans.contains(&n)
+        } else {
+            there
+        });
+        assert!(walk.given.insert(n), "{n} twice");
+        walk.due.remove(&n);
+    }
+}
+
+fn cursor_round(rng: &mut Rng) {
+    let span = 1 << (1 + rng.below(10));
+    let mut numbered = Numbered::default();
+    for _ in 0..rng.below(3_000) {
+        let k = rng.below(span);
+        match rng.below(120) {
+            0 => numbered.clear(),
+            1 => (0..span).for_each(|k| numbered.delete(k)),
+            2..6 if numbered.walks.len() < 5 => numbered.begin(),
+            6 => (0..rng.below(300)).for_each(|_| numbered.insert(Some(span + rng.below(5_000)))),
+            7..12 => (0..rng.below(10)).for_each(|_| numbered.insert(None)),
+            12..40 => numbered.delete(k),
+            40..70 => numbered.insert(Some(k)),
+            _ if numbered.walks.is_empty() => numbered.begin(),
+            _ => numbered.step(rng.below(numbered.walks.len() as u64) as usize),
+        }
+        assert_eq!(
+            numbered.map.len(),
+            numbered.keyed.len() + numbered.nans.len()
+        );
+    }
+    while !numbered.walks.is_empty() {
+        numbered.step(0);
+    }
+}
+
 #[test]
 fn fuzz() {
     let (seconds, seed) = (env("GORT_FUZZ_SECONDS", 1), env("GORT_FUZZ_SEED", 7));
@@ -227,10 +328,10 @@ fn fuzz() {
     let mut rounds = 0u64;
     while rounds == 0 || Instant::now() < end {
         rounds += 1;
-        if rng.below(2) == 0 {
-            map_round(&mut rng);
-        } else {
-            table_round(&mut rng);
+        match rng.below(3) {
+            0 => map_round(&mut rng),
+            1 => table_round(&mut rng),
+            _ => cursor_round(&mut rng),
         }
     }
     println!("{rounds} rounds");

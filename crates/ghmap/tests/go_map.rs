@@ -1,7 +1,7 @@
 //! [`GoMap`] as a Rust collection: iterators and conversions, with keys that equal nothing among the others.
 #![cfg(feature = "default-hasher")]
 
-use ghmap::{DefaultHashBuilder, GoMap};
+use ghmap::{DefaultHashBuilder, GoKey, GoMap};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
@@ -125,6 +125,35 @@ fn a_clone_that_unwinds_leaves_clone_from_an_empty_map_that_works() {
         map.insert(7, Touchy(7));
         assert_eq!(map.lookup(&7), Some(&Touchy(7)));
     }
+}
+
+#[test]
+fn r86_an_equal_key_that_needs_no_update_stays() {
+    /// Equal by its number, whoever's it is.
+    #[derive(Debug, PartialEq)]
+    struct Owned(u32, char);
+    impl GoKey for Owned {
+        fn go_eq(&self, other: &Self) -> bool {
+            self.0 == other.0
+        }
+        fn go_hash<H: Hasher>(&self, state: &mut H) {
+            state.write_u32(self.0);
+        }
+    }
+    let map = GoMap::from([(Owned(1, 'a'), 1), (Owned(1, 'b'), 2)]);
+    assert!(map.iter().eq([(&Owned(1, 'a'), &2)]));
+}
+
+#[test]
+fn keys_of_parts_are_equal_if_all_parts_are() {
+    assert!(![1, 2][..].go_eq(&[1, 2, 3][..]) && ![1, 2, 3][..].go_eq(&[1, 2][..]));
+    assert!([1, 2][..].go_eq(&[1, 2][..]) && ![1, 2][..].go_eq(&[1, 3][..]));
+    assert!(!(1, 2).go_eq(&(1, 3)) && !(1, 2).go_eq(&(2, 2)) && (1, 2).go_eq(&(1, 2)));
+    assert!(!Some(1).go_eq(&None) && !None.go_eq(&Some(1)) && None::<u8>.go_eq(&None));
+    let nan = f64::NAN;
+    assert!(!(nan, 1).is_reflexive() && !(1, nan).is_reflexive() && (1, 0.0).is_reflexive());
+    assert!(![1.0, nan].is_reflexive() && !vec![nan, 1.0].is_reflexive());
+    assert!(!Some(nan).is_reflexive() && None::<f64>.is_reflexive());
 }
 
 #[test]

@@ -146,3 +146,31 @@ fn a_map_is_extended_by_borrowed_entries() {
     map.extend(&[(100, 1), (101, 2)]);
     assert_eq!((map.len(), map[&99], map[&101]), (102, 99, 2));
 }
+
+#[cfg(feature = "rayon")]
+#[test]
+fn maps_are_compared_and_shown_in_parallel_as_they_are_by_one() {
+    use rayon::iter::{IntoParallelRefIterator, IntoParallelRefMutIterator};
+    let map = |n: u32, plus: u32| -> HashMap<u32, u32, RandomState> {
+        (0..n).map(|i| (i, i + plus)).collect()
+    };
+    for (a, b) in [((0, 0), (0, 1)), ((50, 0), (50, 0)), ((50, 0), (50, 1))] {
+        let (a, b) = (map(a.0, a.1), map(b.0, b.1));
+        assert_eq!(a.par_eq(&b), a == b);
+        assert!(!a.par_eq(&map(60, 0)) && !map(60, 0).par_eq(&a));
+    }
+    let mut few = map(5, 10);
+    let shown = [
+        format!("{:?}", few.par_iter()),
+        format!("{:?}", few.par_keys()),
+        format!("{:?}", few.par_values()),
+        format!("{:?}", few.par_iter_mut()),
+        format!("{:?}", few.par_values_mut()),
+    ];
+    let (entries, keys, values) = (few.iter(), few.keys(), few.values());
+    let (entries, values) = (format!("{entries:?}"), format!("{values:?}"));
+    assert_eq!(
+        shown.each_ref(),
+        [&entries, &format!("{keys:?}"), &values, &entries, &values]
+    );
+}

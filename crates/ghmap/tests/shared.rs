@@ -71,6 +71,28 @@ fn child() {
     println!("not caught");
 }
 
+/// This program, to run `child` alone.
+fn meddler(write: &str, deed: u8) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this test"));
+    command
+        .args(["--exact", "child", "--nocapture"])
+        .env("GHMAP_DEED", deed.to_string())
+        .env("GHMAP_WRITE", write);
+    command
+}
+
+#[test]
+fn r81_an_error_that_cannot_be_reported_ends_the_program_too() {
+    for write in ["insert", "delete", "clear"] {
+        let (nobody, stderr) = std::io::pipe().expect("a pipe");
+        drop(nobody);
+        let child = meddler(write, 1).stderr(stderr).output().expect("a child");
+        // Not by a panic, which would make a failed test of it.
+        let code = child.status.code();
+        assert!(!matches!(code, Some(0 | 101)), "{write}: {code:?}");
+    }
+}
+
 #[test]
 fn r81_r95_the_three_messages() {
     let expected = [
@@ -82,12 +104,7 @@ fn r81_r95_the_three_messages() {
     ];
     let writes = ["insert", "delete", "clear"];
     for ((deed, message), write) in expected.iter().flat_map(|e| writes.map(|w| (e, w))) {
-        let child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "child", "--nocapture"])
-            .env("GHMAP_DEED", deed.to_string())
-            .env("GHMAP_WRITE", write)
-            .output()
-            .expect("a child");
+        let child = meddler(write, *deed).output().expect("a child");
         let stderr = String::from_utf8_lossy(&child.stderr);
         assert!(!child.status.success(), "{write}, deed {deed}");
         assert!(stderr.contains(message), "{write}, deed {deed}: {stderr}");

@@ -7,7 +7,7 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::hash::BuildHasher;
 use core::sync::atomic::{AtomicU8, Ordering};
-use std::eprintln;
+use std::io::{self, Write};
 
 /// Somebody writes.
 const WRITING: u8 = 4;
@@ -69,10 +69,10 @@ impl<K, V, S> fmt::Debug for SharedMap<K, V, S> {
     }
 }
 
-/// Go's `throw`: no unwinding, no cleaning up.
+/// Go's `throw`: no unwinding, no cleaning up, also if nobody takes the report (`eprintln!` would panic then).
 #[cold]
 fn fatal(message: &str) -> ! {
-    eprintln!("fatal error: {message}");
+    let _ = writeln!(io::stderr(), "fatal error: {message}");
     std::process::abort()
 }
 

@@ -1,4 +1,4 @@
-//! [`MemHash`]: Go's way to hash memory. AES rounds where the processor has them, xxh3 elsewhere (R64).
+//! [`MemHash`]: Go's way to hash memory. AES rounds where an x86-64 processor has them, xxh3 elsewhere (R64).
 //!
 //! Go picks one of the two when a program starts; here it is picked when a builder is made, and
 //! every hasher of a map works the same way. Each piece of a key is hashed with the hash of the pieces
@@ -14,7 +14,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 #[cfg(target_arch = "x86_64")]
 mod aes;
 
-/// A `BuildHasher` that hashes as Go does, with a seed of its own for every map.
+/// A `BuildHasher` that hashes as Go does, with a seed of its own for every map: by AES rounds on an x86-64
+/// processor that has them (without the `std` feature, if the program is compiled for one), else by xxh3. Go has AES
+/// rounds for ARM processors too.
 ///
 /// Compare [`DefaultHashBuilder`](crate::DefaultHashBuilder), which is faster on integers and short keys:
 /// see the figures in the crate's README.

@@ -11,6 +11,9 @@ use core::ptr::NonNull;
 /// Huge pages are worth a word to the system from this size on.
 const HUGE: usize = 4 << 20;
 
+/// The least that can be mapped: a page, or a part of one where pages are larger.
+const PAGE: usize = 4096;
+
 /// A page is given back for about so many bytes: some 300 pages of 4 KiB.
 pub(crate) const STRIDE: usize = 1 << 20;
 
@@ -25,20 +28,24 @@ pub(crate) fn give_one_back(len: usize, huge: bool) {
 /// Says which pages a fresh block wants: 4 KiB ones, whose faults are short, unless `huge`.
 pub(crate) fn advise(base: NonNull<u8>, len: usize, huge: bool) {
     if len >= HUGE {
-        let start = base.as_ptr() as usize;
-        let skip = (4096 - (start & 4095)) & 4095;
-        sys::huge_pages(base, skip, (len - skip) & !4095, huge);
+        let (skip, len) = whole_pages(base.as_ptr() as usize, len);
+        sys::huge_pages(base, skip, len, huge);
     }
+}
+
+/// The pages that lie inside a block with all their bytes: how far behind its start they begin, and their bytes.
+/// What is beside the block is another's.
+fn whole_pages(start: usize, len: usize) -> (usize, usize) {
+    let skip = start.wrapping_neg() % PAGE;
+    (skip, (len - skip) / PAGE * PAGE)
 }
 
 #[cfg(all(feature = "std", target_os = "linux", not(miri)))]
 mod sys {
+    use super::PAGE;
     use core::ptr::{NonNull, null_mut};
     use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
     use std::sync::OnceLock;
-
-    /// The least that can be mapped: a page, or a part of one where pages are larger.
-    const PAGE: usize = 4096;
 
     /// A page to take and to give back: mapped once for the process, so that no allocator's memory is touched.
     pub(super) fn page() -> Option<&'static AtomicU8> {
@@ -103,6 +110,17 @@ mod tests {
             table.insert_unique(rehash.hash(&i), i, i, &rehash);
         }
         page.load(Relaxed) == 0
+    }
+
+    #[test]
+    fn advice_names_every_page_of_a_block_and_no_byte_beside_it() {
+        for start in [0, 1, 16, PAGE - 1, PAGE] {
+            for len in [HUGE, HUGE + 1, HUGE + PAGE - 16, HUGE + PAGE - 1] {
+                let (skip, n) = whole_pages(start, len);
+                assert_eq!(((start + skip) % PAGE, n % PAGE), (0, 0));
+                assert!(skip < PAGE && skip + n <= len && len - (skip + n) < PAGE);
+            }
+        }
     }
 
     /// In one test, because the page is the process's: no other one of this program fills a large block.

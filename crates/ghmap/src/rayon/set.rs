@@ -8,7 +8,6 @@ use core::fmt::{self, Debug};
 use core::hash::{BuildHasher, Hash};
 
 /// The elements of a set, in parallel.
-#[derive(Clone)]
 pub struct ParIter<'a, T>(map::ParKeys<'a, T, ()>);
 
 /// The elements of a set, owned, in parallel.
@@ -42,6 +41,12 @@ impl<T: Send, A: Allocator> ParallelIterator for ParDrain<'_, T, A> {
         self.0
             .map(|(element, ())| element)
             .drive_unindexed(consumer)
+    }
+}
+
+impl<T> Clone for ParIter<'_, T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 
