@@ -154,6 +154,14 @@ fn r52_a_stopped_time_out_does_not_put_the_report_off() {
     deadlocks("deadlock_after_a_time_out", &["[chan receive]:"]);
 }
 
+/// A thread of gchan's own.
+#[test]
+fn r52_who_rings_for_futures_wakes_nobody_without_an_alarm() {
+    deadlocks("deadlock_after_an_alarm", &["[park]:"]);
+    let out = run("no_deadlock_before_an_alarm");
+    assert!(out.status.success(), "{}", stderr(&out));
+}
+
 #[test]
 fn r52_silent_beside_a_thread_that_may_wake_somebody() {
     let out = run("no_deadlock_beside_a_thread");

@@ -41,22 +41,24 @@ fn yield_now_thread() {
     std::thread::yield_now();
 }
 
-/// 8 goroutines on 4 Ps, each does the body many times.
+/// 8 goroutines, each does the body many times: on one P, where whoever comes back finds it taken, and on several.
 fn everywhere(body: fn(usize)) {
-    // SAFETY: this is the very thing under test; the bodies keep nothing across `hop`.
-    let rt = unsafe { Runtime::builder().procs(4).build_stackful() }.unwrap();
-    rt.run(move || {
-        let hs: Vec<_> = (0..8)
-            .map(|_| {
-                go(move || {
-                    for i in 0..300 {
-                        body(i);
-                    }
+    for procs in [1, 4] {
+        // SAFETY: this is the very thing under test; the bodies keep nothing across `hop`.
+        let rt = unsafe { Runtime::builder().procs(procs).build_stackful() }.unwrap();
+        rt.run(move || {
+            let hs: Vec<_> = (0..8)
+                .map(|_| {
+                    go(move || {
+                        for i in 0..300 {
+                            body(i);
+                        }
+                    })
                 })
-            })
-            .collect();
-        hs.into_iter().for_each(|h| h.join().unwrap());
-    });
+                .collect();
+            hs.into_iter().for_each(|h| h.join().unwrap());
+        });
+    }
     assert!(
         MOVES.load(Ordering::Relaxed) > 0,
         "nobody changed threads: the test tests nothing"

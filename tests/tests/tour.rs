@@ -67,6 +67,13 @@ fn a_folder_that_cannot_be_read_is_named() {
     fs::remove_dir_all(root).unwrap();
 }
 
+/// A pipe, say, can be read only once, and never ends while somebody writes.
+#[test]
+fn what_is_neither_a_file_nor_a_folder_is_not_read() {
+    let said = refuses(tour().arg("/dev/zero"));
+    assert_eq!(said, "tour: /dev/zero: neither a file nor a folder\n");
+}
+
 #[test]
 fn a_folder_without_files_is_named() {
     let root = folder("tour-empty");

@@ -3,6 +3,7 @@
 //! One thread for the process, started at the first use, sleeps until the earliest alarm. Blocking receives do not use
 //! it: they know when to wake by themselves. A child of `fork` has no such thread: its next alarm starts one.
 
+use crate::park::{self, Reason};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -131,11 +132,27 @@ impl Drop for Alarm {
     }
 }
 
+/// Sleeps until an alarm is set. A runtime counts the thread as one that wakes nobody by itself, as long as there is none.
+fn wait_for_alarms() {
+    let mut sleep = || {
+        let mut desk = desk();
+        while desk.alarms.is_empty() {
+            desk = BELL.wait(desk).unwrap_or_else(|e| e.into_inner());
+        }
+    };
+    match park::hook() {
+        Some(hook) => hook.blocking(Reason::Sleep, None, &mut sleep),
+        None => sleep(),
+    }
+}
+
 fn run() {
     let mut guard = desk();
     loop {
         let Some(first) = guard.alarms.first_entry() else {
-            guard = BELL.wait(guard).unwrap_or_else(|e| e.into_inner());
+            drop(guard);
+            wait_for_alarms();
+            guard = desk();
             continue;
         };
         let wait = first.key().0.saturating_duration_since(Instant::now());

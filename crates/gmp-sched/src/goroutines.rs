@@ -15,10 +15,11 @@
 //! release store of `ended` and the acquire load of the reader carry that on to the reader, whose
 //! later loads of `started` then see it.
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Goroutines started and ended, by one holder or by all who hold no P.
 #[derive(Debug)]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct Goroutines {
     started: AtomicU64,
     ended: AtomicU64,
@@ -71,11 +72,88 @@ pub(crate) fn started<'a>(counters: impl Iterator<Item = &'a Goroutines>) -> u64
     counters.map(|c| c.started.load(Ordering::SeqCst)).sum()
 }
 
+/// The end: returns once none is left and none can come. `none_left` waits for the former, or gives up and says false,
+/// as this does then; `shut` closes the door.
+///
+/// Who comes from outside counts his goroutine before he looks at the door, and they are counted once more after it was
+/// closed: he finds it closed, or is waited for.
+pub(crate) fn close(mut none_left: impl FnMut() -> bool, shut: impl FnOnce()) -> bool {
+    if !none_left() {
+        return false;
+    }
+    shut();
+    fence(Ordering::SeqCst);
+    none_left()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::close;
+    use core::cell::Cell;
+
+    /// One comes in just before the door is closed.
+    #[test]
+    fn whoever_came_in_before_the_door_was_closed_is_waited_for() {
+        let (inside, waited) = (Cell::new(0), Cell::new(0));
+        let none_left = || {
+            waited.set(waited.get() + inside.take());
+            true
+        };
+        assert!(close(none_left, || inside.set(1)));
+        assert_eq!(waited.get(), 1);
+    }
+
+    #[test]
+    fn who_is_not_waited_for_any_longer_leaves_the_door_open() {
+        assert!(!close(|| false, || panic!("closed")));
+        let inside = Cell::new(false);
+        assert!(!close(|| !inside.get(), || inside.set(true)));
+    }
+}
+
 #[cfg(all(test, loom))]
 mod loom_tests {
-    use super::{Goroutines, count};
+    use super::{Goroutines, close, count};
+    use loom::sync::atomic::{AtomicBool, Ordering, fence};
     use loom::sync::{Arc, mpsc};
     use loom::thread;
+
+    /// A thread starts a goroutine while the runtime ends: it is refused, or has its end before that of the runtime.
+    #[test]
+    fn loom_nobody_comes_in_behind_the_last() {
+        #[derive(Default)]
+        struct Runtime {
+            counter: Goroutines,
+            closed: AtomicBool,
+            over: AtomicBool,
+        }
+        loom::model(|| {
+            let runtime = Arc::new(Runtime::default());
+            let spawner = {
+                let runtime = runtime.clone();
+                thread::spawn(move || {
+                    runtime.counter.start_shared();
+                    fence(Ordering::SeqCst);
+                    let admitted = !runtime.closed.load(Ordering::Acquire);
+                    if admitted {
+                        assert!(!runtime.over.load(Ordering::Acquire), "it is never run");
+                    }
+                    runtime.counter.end_shared();
+                })
+            };
+            let none_left = || {
+                while count([&runtime.counter].into_iter()) > 0 {
+                    thread::yield_now();
+                }
+                true
+            };
+            assert!(close(none_left, || runtime
+                .closed
+                .store(true, Ordering::Release)));
+            runtime.over.store(true, Ordering::Release);
+            spawner.join().unwrap();
+        });
+    }
 
     /// One goroutine starts another on its P, which ends on another P, and only then ends itself: at
     /// no time does a reader find none.

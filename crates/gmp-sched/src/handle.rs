@@ -274,8 +274,8 @@ impl Handle {
     }
 
     /// Whether a goroutine that was just counted, and that none of the runtime's own starts, will be run, or
-    /// cancelled by the shutdown that is on. Counted before this look, as `shutdown::end` counts after it has
-    /// closed the door: one sees the other.
+    /// cancelled by the shutdown that is on. Counted before this look, as [`goroutines::close`](crate::goroutines::close)
+    /// counts after it has closed the door: one sees the other.
     fn admits(&self) -> bool {
         core::sync::atomic::fence(Ordering::SeqCst);
         !self.is_over() && self.sched.phase() < Phase::Closed

@@ -3,7 +3,7 @@
 use crate::runtime2::{Hooks, Phase, Sched, new_sched};
 use crate::p_status::PStatus;
 use crate::status::GStatus;
-use crate::{deadlock, idle, park, records, starts, switch, sysmon};
+use crate::{deadlock, goroutines, idle, park, records, starts, switch, sysmon};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use parking_lot::Mutex;
@@ -74,36 +74,34 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
     // 1. From here on every park unwinds, and what has not started is cancelled.
     sched.set_phase(Phase::Aborting);
     let start = Instant::now();
-    loop {
-        // 2. Wake whoever waits. Again and again: a goroutine may have been between its look at the
-        // phase and its park; the permit covers that, but one that was spawned meanwhile is new.
-        for g in records::live_gs(sched) {
-            // In `Syscall` it may wait together with its thread.
-            if matches!(g.status(), GStatus::Waiting | GStatus::Syscall) {
-                park::unpark(g);
+    let none_left = || {
+        loop {
+            // 2. Wake whoever waits. Again and again: a goroutine may have been between its look at the
+            // phase and its park; the permit covers that, but one that was spawned meanwhile is new.
+            for g in records::live_gs(sched) {
+                // In `Syscall` it may wait together with its thread.
+                if matches!(g.status(), GStatus::Waiting | GStatus::Syscall) {
+                    park::unpark(g);
+                }
+            }
+            let left = within.saturating_sub(start.elapsed());
+            if await_goroutines(sched, left.min(Duration::from_millis(50))) {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
             }
         }
-        let left = within.saturating_sub(start.elapsed());
-        if await_goroutines(sched, left.min(Duration::from_millis(50))) {
-            if sched.phase() == Phase::Closed {
-                break;
-            }
-            // 3. Close the door, and go round once more: the Ms still run for whoever came in before.
-            // (A spawner counts before it looks at the phase, we look at the count after we changed
-            // it: he sees the door closed or we see him.)
-            sched.set_phase(Phase::Closed);
-            core::sync::atomic::fence(Ordering::SeqCst);
-            continue;
-        }
-        if left.is_zero() {
-            eprintln!(
-                "gmp-sched: {} goroutines outlived the shutdown of their runtime and are leaked:\n{}",
-                sched.num_goroutine(),
-                deadlock::traceback(sched)
-            );
-            // They go on, and sysmon watches them: they may wake others, and their timers them.
-            return;
-        }
+    };
+    // 3. The Ms still run for whoever came in before the door is closed.
+    if !goroutines::close(none_left, || sched.set_phase(Phase::Closed)) {
+        eprintln!(
+            "gmp-sched: {} goroutines outlived the shutdown of their runtime and are leaked:\n{}",
+            sched.num_goroutine(),
+            deadlock::traceback(sched)
+        );
+        // They go on, and sysmon watches them: they may wake others, and their timers them.
+        return;
     }
     // 4. Nobody is left and nobody can come: the Ms end. They are idle or about to be. Nor does
     // anybody stop the world of what is no more.

@@ -42,7 +42,7 @@ pub(crate) struct Suspicion {
 }
 
 /// A thread that nobody knows of may be one of ours that is starting or ending, on a machine that
-/// has other things to do. It is given about a second.
+/// has other things to do. It is given about a second before sysmon sleeps for longer.
 const LOOKS: u32 = 14;
 
 impl Suspicion {
@@ -50,6 +50,14 @@ impl Suspicion {
     #[cfg(not(loom))]
     pub(crate) fn nap(&self) -> core::time::Duration {
         core::time::Duration::from_millis(1 << self.looks.min(7))
+    }
+
+    /// Where threads that nobody knows of keep all this from being a deadlock: how long until the next look whether they
+    /// have ended, for nobody tells. A second, doubling to 16.
+    #[cfg(not(loom))]
+    pub(crate) fn beside_strangers(&self) -> Option<core::time::Duration> {
+        let later = self.looks.checked_sub(LOOKS)?;
+        Some(core::time::Duration::from_secs(1 << later.min(4)))
     }
 
     /// One look, at a moment's census. `can_wake` says whether something other than a thread could wake one;
@@ -83,7 +91,10 @@ impl Suspicion {
             };
         }
         if again && threads.asleep && !can_wake() && counts.take() == now {
-            self.found = Some(now);
+            *self = Self {
+                found: Some(now),
+                ..Self::default()
+            };
             Verdict::Yes
         } else {
             Verdict::Unsure

@@ -40,6 +40,15 @@ fn computes_until(flag: &AtomicBool) {
     }
 }
 
+/// Sets it, also if what is waited for does not come.
+struct Stops(Arc<AtomicBool>);
+
+impl Drop for Stops {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A goroutine does `before`, computes in the background, then does `after`; nobody is left there.
 fn there_and_back(before: fn(), after: fn()) {
     // SAFETY: nothing bound to a thread is kept across a park.
@@ -47,8 +56,8 @@ fn there_and_back(before: fn(), after: fn()) {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let watcher = thread::spawn(move || {
+        let _stops = Stops(flag);
         eventually("a thread in the background", || in_background() == 1);
-        flag.store(true, Ordering::Relaxed);
     });
     let sum = rt.run(move || {
         // It waits for the only P while the hog, which was readied last, has it: so the P is taken.

@@ -59,6 +59,12 @@ const PROGRAMS: &[Program] = &[
         reports: 0,
     },
     Program {
+        name: "one_after_the_last_thread_that_could_have_helped_has_ended",
+        run: asleep_beside_one_that_ends_late,
+        status: REPORTED,
+        reports: 1,
+    },
+    Program {
         name: "one_is_reported_once_however_often_sysmon_looks",
         run: sysmon_looks_often,
         status: NONE,
@@ -179,6 +185,12 @@ fn pinned_park_within_a_wait() {
         drop(other);
         waits.acquire(1);
     });
+}
+
+/// Sysmon has given up waiting for it by then.
+fn asleep_beside_one_that_ends_late() {
+    thread::spawn(|| thread::sleep(Duration::from_secs(3)));
+    runtime(1).run(|| park(WaitReason::Park));
 }
 
 /// The clock of the first P, with room for one goroutine that sleeps.

@@ -276,9 +276,10 @@ pub fn delay(d: Duration) -> Delay {
     Delay::new(&here(), d)
 }
 
-/// Runs `f` in a goroutine of its own after `d`; dropping what is returned stops it. On a runtime for futures
-/// the goroutine is a future, and what blocks in it blocks a thread. It runs once: to reset what is returned
-/// moves the time as long as `f` has not begun, and does nothing afterwards.
+/// Runs `f` in a goroutine of its own after `d`; dropping what is returned stops it, and
+/// [`detach`](AfterFunc::detach) lets it run. On a runtime for futures the goroutine is a future, and what blocks in it
+/// blocks a thread. It runs once: to reset what is returned moves the time as long as `f` has not begun, and does nothing
+/// afterwards.
 ///
 /// ```
 /// use std::time::Duration;

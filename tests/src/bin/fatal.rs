@@ -58,6 +58,21 @@ fn main() {
             let _tx = sends.join().expect("no panics");
             let _ = rx.recv();
         }),
+        // The thread that rings for futures is there, and has nothing to do any more.
+        "deadlock_after_an_alarm" => runtime().run(|| {
+            let soon = chan::after(std::time::Duration::from_millis(10));
+            let waits = gort::spawn(async move { soon.recv_async().await.is_ok() });
+            assert!(waits.join().expect("no panics"));
+            gort::park(gort::WaitReason::Park);
+        }),
+        "no_deadlock_before_an_alarm" => runtime().run(|| {
+            for ms in [1, 300] {
+                let soon = chan::after(std::time::Duration::from_millis(ms));
+                let waits = gort::spawn(async move { soon.recv_async().await.is_ok() });
+                assert!(waits.join().expect("no panics"));
+                gort::sleep(std::time::Duration::from_millis(100));
+            }
+        }),
         "no_deadlock_beside_a_thread" => {
             let rt = runtime();
             let (tx, rx) = chan::bounded(0);

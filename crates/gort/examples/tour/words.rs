@@ -46,9 +46,12 @@ pub(crate) fn count(report: &mut Report<'_>, path: &Path, expected: Total) -> Re
 /// Finds every file below a path, which may be a file or a link; `target`, `.git` and links below it are skipped. Goes on
 /// as long as `found` says so.
 fn walk(root: &Path, mut found: impl FnMut(PathBuf) -> Result<bool, String>) -> Result<(), String> {
-    let is_file = fs::metadata(root).map_err(about(root))?.is_file();
-    if is_file {
+    let kind = fs::metadata(root).map_err(about(root))?.file_type();
+    if kind.is_file() {
         return found(root.to_owned()).map(drop);
+    }
+    if !kind.is_dir() {
+        return Err(format!("{}: neither a file nor a folder", root.display()));
     }
     let mut dirs = vec![root.to_owned()];
     while let Some(dir) = dirs.pop() {
