@@ -2,6 +2,7 @@
 
 use crate::runtime2::{Hooks, Phase, Sched, new_sched};
 use crate::p_status::PStatus;
+use crate::fatal::warn;
 use crate::status::GStatus;
 use crate::{deadlock, goroutines, idle, park, records, starts, switch, sysmon};
 use core::sync::atomic::Ordering;
@@ -62,7 +63,7 @@ pub(crate) fn await_goroutines(sched: &'static Sched, within: Duration) -> bool 
 pub(crate) fn end_from_outside(sched: &'static Sched, end: impl FnOnce() + Send + 'static) {
     let thread = || thread::Builder::new().name("gmp-shutdown".into()).spawn(end);
     if let Err(e) = starts::result_from_foreground(thread) {
-        eprintln!("gmp-sched: no thread to end a runtime, which is leaked: {e}");
+        warn(format_args!("no thread to end a runtime, which is leaked: {e}"));
         sched.set_phase(Phase::Aborting);
     }
 }
@@ -95,11 +96,11 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
     };
     // 3. The Ms still run for whoever came in before the door is closed.
     if !goroutines::close(none_left, || sched.set_phase(Phase::Closed)) {
-        eprintln!(
-            "gmp-sched: {} goroutines outlived the shutdown of their runtime and are leaked:\n{}",
+        warn(format_args!(
+            "{} goroutines outlived the shutdown of their runtime and are leaked:\n{}",
             sched.num_goroutine(),
             deadlock::traceback(sched)
-        );
+        ));
         // They go on, and sysmon watches them: they may wake others, and their timers them.
         return;
     }
@@ -116,10 +117,10 @@ pub(crate) fn end(sched: &'static Sched, within: Duration) {
         let n = inner.mcount;
         if n > 0 && start.elapsed() >= within.max(MS_END_WITHIN) {
             drop(inner);
-            eprintln!(
-                "gmp-sched: {n} threads outlived the shutdown of their runtime and are leaked: code that is no \
+            warn(format_args!(
+                "{n} threads outlived the shutdown of their runtime and are leaked: code that is no \
                  goroutine's, a waker or the callback of a timer, does not return"
-            );
+            ));
             sysmon::unwatch(sched);
             return;
         }

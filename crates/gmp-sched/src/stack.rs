@@ -220,8 +220,8 @@ fn open_more(open: usize, slot: usize) {
     let left = MAPPING.len.load(Ordering::Relaxed) - open;
     if left == 0 {
         crate::fatal::fatal(format_args!(
-            "out of goroutine stacks: all {} of {} bytes are in use; fewer goroutines \
-             may be parked at once, or a smaller Builder::stack_size is needed",
+            "out of goroutine stacks: all {}, of {} bytes each, are in use; fewer goroutines may be parked at \
+             once, or a smaller Builder::stack_size is needed, or more address space (ulimit -v)",
             open / slot,
             slot - PAGE
         ));
