@@ -32,6 +32,7 @@ impl Ahead {
     #[inline(always)]
     pub(crate) fn readied(&self, g: &'static G, sp: usize, at: usize) {
         let item = core::ptr::from_ref(g).cast_mut();
+        let at = if at == 0 { item.addr() } else { at };
         let foreseen = self.g.load(Ordering::Relaxed) == item
             && self.sp.load(Ordering::Relaxed) == sp
             && self.at.load(Ordering::Relaxed) == at;
@@ -47,8 +48,13 @@ impl Ahead {
     /// This stack's goroutine goes on.
     #[inline(always)]
     pub(crate) fn fetch(&self) {
+        let g = self.g.load(Ordering::Relaxed);
+        if g.is_null() {
+            // Where nothing is mapped the processor walks the page tables each time, to no end.
+            return;
+        }
         arch::prefetch::<2>(self.at.load(Ordering::Relaxed));
-        arch::prefetch::<1>(self.g.load(Ordering::Relaxed).addr());
+        arch::prefetch::<1>(g.addr());
         arch::prefetch::<{ arch::PARKED }>(self.sp.load(Ordering::Relaxed));
     }
 }
@@ -77,6 +83,7 @@ mod tests {
         for (sp, at) in [(8, 0), (16, 0), (16, 24), (8, 24)] {
             ahead.readied(g, sp, at);
             assert!(core::ptr::eq(ahead.g.load(Ordering::Relaxed), g));
+            let at = if at == 0 { core::ptr::from_ref(g).addr() } else { at };
             assert_eq!((ahead.sp.load(Ordering::Relaxed), ahead.at.load(Ordering::Relaxed)), (sp, at));
         }
     }

@@ -209,6 +209,7 @@ fn from_globq(rt: &Rt, max: u32) -> Option<&'static G> {
 }
 
 /// One look at the local and the global queue.
+#[inline(always)]
 pub(crate) fn look(rt: &Rt) -> Option<&'static G> {
     pick(rt).or_else(|| {
         if rt.sched().nglobq.load(Ordering::Relaxed) == 0 {
