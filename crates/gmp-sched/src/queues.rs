@@ -142,7 +142,10 @@ pub(crate) fn pick(rt: &Rt) -> Option<&'static G> {
 
 #[inline(never)]
 fn from_ring(rt: &Rt) -> Option<&'static G> {
-    let g = taken(rt.p().runq.get())?;
+    // The only P has nobody who steals; others come when the world is stopped.
+    let runq = &rt.p().runq;
+    let alone = rt.sched().procs.load(Ordering::Relaxed) == 1;
+    let g = taken(if alone { runq.get_alone() } else { runq.get() })?;
     fetch_next(rt);
     new_slice(rt);
     Some(g)

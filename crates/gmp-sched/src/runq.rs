@@ -7,7 +7,8 @@
 //! their difference is the length.
 //!
 //! Invariants
-//! - `tail` is written by the owner only; `head` moves only by compare-exchange, forwards.
+//! - `tail` is written by the owner only; `head` moves only forwards, and by compare-exchange unless there is nobody but
+//!   the owner.
 //! - `tail - head <= N`: the owner puts only after it has seen room, and `head` only grows.
 //! - A slot is written only by the owner and only outside `head..tail`. A thief reads slots first
 //!   and takes them by moving `head` afterwards; if `head` moved meanwhile, what it read is void.
@@ -166,6 +167,21 @@ impl<T> RunQueue<T> {
         }
     }
 
+    /// [`get`](Self::get) where there is no thief.
+    #[inline]
+    pub(crate) fn get_alone(&self) -> *mut T {
+        let (head, tail) = (
+            self.head.load(Ordering::Relaxed),
+            self.tail.load(Ordering::Relaxed),
+        );
+        if head == tail {
+            return core::ptr::null_mut();
+        }
+        let item = self.slot(head).load(Ordering::Relaxed);
+        self.head.store(head.wrapping_add(1), Ordering::Release);
+        item
+    }
+
     /// What [`get`](Self::get) would take, or null. By the owner; others may take it at any time.
     #[inline]
     pub(crate) fn peek(&self) -> *mut T {
@@ -313,7 +329,7 @@ mod tests {
     enum Op {
         Put,
         PutNext,
-        Get,
+        Get(bool),
         Steal(bool),
     }
 
@@ -321,7 +337,7 @@ mod tests {
         prop_oneof![
             5 => Just(Op::Put),
             2 => Just(Op::PutNext),
-            3 => Just(Op::Get),
+            3 => any::<bool>().prop_map(Op::Get),
             1 => any::<bool>().prop_map(Op::Steal),
         ]
     }
@@ -367,10 +383,11 @@ mod tests {
                         let old = q.put_next(fake(made));
                         prop_assert_eq!(next.replace(fake(made)).unwrap_or_default_null(), old);
                     }
-                    Op::Get => {
+                    Op::Get(alone) => {
                         let want = next.take().or_else(|| ring.pop_front()).unwrap_or_default_null();
+                        let ring_get = || if alone { q.get_alone() } else { q.get() };
                         let got = q.get_next();
-                        prop_assert_eq!(if got.is_null() { q.get() } else { got }, want);
+                        prop_assert_eq!(if got.is_null() { ring_get() } else { got }, want);
                     }
                     Op::Steal(take_next) => {
                         let n = ring.len() - ring.len() / 2;
