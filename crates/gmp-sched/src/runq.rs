@@ -129,6 +129,12 @@ impl<T> RunQueue<T> {
         true
     }
 
+    /// How often `runnext` was filled: whether the owner does anything. A guess for others.
+    #[cfg(not(loom))]
+    pub(crate) fn nexts(&self) -> u32 {
+        self.nexts.load(Ordering::Relaxed)
+    }
+
     /// Whether there is a `runnext`. By the owner; others may take it at any time.
     #[inline]
     pub(crate) fn has_next(&self) -> bool {

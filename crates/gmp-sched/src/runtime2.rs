@@ -227,8 +227,8 @@ pub(crate) struct Seen {
     pub(crate) cpu: u64,
     /// Consecutive looks at which it had not moved.
     pub(crate) stood: u32,
-    /// It was asked to yield since `schedwhen`.
-    pub(crate) asked: bool,
+    /// How often its `runnext` had been filled.
+    pub(crate) nexts: u32,
 }
 
 /// How far a runtime is on its way to its end.
