@@ -229,6 +229,8 @@ pub(crate) struct Seen {
     pub(crate) stood: u32,
     /// How often its `runnext` had been filled.
     pub(crate) nexts: u32,
+    /// It was asked to yield since `schedwhen`.
+    pub(crate) asked: bool,
 }
 
 /// How far a runtime is on its way to its end.

@@ -7,9 +7,9 @@
 //! - running the same goroutine for 10 ms: ask it to yield (R32);
 //! - running a goroutine that does not come to the runtime, while work waits that no idle P can
 //!   take: take the P from under it ([`crate::attention`]). If the thread's CPU clock stands still it
-//!   is blocked, and the syscall rule holds; if it computes, and has woken nobody since the last look,
-//!   it has its 10 ms first, and afterwards a lower weight, because it now runs beside the Ps and not
-//!   on one. From the middle of the slice on an M stands ready for the P;
+//!   is blocked, and the syscall rule holds; if it computes, it has its 10 ms first (and a look's time to
+//!   answer, if it has woken others), and afterwards a lower weight, because it now runs beside the Ps and
+//!   not on one. From the middle of the slice on an M stands ready for the P;
 //! - idle, and a timer of its is due, and the M that watched the clock was taken for a P with work: wake
 //!   somebody.
 //!
@@ -295,6 +295,7 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         seen.cpu = u64::MAX;
         seen.stood = 0;
         seen.nexts = p.runq.nexts();
+        seen.asked = false;
         p.seen.set(seen);
         if waits {
             look.slice_ends(now + SLICE);
@@ -302,12 +303,13 @@ fn retake_running(sched: &'static Sched, p: &'static P, now: u64, look: &mut Loo
         return;
     }
     let over = now >= seen.schedwhen + SLICE;
-    // Who wakes others comes to the runtime, and yields by himself.
+    // Who wakes others may come to the runtime soon and yield by himself: he is given until the next look.
     let nexts = p.runq.nexts();
-    let computes_on = over && nexts == seen.nexts;
+    let computes_on = over && (nexts == seen.nexts || seen.asked);
     seen.nexts = nexts;
     if over && let Some(m) = m {
         retake::request(m);
+        seen.asked = true;
     }
     if waits && sched.gate.idle_ps() == 0 {
         let cpu = m.and_then(|m| sys::thread_cpu_time(m.tid.load(Ordering::Relaxed)));

@@ -1,8 +1,8 @@
 //! Syscalls, sysmon and retake: nothing a goroutine does stalls the others.
 
 use gmp_sched::{
-    Builder, PStatus, Poll, Runtime, WaitReason, blocking, blocking_now, check_preempt, go,
-    lock_os_thread, park, raw_blocking, spawn, unlock_os_thread, yield_now,
+    Builder, Goroutine, PStatus, Poll, Runtime, WaitReason, blocking, blocking_now, check_preempt,
+    go, lock_os_thread, park, raw_blocking, spawn, unlock_os_thread, yield_now,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -123,6 +123,47 @@ fn r32_a_slice_ends_in_a_request_that_check_preempt_answers() {
         }
     });
     assert_eq!(handle.stats().retaken, 0);
+}
+
+/// That it comes to the runtime to wake somebody says nothing of when it will yield.
+#[test]
+fn r31_who_wakes_others_and_computes_on_loses_its_p_too() {
+    const WAITERS: usize = 1000;
+    let woken = stackful(1).run(|| {
+        let waiters: Arc<Mutex<Vec<Goroutine>>> = Arc::default();
+        let handles: Vec<_> = (0..WAITERS)
+            .map(|_| {
+                let waiters = waiters.clone();
+                go(move || {
+                    let me = Goroutine::current().unwrap();
+                    waiters.lock().unwrap().push(me);
+                    park(WaitReason::Park);
+                })
+            })
+            .collect();
+        while waiters.lock().unwrap().len() < WAITERS {
+            yield_now();
+        }
+        let third_ran = Arc::new(AtomicBool::new(false));
+        let ran = third_ran.clone();
+        drop(go(move || ran.store(true, Ordering::Release)));
+        let waiters = std::mem::take(&mut *waiters.lock().unwrap());
+        let mut woken = 0;
+        for waiter in &waiters {
+            if third_ran.load(Ordering::Acquire) {
+                break;
+            }
+            waiter.unpark();
+            woken += 1;
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(5) && !third_ran.load(Ordering::Acquire) {
+            }
+        }
+        waiters[woken..].iter().for_each(|waiter| waiter.unpark());
+        handles.into_iter().for_each(|h| h.join().unwrap());
+        woken
+    });
+    assert!(woken < WAITERS, "nobody ran before all were woken");
 }
 
 #[test]
